@@ -1,0 +1,43 @@
+# `make help` lists the targets.
+CARGO ?= cargo
+BIN := target/release
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test integration bench lint fmt doc install clean
+
+help: ## Lists the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+
+build: ## Builds librumphijack.so, rump_server, rumphijack and rumpctl into target/release
+	$(CARGO) build --release --locked --workspace
+
+run: build ## Shows unmodified programs on a private rump kernel
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/tour.sh
+
+test: build ## Runs unit tests, golden bytes, scenarios and real programs on all transports
+	$(CARGO) test --release --locked --workspace --no-fail-fast
+
+integration: build ## Runs the scenarios and the real programs only
+	$(CARGO) test --release --locked -p integration
+
+bench: build ## Measures against the host, side by side
+	$(CARGO) run --release --locked -p integration --bin bench
+
+lint: ## Checks formatting and clippy (warnings are errors)
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+
+fmt: ## Formats the sources
+	$(CARGO) fmt --all
+
+doc: ## Builds the documentation of all crates
+	$(CARGO) doc --no-deps --workspace
+
+PREFIX ?= /usr/local
+install: build ## Installs under PREFIX (/usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib
+	install -m 755 $(BIN)/rump_server $(BIN)/rumphijack $(BIN)/rumpctl $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BIN)/librumphijack.so $(DESTDIR)$(PREFIX)/lib
+
+clean: ## Removes what was built
+	$(CARGO) clean

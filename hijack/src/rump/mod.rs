@@ -1,0 +1,16 @@
+//! The rump side: one function a Linux call, a family a file.
+//!
+//! A handler takes the arguments of the Linux call (its descriptor or path already routed), translates them to NetBSD's,
+//! calls the kernel, and answers with the value for the program or an [`Errno`](abi::Errno). It runs with all signals
+//! blocked, and reaches the program's memory only through [`crate::user`].
+
+pub mod dir;
+pub mod file;
+pub mod ioctl;
+pub mod memory;
+pub mod poll;
+pub mod socket;
+pub mod time;
+
+pub use crate::process::kernel;
+pub use abi::Result;

@@ -1,0 +1,185 @@
+//! Reads and writes the program's memory: the only file that follows the program's pointers.
+//!
+//! The copies are made by the host kernel (process_vm_readv(2) on this very process), so that a bad
+//! address becomes `EFAULT` and not a fault in the library. Where the host refuses that call (an old
+//! kernel, a strict sandbox), the bytes are copied directly and a bad address faults, as it would have
+//! in the program's own code.
+
+use core::ffi::CStr;
+use core::ops::Deref;
+
+use abi::socket::IoVec;
+use abi::{Errno, Result};
+use sysproxy::host;
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+
+/// Longest path that Linux takes, its NUL included (`PATH_MAX`).
+const PATH_MAX: usize = 4096;
+
+/// Most elements that a vector call takes (`IOV_MAX`).
+const IOV_MAX: usize = 1024;
+
+/// Smallest page of the host: what lies within one is readable as a whole or not at all.
+const PAGE: usize = 4096;
+
+/// Fills `into` with the program's bytes at `addr`; `EFAULT` if not all of them can be read.
+pub fn read_bytes(addr: usize, into: &mut [u8]) -> Result<()> {
+    if into.is_empty() {
+        return Ok(());
+    }
+    match host::read_own_memory(addr, into) {
+        Ok(n) if n == into.len() => Ok(()),
+        Err(error) if refused(error) => {
+            mapped(addr)?;
+            // SAFETY: `into` is ours and as long as the copy; the program vouches for `addr`.
+            unsafe { core::ptr::copy(addr as *const u8, into.as_mut_ptr(), into.len()) };
+            Ok(())
+        }
+        _ => Err(Errno::EFAULT),
+    }
+}
+
+/// Stores `bytes` at the program's `addr`; `EFAULT` if not all of it can be written.
+pub fn write_bytes(addr: usize, bytes: &[u8]) -> Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    match host::write_own_memory(addr, bytes) {
+        Ok(n) if n == bytes.len() => Ok(()),
+        Err(error) if refused(error) => {
+            mapped(addr)?;
+            // SAFETY: `bytes` is ours and as long as the copy; the program vouches for `addr`.
+            unsafe { core::ptr::copy(bytes.as_ptr(), addr as *mut u8, bytes.len()) };
+            Ok(())
+        }
+        _ => Err(Errno::EFAULT),
+    }
+}
+
+/// Whether the host does not let a process copy so, whatever the address.
+fn refused(error: Errno) -> bool {
+    matches!(error, Errno::ENOSYS | Errno::EPERM)
+}
+
+/// `EFAULT` for the null pointer and its neighbours, which no program has mapped.
+fn mapped(addr: usize) -> Result<()> {
+    if addr < PAGE { Err(Errno::EFAULT) } else { Ok(()) }
+}
+
+/// Reads the C structure at `addr`.
+pub fn read<T: FromBytes + IntoBytes>(addr: usize) -> Result<T> {
+    let mut value = T::new_zeroed();
+    read_bytes(addr, value.as_mut_bytes())?;
+    Ok(value)
+}
+
+/// Stores the C structure `value` at `addr`.
+pub fn write<T: IntoBytes + Immutable + ?Sized>(addr: usize, value: &T) -> Result<()> {
+    write_bytes(addr, value.as_bytes())
+}
+
+/// Reads the C structure at `addr` unless the pointer is null.
+pub fn read_if<T: FromBytes + IntoBytes>(addr: usize) -> Result<Option<T>> {
+    if addr == 0 { Ok(None) } else { read(addr).map(Some) }
+}
+
+/// Reads `count` structures at `addr`; the caller has bounded `count`.
+pub fn read_array<T: FromBytes + IntoBytes + Clone>(addr: usize, count: usize) -> Result<Vec<T>> {
+    let mut values = vec![T::new_zeroed(); count];
+    for (at, value) in values.iter_mut().enumerate() {
+        read_bytes(addr.wrapping_add(at * size_of::<T>()), value.as_mut_bytes())?;
+    }
+    Ok(values)
+}
+
+/// Reads an array of `count` vector elements.
+///
+/// `EINVAL` if there are more than 1024, or if their lengths add up to more than a call can return.
+pub fn read_iovecs(addr: usize, count: usize) -> Result<Vec<IoVec>> {
+    if count > IOV_MAX {
+        return Err(Errno::EINVAL);
+    }
+    let mut vector = vec![IoVec::new_zeroed(); count];
+    read_bytes(addr, vector.as_mut_bytes())?;
+    let mut total = 0u64;
+    for element in &vector {
+        total = total.checked_add(element.iov_len).filter(|&sum| sum <= isize::MAX as u64).ok_or(Errno::EINVAL)?;
+    }
+    Ok(vector)
+}
+
+/// A string of the program, copied to the stack.
+#[derive(Clone)]
+pub struct UserString {
+    /// The string, its NUL, and rubbish.
+    bytes: [u8; PATH_MAX],
+}
+
+impl Deref for UserString {
+    type Target = CStr;
+
+    fn deref(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
+    }
+}
+
+/// Reads the string at `addr`; `EFAULT` if it leaves mapped memory, `ENAMETOOLONG` beyond 4095 bytes.
+pub fn read_cstr(addr: usize) -> Result<UserString> {
+    let mut string = UserString { bytes: [0; PATH_MAX] };
+    let mut done = 0;
+    while done < PATH_MAX {
+        let from = addr.wrapping_add(done);
+        let to_page_end = PAGE - from % PAGE;
+        let Some(rest) = string.bytes.get_mut(done..) else { break };
+        let length = to_page_end.min(rest.len());
+        let Some(piece) = rest.get_mut(..length) else { break };
+        read_bytes(from, piece)?;
+        if piece.contains(&0) {
+            return Ok(string);
+        }
+        done += length;
+    }
+    Err(Errno::ENAMETOOLONG)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_string_is_read_to_its_end() {
+        let string = c"/rump/etc/passwd";
+        assert_eq!(&*read_cstr(string.as_ptr() as usize).unwrap(), string);
+    }
+
+    #[test]
+    fn a_string_that_does_not_end_is_too_long() {
+        let long = [b'x'; 8192];
+        assert_eq!(read_cstr(long.as_ptr() as usize).map(drop), Err(Errno::ENAMETOOLONG));
+    }
+
+    #[test]
+    fn bad_addresses_are_faults() {
+        assert_eq!(read::<u64>(0), Err(Errno::EFAULT));
+        assert_eq!(write(8, &7u32), Err(Errno::EFAULT));
+        assert_eq!(read_cstr(0).map(drop), Err(Errno::EFAULT));
+        assert_eq!(read_bytes(usize::MAX - 2, &mut [0; 2]), Err(Errno::EFAULT));
+    }
+
+    #[test]
+    fn values_go_there_and_back() {
+        let mut there = 0u64;
+        write(&raw mut there as usize, &42u64).unwrap();
+        assert_eq!(read::<u64>(&raw const there as usize), Ok(42));
+        assert_eq!(there, 42);
+        assert_eq!(read_if::<u64>(0), Ok(None));
+    }
+
+    #[test]
+    fn vectors_are_bounded() {
+        let huge = [IoVec { iov_base: 0, iov_len: u64::MAX / 2 }; 2];
+        assert_eq!(read_iovecs(huge.as_ptr() as usize, 2).map(drop), Err(Errno::EINVAL));
+        assert_eq!(read_iovecs(huge.as_ptr() as usize, 1025).map(drop), Err(Errno::EINVAL));
+        assert_eq!(read_iovecs(huge.as_ptr() as usize, 0).map(|v| v.len()), Ok(0));
+    }
+}

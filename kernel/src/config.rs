@@ -1,0 +1,387 @@
+//! What a kernel is booted with: the environment of rump(3), the components, the drives.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// The most CPUs that a kernel has (`MAXCPUS` of amd64); more are clipped.
+pub const MAXCPUS: usize = 256;
+/// What the pager keeps of `RUMP_MEMLIMIT` for itself.
+pub const PAGER_RESERVE_BYTES: u64 = 2 * 64 * 1024;
+
+macro_rules! components {
+    ($($(#[$doc:meta])* $component:ident $name:literal $($library:literal)*;)*) => {
+        /// A part of the kernel that can be left out.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Component { $($(#[$doc])* $component),* }
+
+        impl Component {
+            /// All of them.
+            pub const ALL: &[Component] = &[$(Component::$component),*];
+
+            /// Its short name.
+            pub fn name(self) -> &'static str {
+                match self { $(Component::$component => $name),* }
+            }
+
+            /// Finds a component by its short name or by a library of the original (`rumpnet_netinet`).
+            pub fn parse(text: &str) -> Option<Component> {
+                match text { $($name $(| $library)* => Some(Component::$component),)* _ => None }
+            }
+        }
+    };
+}
+
+components! {
+    /// File name space, `tmpfs` as root.
+    Vfs "vfs" "rumpvfs";
+    /// `tmpfs` for mount(2).
+    Tmpfs "tmpfs" "rumpfs_tmpfs";
+    /// Device nodes.
+    Dev "dev" "rumpdev";
+    /// `/dev/random` and `/dev/urandom`.
+    Rnd "rnd" "rumpdev_rnd";
+    /// Sockets.
+    Net "net" "rumpnet";
+    /// Interfaces and routes.
+    Interfaces "interfaces" "rumpnet_net";
+    /// IPv4.
+    Inet "inet" "rumpnet_netinet";
+    /// IPv6.
+    Inet6 "inet6" "rumpnet_netinet6";
+    /// AF_LOCAL sockets.
+    Local "local" "rumpnet_local";
+}
+
+/// Which components a kernel has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Components(BTreeSet<Component>);
+
+impl Components {
+    /// Every component.
+    pub fn all() -> Self {
+        Self(Component::ALL.iter().copied().collect())
+    }
+
+    /// Only the base kernel.
+    pub fn none() -> Self {
+        Self(BTreeSet::new())
+    }
+
+    /// The components that libraries of the original name, with what they need; refuses an unknown name.
+    pub fn from_libraries<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
+        let mut set = Self::none();
+        for name in names {
+            let base = name.trim_start_matches("lib").trim_end_matches(".so");
+            if matches!(base, "rump" | "rumpuser" | "rumpkern_sysproxy" | "base") {
+                continue;
+            }
+            set.add(Component::parse(base).ok_or_else(|| ConfigError::Component(name.to_owned()))?);
+        }
+        Ok(set)
+    }
+
+    /// Adds a component and what it needs.
+    pub fn add(&mut self, component: Component) {
+        self.0.insert(component);
+        match component {
+            Component::Tmpfs | Component::Rnd => self.add(Component::Vfs),
+            Component::Interfaces | Component::Local => self.add(Component::Net),
+            Component::Inet | Component::Inet6 => self.add(Component::Interfaces),
+            Component::Vfs | Component::Dev | Component::Net => {}
+        }
+    }
+
+    /// Whether the component is there.
+    pub fn has(&self, component: Component) -> bool {
+        self.0.contains(&component)
+    }
+}
+
+/// What a value of the environment or the command line can have wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// A variable with a value that means nothing.
+    Value { name: &'static str, value: String, expected: &'static str },
+    /// A component that does not exist.
+    Component(String),
+    /// A drive specification, with the original's words.
+    Drive(String),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value { name, value, expected } => write!(f, "{name}={value}: expected {expected}"),
+            Self::Component(name) => write!(f, "unknown component \"{name}\""),
+            Self::Drive(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// How a host file appears in the kernel (`-d`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DriveKind {
+    /// A block device.
+    #[default]
+    Block,
+    /// A character device.
+    Char,
+    /// A regular file.
+    Regular,
+}
+
+/// How much of a host file is exposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriveSize {
+    /// The host file's size at boot.
+    Host,
+    /// So many bytes.
+    Bytes(u64),
+    /// The partition of this letter in the disklabel inside.
+    Label(char),
+}
+
+/// A host file or device exposed in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drive {
+    /// Path in the kernel.
+    pub key: String,
+    /// Path on the host.
+    pub host_path: String,
+    /// First byte of the host file.
+    pub offset: u64,
+    /// Length.
+    pub size: DriveSize,
+    /// What it appears as.
+    pub kind: DriveKind,
+}
+
+impl Drive {
+    /// Parses `key=K,hostpath=P,size=N|host[,offset=O][,disklabel=X][,type=blk|chr|reg]`.
+    pub fn parse(text: &str) -> Result<Drive, ConfigError> {
+        let bad = |what: &str| ConfigError::Drive(what.to_owned());
+        let (mut key, mut host_path, mut size, mut offset, mut kind) = (None, None, None, None, None);
+        for token in text.split(',') {
+            let (name, value) = token.split_once('=').ok_or_else(|| bad("invalid dtoken"))?;
+            match name {
+                "key" => set_once(&mut key, value.to_owned(), "key already given")?,
+                "hostpath" => set_once(&mut host_path, value.to_owned(), "hostpath already given")?,
+                "size" if value == "host" && offset.is_some() => {
+                    return Err(bad("cannot specify offset with size=host"));
+                }
+                "size" if value == "host" => set_once(&mut size, DriveSize::Host, "size already given")?,
+                "size" => set_once(&mut size, DriveSize::Bytes(number(value)?), "size already given")?,
+                "offset" if size == Some(DriveSize::Host) => {
+                    return Err(bad("cannot specify offset with size=host"));
+                }
+                "offset" => set_once(&mut offset, number(value)?, "offset already given")?,
+                "disklabel" if size.is_some() || offset.is_some() => {
+                    return Err(bad("disklabel needs to be used alone"));
+                }
+                "disklabel" => match value.as_bytes() {
+                    [letter @ b'a'..=b'z'] => size = Some(DriveSize::Label(char::from(*letter))),
+                    _ => return Err(bad("invalid label part")),
+                },
+                "type" => set_once(&mut kind, drive_kind(value)?, "type already specified")?,
+                _ => return Err(bad("invalid dtoken")),
+            }
+        }
+        let kind = kind.unwrap_or_default();
+        let size = match (size, kind) {
+            (Some(DriveSize::Bytes(0)) | None, DriveKind::Regular) => Some(DriveSize::Bytes(0)),
+            (Some(DriveSize::Bytes(0)), _) => None,
+            (size, _) => size,
+        };
+        match (key, host_path, size) {
+            (Some(key), Some(host_path), Some(size)) => {
+                Ok(Drive { key, host_path, offset: offset.unwrap_or(0), size, kind })
+            }
+            _ => Err(bad("incomplete drivespec")),
+        }
+    }
+}
+
+fn set_once<T>(slot: &mut Option<T>, value: T, twice: &str) -> Result<(), ConfigError> {
+    if slot.is_some() {
+        return Err(ConfigError::Drive(twice.to_owned()));
+    }
+    *slot = Some(value);
+    Ok(())
+}
+
+fn drive_kind(text: &str) -> Result<DriveKind, ConfigError> {
+    match text {
+        "blk" => Ok(DriveKind::Block),
+        "chr" => Ok(DriveKind::Char),
+        "reg" => Ok(DriveKind::Regular),
+        _ => Err(ConfigError::Drive(format!("invalid type {text}"))),
+    }
+}
+
+/// Reads a number as dd(1) does: products with `x`, suffixes b k m g t w.
+fn number(text: &str) -> Result<u64, ConfigError> {
+    let bad = || ConfigError::Drive(format!("invalid number {text}"));
+    let factor = |part: &str| {
+        let (digits, unit) = match part.as_bytes().last() {
+            Some(b'b') => (&part[..part.len() - 1], 512),
+            Some(b'k') => (&part[..part.len() - 1], 1 << 10),
+            Some(b'm') => (&part[..part.len() - 1], 1 << 20),
+            Some(b'g') => (&part[..part.len() - 1], 1 << 30),
+            Some(b't') => (&part[..part.len() - 1], 1 << 40),
+            Some(b'w') => (&part[..part.len() - 1], 4),
+            _ => (part, 1),
+        };
+        digits.parse::<u64>().ok()?.checked_mul(unit)
+    };
+    text.split('x').try_fold(1u64, |product, part| product.checked_mul(factor(part)?)).ok_or_else(bad)
+}
+
+/// What a kernel is booted with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Virtual CPUs: `hw.ncpu`.
+    pub ncpu: usize,
+    /// Boot messages on the console.
+    pub verbose: bool,
+    /// Whether the kernel may start threads of its own.
+    pub threads: bool,
+    /// What the kernel may take from the host, in bytes.
+    pub memlimit: Option<u64>,
+    /// `kern.maxvnodes`.
+    pub nvnodes: usize,
+    /// Which components there are.
+    pub components: Components,
+    /// Host files exposed in the kernel.
+    pub drives: Vec<Drive>,
+    /// Whether a client gets the credentials of its host process instead of the superuser's.
+    pub creds_from_peer: bool,
+    /// `kern.hostname`; made from the host's name if `None`.
+    pub hostname: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ncpu: 2,
+            verbose: false,
+            threads: true,
+            memlimit: None,
+            nvnodes: 1024,
+            components: Components::all(),
+            drives: Vec::new(),
+            creds_from_peer: false,
+            hostname: None,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the variables of rump(3) through `variable`, with the host's number of CPUs for `RUMP_NCPU=host`.
+    pub fn from_environment(
+        variable: impl Fn(&'static str) -> Option<String>,
+        host_cpus: usize,
+    ) -> Result<Config, ConfigError> {
+        let mut config = Config::default();
+        if let Some(value) = variable("RUMP_NCPU") {
+            config.ncpu = parse_ncpu(&value, host_cpus)?;
+        }
+        config.verbose = variable("RUMP_VERBOSE").is_some_and(|value| !value.is_empty() && !value.starts_with('0'));
+        config.threads = !variable("RUMP_THREADS").is_some_and(|value| value.starts_with('0'));
+        config.memlimit = variable("RUMP_MEMLIMIT").map(|value| parse_memlimit(&value)).transpose()?;
+        if let Some(value) = variable("RUMP_NVNODES") {
+            let expected = "a number of at least 1";
+            config.nvnodes = value.parse().ok().filter(|count| *count > 0).ok_or(ConfigError::Value {
+                name: "RUMP_NVNODES",
+                value,
+                expected,
+            })?;
+        }
+        Ok(config)
+    }
+}
+
+/// Parses `RUMP_NCPU`: a number of at least 1 (above 256 it is clipped), or `host`.
+pub fn parse_ncpu(value: &str, host_cpus: usize) -> Result<usize, ConfigError> {
+    if value == "host" {
+        return Ok(host_cpus.clamp(1, MAXCPUS));
+    }
+    let count = value.parse().ok().filter(|count: &usize| *count > 0);
+    let expected = "a number of at least 1, or \"host\"";
+    count.map(|count| count.min(MAXCPUS)).ok_or(ConfigError::Value {
+        name: "RUMP_NCPU",
+        value: value.to_owned(),
+        expected,
+    })
+}
+
+/// Parses `RUMP_MEMLIMIT`: bytes with an optional suffix k, m or g; more than the pager's reserve.
+pub fn parse_memlimit(value: &str) -> Result<u64, ConfigError> {
+    let (digits, unit) = match value.as_bytes().last() {
+        Some(b'k') => (&value[..value.len() - 1], 1u64 << 10),
+        Some(b'm') => (&value[..value.len() - 1], 1 << 20),
+        Some(b'g') => (&value[..value.len() - 1], 1 << 30),
+        _ => (value, 1),
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit));
+    bytes.filter(|bytes| *bytes > PAGER_RESERVE_BYTES).ok_or(ConfigError::Value {
+        name: "RUMP_MEMLIMIT",
+        value: value.to_owned(),
+        expected: "more than 131072 bytes, as a number with an optional suffix k, m or g",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &'static str, value: &str) -> Result<Config, ConfigError> {
+        Config::from_environment(|asked| (asked == name).then(|| value.to_owned()), 12)
+    }
+
+    #[test]
+    fn the_number_of_cpus_is_two_unless_said() {
+        assert_eq!(with("", "").map(|config| config.ncpu), Ok(2));
+        assert_eq!(with("RUMP_NCPU", "host").map(|config| config.ncpu), Ok(12));
+        assert_eq!(with("RUMP_NCPU", "1000").map(|config| config.ncpu), Ok(256));
+        assert!(with("RUMP_NCPU", "0").is_err() && with("RUMP_NCPU", "many").is_err());
+    }
+
+    #[test]
+    fn the_memory_limit_takes_a_lower_case_suffix() {
+        assert_eq!(with("RUMP_MEMLIMIT", "2m").map(|config| config.memlimit), Ok(Some(2 << 20)));
+        for bad in ["131072", "1M", "99999999999999g", "", "k"] {
+            assert!(with("RUMP_MEMLIMIT", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn threads_and_verbosity_look_at_the_first_character() {
+        assert_eq!(with("RUMP_THREADS", "0").map(|config| config.threads), Ok(false));
+        assert_eq!(with("RUMP_THREADS", "no").map(|config| config.threads), Ok(true));
+        assert_eq!(with("RUMP_VERBOSE", "yes").map(|config| config.verbose), Ok(true));
+        assert_eq!(with("RUMP_VERBOSE", "0").map(|config| config.verbose), Ok(false));
+    }
+
+    #[test]
+    fn a_component_brings_what_it_needs() {
+        let set = Components::from_libraries(["rumpnet_netinet"]).unwrap();
+        assert!(set.has(Component::Inet) && set.has(Component::Interfaces) && set.has(Component::Net));
+        assert!(!set.has(Component::Vfs));
+        assert!(Components::from_libraries(["rumpnet_appletalk"]).is_err());
+    }
+
+    #[test]
+    fn a_drive_needs_a_key_a_path_and_a_size() {
+        let drive = Drive::parse("key=/dk,hostpath=ffs.img,size=host").unwrap();
+        assert_eq!((drive.key.as_str(), drive.size), ("/dk", DriveSize::Host));
+        assert_eq!(Drive::parse("key=/dk,hostpath=a,size=2x4k").unwrap().size, DriveSize::Bytes(8192));
+        assert_eq!(Drive::parse("key=/dk,hostpath=a,type=reg").unwrap().kind, DriveKind::Regular);
+        let text = |spec| Drive::parse(spec).unwrap_err().to_string();
+        assert_eq!(text("key=/dk,hostpath=a"), "incomplete drivespec");
+        assert_eq!(text("key=/dk,key=/dk"), "key already given");
+        assert_eq!(text("size=host,offset=5"), "cannot specify offset with size=host");
+        assert_eq!(text("type=odd"), "invalid type odd");
+    }
+}

@@ -1,0 +1,88 @@
+//! The descriptors of a process.
+
+use std::sync::Arc;
+
+use abi::{Errno, Fd, Result};
+
+use crate::file::OpenFile;
+
+/// Soft limit of a new process (NetBSD's `RLIMIT_NOFILE` is 128; ours is Linux's usual value).
+pub const SOFT_LIMIT: usize = 1024;
+/// Hard limit of a process.
+pub const HARD_LIMIT: usize = 65536;
+
+/// What one descriptor holds.
+#[derive(Clone)]
+pub struct Entry {
+    /// The open file description.
+    pub file: Arc<OpenFile>,
+    /// `FD_CLOEXEC`.
+    pub close_on_exec: bool,
+}
+
+/// A descriptor table; the lowest free number is taken first.
+#[derive(Clone, Default)]
+pub struct FdTable {
+    entries: Vec<Option<Entry>>,
+}
+
+impl FdTable {
+    /// Returns what `fd` points to, or `EBADF`.
+    pub fn get(&self, fd: Fd) -> Result<Arc<OpenFile>> {
+        self.entry(fd).map(|entry| entry.file.clone())
+    }
+
+    /// Returns the entry of `fd`, or `EBADF`.
+    pub fn entry(&self, fd: Fd) -> Result<&Entry> {
+        usize::try_from(fd.0).ok().and_then(|at| self.entries.get(at)?.as_ref()).ok_or(Errno::EBADF)
+    }
+
+    /// Returns the entry of `fd` for changing, or `EBADF`.
+    pub fn entry_mut(&mut self, fd: Fd) -> Result<&mut Entry> {
+        usize::try_from(fd.0).ok().and_then(|at| self.entries.get_mut(at)?.as_mut()).ok_or(Errno::EBADF)
+    }
+
+    /// Puts `file` on the lowest free number from `from` on; `EMFILE` at the limit.
+    pub fn insert(&mut self, file: Arc<OpenFile>, close_on_exec: bool, from: usize, limit: usize) -> Result<Fd> {
+        let at = (from..self.entries.len()).find(|&at| self.entries[at].is_none()).unwrap_or(self.entries.len().max(from));
+        if at >= limit {
+            return Err(Errno::EMFILE);
+        }
+        self.put(at, Entry { file, close_on_exec });
+        Ok(Fd(at as i32))
+    }
+
+    /// Puts an entry on exactly `fd` and returns what was there.
+    pub fn replace(&mut self, fd: Fd, entry: Entry, limit: usize) -> Result<Option<Entry>> {
+        let at = usize::try_from(fd.0).ok().filter(|&at| at < limit).ok_or(Errno::EBADF)?;
+        Ok(self.put(at, entry))
+    }
+
+    fn put(&mut self, at: usize, entry: Entry) -> Option<Entry> {
+        if self.entries.len() <= at {
+            self.entries.resize(at + 1, None);
+        }
+        self.entries[at].replace(entry)
+    }
+
+    /// Takes `fd` out, or `EBADF`. Drop the result only after the table's lock is gone.
+    pub fn take(&mut self, fd: Fd) -> Result<Entry> {
+        usize::try_from(fd.0).ok().and_then(|at| self.entries.get_mut(at)?.take()).ok_or(Errno::EBADF)
+    }
+
+    /// Takes out every entry that `which` selects.
+    pub fn drain(&mut self, mut which: impl FnMut(Fd, &Entry) -> bool) -> Vec<Entry> {
+        let slots = self.entries.iter_mut().enumerate();
+        slots.filter_map(|(at, slot)| slot.take_if(|entry| which(Fd(at as i32), entry))).collect()
+    }
+
+    /// Lists the open descriptors.
+    pub fn iter(&self) -> impl Iterator<Item = (Fd, &Entry)> {
+        self.entries.iter().enumerate().filter_map(|(at, slot)| slot.as_ref().map(|entry| (Fd(at as i32), entry)))
+    }
+
+    /// Returns the highest open descriptor.
+    pub fn highest(&self) -> Option<Fd> {
+        self.iter().last().map(|(fd, _)| fd)
+    }
+}

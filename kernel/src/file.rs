@@ -1,0 +1,115 @@
+//! What a descriptor points to.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use abi::stat::Stat;
+use abi::{Errno, Result};
+
+use crate::Cx;
+use crate::net::Socket;
+use crate::vfs::VnodeFile;
+use crate::wait::WaitQueue;
+
+/// Readiness, in the bits of poll(2) (NetBSD's numbers, `abi::poll`).
+pub type Events = i16;
+
+/// An object behind a descriptor. No method blocks: `EAGAIN` says that the operation would have to
+/// wait, whatever `O_NONBLOCK` says, and [`File::wait_queue`] is woken when trying again may pay.
+/// The last reference to go closes the object (`Drop`).
+pub trait File: Any + Send + Sync {
+    /// Reads at the file's own position.
+    fn read(&self, _buf: &mut [u8]) -> Result<usize> {
+        Err(Errno::EBADF)
+    }
+    /// Writes at the file's own position. `EPIPE` makes the caller raise `SIGPIPE`.
+    fn write(&self, _buf: &[u8]) -> Result<usize> {
+        Err(Errno::EBADF)
+    }
+    /// The events of poll(2) that hold now.
+    fn ready(&self) -> Events;
+    /// Woken whenever [`File::ready`] may have changed.
+    fn wait_queue(&self) -> &WaitQueue;
+    /// fstat(2).
+    fn stat(&self) -> Result<Stat>;
+    /// ioctl(2); `data` has the length that the command encodes, filled for an IN command and copied out for an
+    /// OUT command on success. `FIOCLEX`, `FIONCLEX`, `FIONBIO` and `FIOASYNC` never come here.
+    fn ioctl(&self, _cx: &Cx<'_>, _command: u64, _data: &mut [u8]) -> Result<()> {
+        Err(Errno::ENOTTY)
+    }
+    /// The socket, if it is one.
+    fn as_socket(&self) -> Option<&dyn Socket> {
+        None
+    }
+    /// The open file of a file system, if it is one.
+    fn as_vnode(&self) -> Option<&VnodeFile> {
+        None
+    }
+}
+
+/// An open file description: an object and the status flags that all its descriptors share.
+pub struct OpenFile {
+    /// The object.
+    pub file: Arc<dyn File>,
+    /// Access mode and status flags, `abi::fcntl::O_*` of NetBSD.
+    flags: AtomicU32,
+}
+
+impl OpenFile {
+    /// Wraps an object with its open flags (only access mode and status flags are kept).
+    pub fn new(file: Arc<dyn File>, flags: i32) -> Arc<Self> {
+        Arc::new(Self { file, flags: AtomicU32::new(flags as u32) })
+    }
+
+    /// Returns access mode and status flags.
+    pub fn flags(&self) -> i32 {
+        self.flags.load(Ordering::Relaxed) as i32
+    }
+
+    /// Replaces the status flags in `mask` by those in `flags`.
+    pub fn set_flags(&self, mask: i32, flags: i32) {
+        let _ = self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
+            Some(old & !(mask as u32) | (flags & mask) as u32)
+        });
+    }
+
+    /// Whether operations answer `EAGAIN` instead of waiting.
+    pub fn nonblocking(&self) -> bool {
+        self.flags() & abi::fcntl::O_NONBLOCK != 0
+    }
+
+    /// Whether the access mode allows reading.
+    pub fn readable(&self) -> bool {
+        self.flags() & abi::fcntl::O_ACCMODE != abi::fcntl::O_WRONLY
+    }
+
+    /// Whether the access mode allows writing.
+    pub fn writable(&self) -> bool {
+        self.flags() & abi::fcntl::O_ACCMODE != abi::fcntl::O_RDONLY
+    }
+
+    /// Returns the socket, or `ENOTSOCK`.
+    pub fn socket(&self) -> Result<&dyn Socket> {
+        self.file.as_socket().ok_or(Errno::ENOTSOCK)
+    }
+
+    /// Tries `operation` until it no longer answers `EAGAIN`, unless the file is non-blocking.
+    pub fn wait<T>(&self, cx: &Cx<'_>, operation: impl FnMut() -> Result<T>) -> Result<T> {
+        self.wait_until(cx, self.nonblocking(), None, operation)
+    }
+
+    /// The same with `MSG_DONTWAIT` and a time limit taken into account.
+    pub fn wait_until<T>(
+        &self,
+        cx: &Cx<'_>,
+        nonblocking: bool,
+        deadline: Option<std::time::Duration>,
+        mut operation: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
+        if nonblocking {
+            return operation();
+        }
+        crate::wait::until(cx, &[self.file.wait_queue()], deadline, operation)
+    }
+}

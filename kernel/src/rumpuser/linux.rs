@@ -1,0 +1,255 @@
+//! The real host: Linux.
+//!
+//! Nothing here goes through a libc function that a preloaded library could have replaced: all host calls are raw
+//! (rustix). [`LinuxHost::new`] serves a process of its own; [`LinuxHost::local`] a kernel inside the program that uses it.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use abi::{Errno, Result};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+use super::memory::Account;
+use super::{Parker, Rumpuser, Woken};
+use crate::proc::lock;
+
+/// The lowest number for descriptors of a kernel inside a program: out of the program's way.
+const LOWEST_PRIVATE_FD: i32 = 960;
+
+/// A Linux host.
+pub struct LinuxHost {
+    memory: Account,
+    sleep: Sleep,
+}
+
+/// How a thread of the kernel sleeps.
+#[derive(Clone, Copy)]
+enum Sleep {
+    /// On a futex; the host's signals do not concern it.
+    Futex,
+    /// In ppoll(2), so that a signal that waits for the program ends the sleep.
+    Poll,
+}
+
+impl LinuxHost {
+    /// The host of a kernel that has a process to itself; `limit` is `RUMP_MEMLIMIT`.
+    pub fn new(limit: Option<u64>) -> Self {
+        Self { memory: Account::new(limit), sleep: Sleep::Futex }
+    }
+
+    /// The host of a kernel inside the program that uses it: starts no threads, and a sleep ends when the host
+    /// has a signal for the sleeping thread (which has all signals blocked meanwhile).
+    pub fn local(limit: Option<u64>) -> Self {
+        Self { memory: Account::new(limit), sleep: Sleep::Poll }
+    }
+}
+
+impl Rumpuser for LinuxHost {
+    fn monotonic(&self) -> Duration {
+        duration(clock_gettime(ClockId::Monotonic))
+    }
+
+    fn wall_clock(&self) -> Duration {
+        duration(clock_gettime(ClockId::Realtime))
+    }
+
+    fn random(&self, buf: &mut [u8]) {
+        let mut rest = buf;
+        while !rest.is_empty() {
+            match rustix::rand::getrandom(&mut *rest, rustix::rand::GetRandomFlags::empty()) {
+                Ok(got) => rest = rest.get_mut(got..).unwrap_or_default(),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn console(&self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match rustix::io::write(stdout(), rest) {
+                Ok(wrote) => rest = rest.get(wrote..).unwrap_or_default(),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn parker(&self) -> Box<dyn Parker> {
+        match self.sleep {
+            Sleep::Futex => Box::new(FutexParker::default()),
+            Sleep::Poll => Box::new(PollParker::default()),
+        }
+    }
+
+    fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<()> {
+        match self.sleep {
+            Sleep::Poll => Err(Errno::EAGAIN),
+            Sleep::Futex => {
+                std::thread::Builder::new().name(name.to_owned()).spawn(body).map(drop).map_err(|_| Errno::EAGAIN)
+            }
+        }
+    }
+
+    fn reserve(&self, bytes: usize) -> Result<()> {
+        self.memory.reserve(bytes)
+    }
+
+    fn release(&self, bytes: usize) {
+        self.memory.release(bytes);
+    }
+
+    fn cpus(&self) -> usize {
+        let set = rustix::thread::sched_getaffinity(None);
+        set.map_or(1, |set| set.count() as usize).max(1)
+    }
+
+    fn physical_memory(&self) -> u64 {
+        let info = rustix::system::sysinfo();
+        info.totalram as u64 * u64::from(info.mem_unit)
+    }
+
+    fn host_name(&self) -> String {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    }
+
+    fn host_pid(&self) -> u32 {
+        rustix::process::getpid().as_raw_nonzero().get() as u32
+    }
+}
+
+#[expect(unsafe_code, reason = "the console is a descriptor that the process was born with")]
+fn stdout() -> rustix::fd::BorrowedFd<'static> {
+    // SAFETY: descriptor 1 is only written to, for the length of one call; if the process has closed it, that is EBADF.
+    unsafe { rustix::fd::BorrowedFd::borrow_raw(1) }
+}
+
+fn duration(time: Timespec) -> Duration {
+    Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec.clamp(0, 999_999_999) as u32)
+}
+
+fn timespec(time: Duration) -> Timespec {
+    Timespec { tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(time.subsec_nanos()) }
+}
+
+fn remaining(deadline: Option<Duration>) -> Option<Duration> {
+    deadline.map(|deadline| deadline.saturating_sub(duration(clock_gettime(ClockId::Monotonic))))
+}
+
+#[derive(Default)]
+struct FutexParker {
+    token: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Parker for FutexParker {
+    fn park(&self, deadline: Option<Duration>) -> Woken {
+        let mut token = lock(&self.token);
+        while !*token {
+            token = match remaining(deadline) {
+                None => self.changed.wait(token).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return Woken::TimedOut,
+                Some(left) => self.changed.wait_timeout(token, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
+        }
+        *token = false;
+        Woken::Unparked
+    }
+
+    fn unpark(&self) {
+        *lock(&self.token) = true;
+        self.changed.notify_one();
+    }
+}
+
+/// `IDLE`, `TOLD` (an unpark is pending), or `ASLEEP` (the eventfd must be written).
+#[derive(Default)]
+struct PollParker {
+    state: AtomicU32,
+    event: OnceLock<OwnedFd>,
+}
+
+const IDLE: u32 = 0;
+const TOLD: u32 = 1;
+const ASLEEP: u32 = 2;
+
+impl PollParker {
+    fn sleep(&self, deadline: Option<Duration>) -> Woken {
+        let (Some(event), Ok(signals)) = (self.event(), sysproxy::host::signalfd_all()) else {
+            // Without descriptors there is nothing to sleep on: look again soon.
+            let nap = remaining(deadline).unwrap_or(Duration::MAX).min(Duration::from_millis(10));
+            let _ = rustix::thread::nanosleep(&timespec(nap));
+            return Woken::Unparked;
+        };
+        let mut fds = [PollFd::new(event, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+        let left = remaining(deadline).map(timespec);
+        match rustix::event::poll(&mut fds, left.as_ref()) {
+            Ok(0) => Woken::TimedOut,
+            Ok(_) if !fds[1].revents().is_empty() => Woken::Signalled,
+            _ => Woken::Unparked,
+        }
+    }
+
+    fn event(&self) -> Option<&OwnedFd> {
+        if self.event.get().is_none() {
+            let low = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;
+            let high = rustix::io::fcntl_dupfd_cloexec(&low, LOWEST_PRIVATE_FD).unwrap_or(low);
+            let _ = self.event.set(high);
+        }
+        self.event.get()
+    }
+}
+
+impl Parker for PollParker {
+    fn park(&self, deadline: Option<Duration>) -> Woken {
+        let event = self.event();
+        if self.state.compare_exchange(IDLE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            self.state.store(IDLE, Ordering::SeqCst);
+            return Woken::Unparked;
+        }
+        let woken = self.sleep(deadline);
+        if self.state.swap(IDLE, Ordering::SeqCst) == TOLD {
+            if let Some(event) = event {
+                let _ = rustix::io::read(event, &mut [0; 8]);
+            }
+            return if woken == Woken::Signalled { woken } else { Woken::Unparked };
+        }
+        woken
+    }
+
+    fn unpark(&self) {
+        if self.state.swap(TOLD, Ordering::SeqCst) == ASLEEP
+            && let Some(event) = self.event.get()
+        {
+            let _ = rustix::io::write(event.as_fd(), &1u64.to_ne_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_parkers_keep_an_early_unpark_and_know_their_deadline() {
+        for host in [LinuxHost::new(None), LinuxHost::local(None)] {
+            let parker = host.parker();
+            parker.unpark();
+            assert_eq!(parker.park(None), Woken::Unparked);
+            assert_eq!(parker.park(Some(host.monotonic() + Duration::from_millis(5))), Woken::TimedOut);
+        }
+    }
+
+    #[test]
+    fn a_sleeper_in_ppoll_is_woken_by_another_thread() {
+        let parker: std::sync::Arc<dyn Parker> = LinuxHost::local(None).parker().into();
+        let sleeper = parker.clone();
+        let thread = std::thread::spawn(move || sleeper.park(None));
+        std::thread::sleep(Duration::from_millis(10));
+        parker.unpark();
+        assert_eq!(thread.join().ok(), Some(Woken::Unparked));
+    }
+}

@@ -1,0 +1,59 @@
+//! Hypercalls: all that the kernel asks of its host (rumpuser(3)).
+//!
+//! [`linux::LinuxHost`] is the real host, [`sim::SimHost`] a simulated one for tests: virtual time, seeded
+//! randomness, injected failures.
+
+use std::time::Duration;
+
+use abi::Result;
+
+pub mod linux;
+pub mod memory;
+pub mod sim;
+
+/// How a sleep ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// [`Parker::unpark`] was called.
+    Unparked,
+    /// The time came.
+    TimedOut,
+    /// The host has a signal for the sleeping thread (only in local mode).
+    Signalled,
+}
+
+/// A place for one thread to sleep. An `unpark` before the `park` is not lost.
+pub trait Parker: Send + Sync {
+    /// Sleeps until [`Parker::unpark`], or until the host's monotonic clock reads `deadline`.
+    fn park(&self, deadline: Option<Duration>) -> Woken;
+    /// Wakes the thread that sleeps here, or the next that would.
+    fn unpark(&self);
+}
+
+/// The host of a kernel.
+pub trait Rumpuser: Send + Sync {
+    /// Time since some fixed point, never set back.
+    fn monotonic(&self) -> Duration;
+    /// Time since 1970-01-01 00:00 UTC.
+    fn wall_clock(&self) -> Duration;
+    /// Fills `buf` with random bytes.
+    fn random(&self, buf: &mut [u8]);
+    /// Writes to the console; what the host refuses is lost.
+    fn console(&self, bytes: &[u8]);
+    /// Makes a place to sleep.
+    fn parker(&self) -> Box<dyn Parker>;
+    /// Starts a kernel thread; `EAGAIN` if the host has none left.
+    fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<()>;
+    /// Asks whether `bytes` more of memory may be taken (`RUMP_MEMLIMIT`, injected failures); `ENOMEM` if not.
+    fn reserve(&self, bytes: usize) -> Result<()>;
+    /// Gives back what [`Rumpuser::reserve`] granted.
+    fn release(&self, bytes: usize);
+    /// Number of CPUs that the host has online.
+    fn cpus(&self) -> usize;
+    /// Physical memory of the host in bytes.
+    fn physical_memory(&self) -> u64;
+    /// The host's own name.
+    fn host_name(&self) -> String;
+    /// The host's id of the process that holds the kernel.
+    fn host_pid(&self) -> u32;
+}

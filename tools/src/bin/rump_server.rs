@@ -1,0 +1,190 @@
+//! rump_server: a rump kernel that serves clients over sysproxy (rump_server(1)).
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use abi::Errno;
+use clap::Parser;
+use kernel::Kernel;
+use kernel::config::Config;
+use kernel::rumpuser::linux::LinuxHost;
+use kernel::server::Server;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tools::drive::Drive;
+use tools::starter::{Role, report, start};
+
+/// Serves a rump kernel on URL.
+///
+/// Returns when the server accepts connections, unless -s is given. SIGTERM and SIGINT halt it. Without -l every component is
+/// there; with -l, the base and the named ones (rumpvfs, rumpnet, rumpnet_netinet, …).
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Stay in the foreground
+    #[arg(short = 's')]
+    foreground: bool,
+    /// Print boot messages (RUMP_VERBOSE=1)
+    #[arg(short = 'v')]
+    verbose: bool,
+    /// Number of virtual CPUs, or `host` (RUMP_NCPU)
+    #[arg(short = 'c', value_name = "NCPU")]
+    ncpu: Option<String>,
+    /// Limit of memory: bytes, with suffix k, m or g (RUMP_MEMLIMIT)
+    #[arg(short = 'r', value_name = "SIZE")]
+    memlimit: Option<String>,
+    /// Host file or device to expose: key=K,hostpath=P,size=N|host[,offset=O][,type=blk|chr|reg]
+    #[arg(short = 'd', value_name = "DRIVESPEC")]
+    drives: Vec<String>,
+    /// Component of the kernel
+    #[arg(short = 'l', value_name = "LIB")]
+    libs: Vec<String>,
+    /// Kernel module
+    #[arg(short = 'm', value_name = "MODULE")]
+    modules: Vec<String>,
+    /// Write the process id of the server into FILE
+    #[arg(long, value_name = "FILE")]
+    pidfile: Option<PathBuf>,
+    /// Where to serve: unix://PATH or tcp://ADDR:PORT
+    #[arg(value_name = "URL", required = true)]
+    url: String,
+}
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    let role = Role::from_env();
+    if role == Role::Command && !args.foreground { detach() } else { serve(&args, role) }
+}
+
+/// Starts itself anew in a session of its own, and ends with the status that the server reports.
+fn detach() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match start("/proc/self/exe".as_ref(), &args, Role::Daemon) {
+        Ok(Ok(_)) => ExitCode::SUCCESS,
+        Ok(Err(code)) => ExitCode::from(code as u8),
+        Err(error) => tools::fail(1, format_args!("cannot detach: {error}")),
+    }
+}
+
+/// An error of the start: the text, and the number that a waiting parent reports.
+struct Failure(String, Errno);
+
+fn serve(args: &Args, role: Role) -> ExitCode {
+    if role != Role::Command {
+        // Away from the terminal's signals; it fails only for a process group leader, which a fresh child is not.
+        let _ = rustix::process::setsid();
+    }
+    let server = match prepare(args) {
+        Ok(server) => Arc::new(server),
+        Err(Failure(text, errno)) => {
+            eprintln!("{}: {text}", tools::program());
+            if role != Role::Command {
+                let _ = report(errno.raw());
+            }
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Some(file) = &args.pidfile
+        && let Err(error) = std::fs::write(file, format!("{}\n", std::process::id()))
+    {
+        server.stop();
+        return tools::fail(1, format_args!("{}: {error}", file.display()));
+    }
+    let status = match stop_on_signals(&server).and_then(|()| settle(role, &server, &args.url)) {
+        Ok(()) => {
+            server.run();
+            ExitCode::SUCCESS
+        }
+        Err(error) => tools::fail(1, error),
+    };
+    server.stop();
+    if let Some(file) = &args.pidfile {
+        let _ = std::fs::remove_file(file);
+    }
+    if role == Role::Command {
+        println!("halted");
+    }
+    status
+}
+
+fn prepare(args: &Args) -> Result<Server, Failure> {
+    let mut config = Config::from_env().map_err(|text| Failure(text, Errno::EINVAL))?;
+    let set = |done: Result<(), String>| done.map_err(|text| Failure(text, Errno::EINVAL));
+    if let Some(ncpu) = &args.ncpu {
+        set(config.set_ncpu(ncpu))?;
+    }
+    if let Some(limit) = &args.memlimit {
+        set(config.set_memlimit(limit))?;
+    }
+    config.verbose |= args.verbose;
+    if !args.libs.is_empty() {
+        set(config.set_components(&args.libs).map_err(|lib| {
+            format!("failed to load -libraries, last error from \"{lib}\":\n  no component of this name")
+        }))?;
+    }
+    for spec in &args.drives {
+        let drive: Drive = spec.parse().map_err(|text: String| Failure(text, Errno::EINVAL))?;
+        let text = format!("etfs register: {}: {}", drive.key, Errno::EOPNOTSUPP);
+        return Err(Failure(text, Errno::EOPNOTSUPP));
+    }
+    if let Some(module) = args.modules.first() {
+        return Err(Failure(format!("module load failed: {module}: {}", Errno::EOPNOTSUPP), Errno::EOPNOTSUPP));
+    }
+    let host = Arc::new(LinuxHost::server(&config));
+    let kernel = Kernel::boot(host, config).map_err(|errno| Failure(format!("rump init failed: {errno}"), errno))?;
+    Server::bind(kernel, &args.url).map_err(|error| Failure(format!("rump server init failed: {error}"), error.errno()))
+}
+
+/// Halts the server on SIGTERM and SIGINT.
+fn stop_on_signals(server: &Arc<Server>) -> Result<(), String> {
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(|error| error.to_string())?;
+    let server = server.clone();
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            server.stop();
+        }
+    });
+    Ok(())
+}
+
+/// Tells the starter that clients may come; then lets go of it, or ends when it does.
+fn settle(role: Role, server: &Arc<Server>, url: &str) -> Result<(), String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    match role {
+        Role::Command => Ok(()),
+        Role::Daemon => {
+            let line = rustix::io::dup(rustix::stdio::stdin()).map_err(|error| text(&error))?;
+            let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
+            let null = null.map_err(|error| text(&error))?;
+            rustix::stdio::dup2_stdin(&null).map_err(|error| text(&error))?;
+            rustix::stdio::dup2_stdout(&null).map_err(|error| text(&error))?;
+            rustix::stdio::dup2_stderr(&null).map_err(|error| text(&error))?;
+            // A starter that is gone meanwhile is no reason to end.
+            let _ = rustix::io::write(&line, &0i32.to_ne_bytes());
+            Ok(())
+        }
+        Role::Private => {
+            let folder = url.strip_prefix("unix://").and_then(|path| PathBuf::from(path).parent().map(PathBuf::from));
+            let server = server.clone();
+            report(0).map_err(|error| text(&error))?;
+            std::thread::spawn(move || {
+                let mut end = [0];
+                while matches!(std::io::stdin().read(&mut end), Ok(n) if n > 0) {}
+                server.stop();
+                if let Some(folder) = folder {
+                    let _ = std::fs::remove_dir(folder);
+                }
+                std::process::exit(0);
+            });
+            Ok(())
+        }
+    }
+}

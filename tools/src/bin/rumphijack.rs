@@ -1,0 +1,194 @@
+//! rumphijack: runs a program on a rump kernel.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Parser;
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use signal_hook::consts::{SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+use tools::starter::{Role, Started, start};
+
+/// Runs PROGRAM with its files under /rump and its sockets on a rump kernel.
+///
+/// Without --server, the kernel is a private one that lives as long as PROGRAM. The exit status is PROGRAM's; 126 if it cannot
+/// be executed, 127 if it is not found, 1 if the kernel cannot be had.
+#[derive(Parser)]
+#[command(version, override_usage = "rumphijack [--server URL] [--config STRING] [--trace[=FILE]] [--] PROGRAM [ARG…]")]
+struct Args {
+    /// Server to use: unix://PATH, tcp://ADDR:PORT, or `local:` for a kernel inside PROGRAM itself
+    #[arg(long, value_name = "URL")]
+    server: Option<OsString>,
+    /// What to hijack (the RUMPHIJACK variable) [default: path=/rump,socket=all:nolocal]
+    #[arg(long, value_name = "STRING")]
+    config: Option<OsString>,
+    /// Name the kernel that served each call, in FILE or on stderr
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "/dev/stderr")]
+    trace: Option<OsString>,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
+    program: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(args) {
+        Ok(code) => code,
+        Err(error) => tools::fail(1, format_args!("{error:#}")),
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let library = library()?;
+    let private = match &args.server {
+        Some(_) => None,
+        None => Some(Private::start()?),
+    };
+    let server = match (&args.server, &private) {
+        (Some(url), _) => url.clone(),
+        (None, Some(private)) => private.url.clone(),
+        (None, None) => unreachable!("a server was given or started"),
+    };
+    let mut command = Command::new(&args.program[0]);
+    command.args(&args.program[1..]).env("RUMP_SERVER", server).env("LD_PRELOAD", preload(&library));
+    if let Some(config) = &args.config {
+        command.env("RUMPHIJACK", config);
+    }
+    if let Some(file) = &args.trace {
+        command.env("RUMPHIJACK_TRACE", file);
+    }
+    // Before the program starts, so that no signal is lost between the two.
+    let pending = Forwarded::catch()?;
+    let launcher = rustix::process::getpid();
+    // SAFETY: between fork and exec, prctl and getppid only: both are async-signal safe.
+    unsafe {
+        command.pre_exec(move || {
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            // The launcher may have been killed before the line above.
+            if rustix::process::getppid() != Some(launcher) {
+                return Err(std::io::Error::from_raw_os_error(rustix::io::Errno::CANCELED.raw_os_error()));
+            }
+            Ok(())
+        });
+    }
+    let name = args.program[0].to_string_lossy();
+    let child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(tools::fail(127, format_args!("{name}: {error}")));
+        }
+        Err(error) => return Ok(tools::fail(126, format_args!("{name}: {error}"))),
+    };
+    let status = pending.wait(child)?;
+    drop(private);
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Ok(ExitCode::from(code as u8)),
+        (None, signal) => Ok(end_by(signal.unwrap_or(9))),
+    }
+}
+
+/// Ends this process as the program ended, so that a shell sees the same.
+fn end_by(signal: i32) -> ExitCode {
+    let no_core = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, no_core);
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
+    ExitCode::from(128 + signal as u8)
+}
+
+/// Finds the library beside this program, in the lib folder next to it, or where `RUMPHIJACK_LIBRARY` says.
+fn library() -> anyhow::Result<PathBuf> {
+    const NAME: &str = "librumphijack.so";
+    if let Some(path) = std::env::var_os("RUMPHIJACK_LIBRARY") {
+        return Ok(fs::canonicalize(path)?);
+    }
+    let here = fs::canonicalize("/proc/self/exe")?;
+    let folder = here.parent().unwrap_or(Path::new("/"));
+    let places = [folder.join(NAME), folder.join("../lib").join(NAME)];
+    let found = places.iter().find(|place| place.is_file()).and_then(|place| fs::canonicalize(place).ok());
+    found.ok_or_else(|| anyhow::anyhow!("{NAME} not found in {} or its ../lib", folder.display()))
+}
+
+/// The library in front of whatever is preloaded already.
+fn preload(library: &Path) -> OsString {
+    let mut value = library.as_os_str().to_owned();
+    if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
+        value.push(OsStr::from_bytes(b":"));
+        value.push(others);
+    }
+    value
+}
+
+/// A server of our own: it ends, and its folder goes, when this value does or when this process dies.
+struct Private {
+    url: OsString,
+    started: Option<Started>,
+}
+
+impl Private {
+    fn start() -> anyhow::Result<Self> {
+        // mkdtemp makes the folder 0700.
+        let folder = tempfile::Builder::new().prefix("rumphijack-").tempdir()?;
+        let mut url = OsString::from("unix://");
+        url.push(folder.path().join("socket"));
+        let exe = fs::canonicalize("/proc/self/exe")?;
+        let server = exe.with_file_name("rump_server");
+        let started = start(&server, &["-s".into(), "--".into(), url.clone()], Role::Private)
+            .map_err(|error| anyhow::anyhow!("{}: {error}", server.display()))?
+            .map_err(|code| anyhow::anyhow!("the private server did not start: {}", abi::Errno::from_raw(code)))?;
+        // From here on the server removes it, also when we are killed.
+        let _ = folder.keep();
+        Ok(Self { url, started: Some(started) })
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        if let Some(Started { mut child, line }) = self.started.take() {
+            drop(line);
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Signals that go on to the program. Those that the terminal sends reach it anyway, being in the same process group;
+/// they only must not end the launcher first.
+struct Forwarded {
+    signals: signal_hook::iterator::Signals,
+}
+
+impl Forwarded {
+    fn catch() -> anyhow::Result<Self> {
+        let signals = [SIGHUP, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGINT, SIGQUIT, SIGCONT, SIGWINCH];
+        Ok(Self { signals: signal_hook::iterator::Signals::new(signals)? })
+    }
+
+    fn wait(mut self, mut child: Child) -> anyhow::Result<std::process::ExitStatus> {
+        let pid = Pid::from_child(&child);
+        let over = Arc::new(AtomicBool::new(false));
+        let (handle, done) = (self.signals.handle(), over.clone());
+        let forwarder = std::thread::spawn(move || {
+            for signal in &mut self.signals {
+                let from_terminal = matches!(signal, SIGINT | SIGQUIT | SIGCONT | SIGWINCH);
+                if !from_terminal && !done.load(Ordering::SeqCst) {
+                    let _ = Signal::from_named_raw(signal).map(|signal| kill_process(pid, signal));
+                }
+            }
+        });
+        let status = child.wait()?;
+        over.store(true, Ordering::SeqCst);
+        handle.close();
+        let _ = forwarder.join();
+        Ok(status)
+    }
+}
