@@ -1,5 +1,18 @@
-//! Who owns which number.
-use abi::Result;
+//! Who owns which number: the table from the program's descriptors to the rump kernel's.
+//!
+//! A rump descriptor's number is reserved in the host kernel by a placeholder, a duplicate of one `O_PATH` descriptor of a
+//! sealed memfd: the two kernels never hand out the same number, and the host keeps lowest-free-number, FD_CLOEXEC,
+//! RLIMIT_NOFILE, fork and exec right. Every number of the program has a rump descriptor of its own (a duplicate if need be), so
+//! that closing a number closes exactly one descriptor in each kernel.
+
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering};
+
+use abi::{Errno, Result};
+use client::stubs;
+use rustix_futex_sync::{Mutex, MutexGuard};
+
+use crate::process::{self, kernel};
+use crate::raw;
 
 /// A descriptor of the rump kernel's process. (Its number there, not the program's.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +34,252 @@ pub struct NewFd {
     pub cloexec: bool,
 }
 
-/// Gives `new` the lowest free number of the program; closes it in the rump kernel if there is none (`EMFILE`).
-pub fn install(_new: NewFd) -> Result<i32> {
-    Err(abi::Errno::EMFILE)
+/// Non-zero for a number (its low 16 bits) that may not be a plain host descriptor: the exact test is [`lookup`] and [`is_ours`].
+pub static OWNED: [AtomicU8; 1 << 16] = [const { AtomicU8::new(0) }; 1 << 16];
+
+/// The rump descriptor behind a number, plus one; 0 for a host descriptor.
+static TABLE: [AtomicI32; 1 << 20] = [const { AtomicI32::new(0) }; 1 << 20];
+
+/// All rump numbers are below it.
+static END: AtomicUsize = AtomicUsize::new(0);
+
+/// Held while a number changes hands, and over fork.
+static LOCK: Mutex<()> = Mutex::new(());
+
+/// The descriptor that placeholders are duplicates of; -1 before [`init`].
+static TEMPLATE: AtomicI32 = AtomicI32::new(-1);
+
+/// `fdoff=`: lowest number of a new rump descriptor.
+static OFFSET: AtomicI32 = AtomicI32::new(0);
+
+/// Lowest number of the library's own descriptors.
+static OWN_BASE: AtomicI32 = AtomicI32::new(i32::MAX);
+
+/// How many numbers from `OWN_BASE` on are looked at for the library's own descriptors.
+const OWN_SPAN: i32 = 256;
+
+/// Makes the template of the placeholders, or takes over the one that came through exec.
+pub fn init(offset: i32, template: Option<i32>) -> Result<()> {
+    OFFSET.store(offset, Ordering::Relaxed);
+    let base = own_base();
+    OWN_BASE.store(base, Ordering::Relaxed);
+    (base..base + OWN_SPAN).for_each(|fd| mark(fd, 2));
+    let template = match template {
+        Some(template) => template,
+        None => lift(make_template()?)?,
+    };
+    TEMPLATE.store(template, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Where the library's own descriptors begin: near the end of what the host allows.
+pub fn own_base() -> i32 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.and_then(|limit| i32::try_from(limit).ok()).unwrap_or(i32::MAX).min(1 << 16);
+    (limit - OWN_SPAN).max(limit / 2)
+}
+
+/// Moves a host descriptor of the library up, out of the program's way, and makes it close on exec.
+pub fn lift(fd: i32) -> Result<i32> {
+    let moved = raw::fcntl(fd, libc::F_DUPFD_CLOEXEC, raw::word(own_base()));
+    if moved < 0 {
+        return Ok(fd);
+    }
+    raw::close(fd);
+    Ok(moved as i32)
+}
+
+/// A sealed memfd, opened so that only its number can be used.
+fn make_template() -> Result<i32> {
+    let name = c"rumphijack";
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    let memfd = raw::checked(raw::call(libc::SYS_memfd_create, [name.as_ptr() as usize, flags as usize]))? as i32;
+    let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+    raw::fcntl(memfd, libc::F_ADD_SEALS, raw::word(seals));
+    let link = format!("/proc/self/fd/{memfd}\0");
+    let opened = open_path(&link).or_else(|_| open_path("/\0"));
+    raw::close(memfd);
+    opened
+}
+
+fn open_path(name: &str) -> Result<i32> {
+    let flags = libc::O_PATH | libc::O_CLOEXEC;
+    let args = [raw::word(libc::AT_FDCWD), name.as_ptr() as usize, raw::word(flags)];
+    raw::checked(raw::call(libc::SYS_openat, args)).map(|fd| fd as i32)
+}
+
+/// The template, for exec to hand on.
+pub fn template() -> i32 {
+    TEMPLATE.load(Ordering::Relaxed)
+}
+
+/// Whether the host holds a placeholder of our template under this number.
+pub fn is_placeholder(fd: i32) -> bool {
+    let flags = raw::fcntl(fd, libc::F_GETFL, 0);
+    flags >= 0 && flags & libc::O_PATH as isize != 0 && inode(fd).is_some() && inode(fd) == inode(template())
+}
+
+/// Device and inode of a host descriptor.
+fn inode(fd: i32) -> Option<(u64, u64)> {
+    // SAFETY: used only for the duration of the call; a number that is not open is an error of the host.
+    let fd = unsafe { rustix::fd::BorrowedFd::borrow_raw(fd.max(0)) };
+    rustix::fs::fstat(fd).ok().map(|stat| (stat.st_dev, stat.st_ino))
+}
+
+/// Whether `fd` may be something else than a plain host descriptor; never wrong when it says no.
+#[inline]
+pub fn perhaps(fd: i32) -> bool {
+    OWNED.get(fd as usize & 0xffff).is_some_and(|byte| byte.load(Ordering::Relaxed) != 0)
 }
 
 /// The rump descriptor behind the program's number `fd`, or `None` for a host descriptor.
-pub fn lookup(_fd: i32) -> Option<RumpFd> {
-    None
+#[inline]
+pub fn lookup(fd: i32) -> Option<RumpFd> {
+    if !perhaps(fd) {
+        return None;
+    }
+    match process::borrower() {
+        Some(child) => child.lookup(fd),
+        None => entry(fd),
+    }
+}
+
+/// The process's own entry of a number.
+pub fn entry(fd: i32) -> Option<RumpFd> {
+    let word = TABLE.get(usize::try_from(fd).ok()?)?.load(Ordering::Acquire);
+    (word != 0).then_some(RumpFd(word - 1))
+}
+
+/// Whether `fd` is a host descriptor of the library itself, which the program does not know of.
+pub fn is_ours(fd: i32) -> bool {
+    perhaps(fd) && fd >= 0 && (fd == template() || crate::trace::owns(fd) || process::owns(fd))
+}
+
+/// Keeps numbers from changing hands.
+pub fn lock() -> MutexGuard<'static, ()> {
+    LOCK.lock()
+}
+
+/// Says that `fd` now is `rump` (or the host's, for `None`) and returns what it was. Called under [`lock`].
+pub fn set(fd: i32, rump: Option<RumpFd>) -> Option<RumpFd> {
+    if let Some(child) = process::borrower() {
+        mark(fd, 1);
+        return child.set(fd, rump);
+    }
+    let slot = TABLE.get(usize::try_from(fd).ok()?)?;
+    if rump.is_some() {
+        mark(fd, 1);
+        END.fetch_max(fd as usize + 1, Ordering::AcqRel);
+    }
+    let before = slot.swap(rump.map_or(0, |rump| rump.0 + 1), Ordering::AcqRel);
+    if rump.is_none() {
+        unmark(fd);
+    }
+    (before != 0).then(|| RumpFd(before - 1))
+}
+
+fn mark(fd: i32, what: u8) {
+    if let Some(byte) = OWNED.get(fd as usize & 0xffff) {
+        byte.store(what, Ordering::Release);
+    }
+}
+
+/// Clears the mark of a number unless another with the same low 16 bits needs it.
+pub fn unmark(fd: i32) {
+    let low = fd & 0xffff;
+    let base = OWN_BASE.load(Ordering::Relaxed);
+    let needed = (base..base.saturating_add(OWN_SPAN)).contains(&low)
+        || (0..16).any(|high| entry(low | high << 16).is_some());
+    if !needed {
+        mark(fd, 0);
+    }
+}
+
+/// The rump numbers from `first` to `last`, in order.
+pub fn range(first: u32, last: u32) -> Vec<(i32, RumpFd)> {
+    if let Some(child) = process::borrower() {
+        return child.range(first, last);
+    }
+    entries(first, last)
+}
+
+/// As [`range`], of the process itself.
+pub fn entries(first: u32, last: u32) -> Vec<(i32, RumpFd)> {
+    let end = END.load(Ordering::Acquire).min((last as usize).saturating_add(1));
+    (first as usize..end).filter_map(|fd| Some((fd as i32, entry(fd as i32)?))).collect()
+}
+
+/// Reserves the lowest free number from `least` on in the host; `EMFILE` if there is none.
+pub fn reserve(least: i32, cloexec: bool) -> Result<i32> {
+    let command = if cloexec { libc::F_DUPFD_CLOEXEC } else { libc::F_DUPFD };
+    let least = least.max(OFFSET.load(Ordering::Relaxed));
+    let fd = raw::checked(raw::fcntl(template(), command, raw::word(least)))? as i32;
+    if fd as usize >= TABLE.len() {
+        raw::close(fd);
+        return Err(Errno::EMFILE);
+    }
+    Ok(fd)
+}
+
+/// Gives `new` the lowest free number of the program; closes it in the rump kernel if there is none (`EMFILE`).
+pub fn install(new: NewFd) -> Result<i32> {
+    install_from(0, new)
+}
+
+/// As [`install`], with the lowest free number from `least` on.
+pub fn install_from(least: i32, new: NewFd) -> Result<i32> {
+    match reserve(least, new.cloexec) {
+        Ok(fd) => {
+            let _lock = lock();
+            set(fd, Some(new.fd));
+            Ok(fd)
+        }
+        Err(error) => {
+            let _ = kernel().and_then(|kernel| stubs::close(kernel, new.fd.fd()));
+            Err(error)
+        }
+    }
+}
+
+/// Takes the lock before a fork.
+pub fn before_fork() {
+    core::mem::forget(LOCK.lock());
+}
+
+/// Gives the lock back after a fork, in the parent and in the child.
+///
+/// # Safety
+/// [`before_fork`] was called by this thread (or, in a child, by its copy).
+pub unsafe fn after_fork() {
+    // SAFETY: the caller says that the lock is held.
+    unsafe { LOCK.force_unlock() };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_has_one_owner_and_its_mark_outlives_none() {
+        let high = (7 << 16) | 600;
+        assert_eq!((lookup(600), lookup(high), lookup(-1)), (None, None, None));
+        assert_eq!(set(600, Some(RumpFd(5))), None);
+        assert_eq!(set(high, Some(RumpFd(6))), None);
+        assert_eq!((lookup(600), lookup(high)), (Some(RumpFd(5)), Some(RumpFd(6))));
+        assert_eq!(set(600, None), Some(RumpFd(5)));
+        assert!(perhaps(600) && lookup(600).is_none());
+        assert_eq!(entries(0, u32::MAX), [(high, RumpFd(6))]);
+        assert_eq!(set(high, None), Some(RumpFd(6)));
+        assert!(!perhaps(600));
+    }
+
+    #[test]
+    fn a_placeholder_is_known_by_its_inode() {
+        init(0, None).unwrap();
+        let fd = reserve(100, true).unwrap();
+        assert!(fd >= 100 && is_placeholder(fd));
+        assert!(!is_placeholder(0) && !is_placeholder(-1));
+        raw::close(fd);
+        assert!(!is_placeholder(fd));
+    }
 }

@@ -1,5 +1,18 @@
 //! Host or rump: by descriptor, path, at-pair, two paths or family.
-use std::ffi::CStr;
+//!
+//! A path is judged by its bytes alone ([`Spec::classify`](crate::spec::Spec::classify)): no `..`, `//` or symbolic link
+//! is looked through, and a relative path belongs to the kernel that the working directory is in. A relative path
+//! of an at-pair belongs to the kernel of its directory descriptor.
+
+use std::ffi::{CStr, CString};
+
+use abi::fcntl::AT_FDCWD;
+use abi::{Errno, Result};
+
+use crate::spec::{PathClass, Spec};
+use crate::user::{self, UserString};
+use crate::signals::Guard;
+use crate::{config, fds, process, raw};
 
 /// A path in the rump kernel: `path` relative to `dir`, which is `AT_FDCWD` for an absolute path and in a rump
 /// working directory.
@@ -9,4 +22,82 @@ pub struct RumpAt<'a> {
     pub dir: abi::Fd,
     /// The path, its prefix stripped.
     pub path: &'a CStr,
+}
+
+/// A path of the program that the rump kernel shall serve.
+pub struct Name {
+    dir: abi::Fd,
+    text: UserString,
+    class: PathClass,
+}
+
+impl Name {
+    /// The path as the rump kernel has it.
+    pub fn at(&self) -> RumpAt<'_> {
+        RumpAt { dir: self.dir, path: self.class.strip(&self.text) }
+    }
+}
+
+/// Whom a path belongs to.
+pub enum Owner {
+    /// The host, which also answers for a pointer that cannot be read.
+    Host,
+    /// The rump kernel.
+    Rump(Name),
+}
+
+/// Whose the path at `addr` is, relative to the Linux descriptor `dir`.
+pub fn at(dir: i32, addr: usize) -> Owner {
+    let Some(spec) = config() else { return Owner::Host };
+    let from = match dir {
+        libc::AT_FDCWD => process::cwd_in_rump().then_some(abi::Fd(AT_FDCWD)),
+        dir => fds::lookup(dir).map(fds::RumpFd::fd),
+    };
+    if from.is_none() && !spec.takes_paths() {
+        return Owner::Host;
+    }
+    // Matching an expression allocates.
+    let _guard = spec.pathre.is_some().then(Guard::block);
+    let Ok(text) = user::read_cstr(addr) else { return Owner::Host };
+    let class = spec.classify(text.to_bytes(), from.is_some());
+    match (class, from) {
+        (PathClass::Host, None) if dir == libc::AT_FDCWD && spec.pathre.is_some() => below_cwd(spec, &text),
+        (PathClass::Host, _) => Owner::Host,
+        (class, Some(dir)) if text.to_bytes().first() != Some(&b'/') => Owner::Rump(Name { dir, text, class }),
+        (class, _) => Owner::Rump(Name { dir: abi::Fd(AT_FDCWD), text, class }),
+    }
+}
+
+/// Whose the path at `addr` is, relative to the working directory.
+pub fn path(addr: usize) -> Owner {
+    at(libc::AT_FDCWD, addr)
+}
+
+/// The relative `text` under its absolute name, if `pathre` takes that.
+fn below_cwd(spec: &Spec, text: &CStr) -> Owner {
+    let mut cwd = [0u8; 4096];
+    let length = raw::call(libc::SYS_getcwd, [cwd.as_mut_ptr() as usize, cwd.len()]);
+    let found = usize::try_from(length).ok().and_then(|length| cwd.get(..length.checked_sub(1)?));
+    let full = found.and_then(|cwd| spec.match_below(cwd, text.to_bytes()));
+    let full = full.and_then(|full| CString::new(full).ok());
+    match full.and_then(|full| user::read_cstr(full.as_ptr() as usize).ok()) {
+        Some(text) => Owner::Rump(Name { dir: abi::Fd(AT_FDCWD), text, class: PathClass::Blanket }),
+        None => Owner::Host,
+    }
+}
+
+/// Both paths of link(2) or rename(2) when the rump kernel serves them; `None` when the host does.
+///
+/// `EXDEV` when there is one of each.
+pub fn two(from: Owner, to: Owner) -> Result<Option<(Name, Name)>> {
+    match (from, to) {
+        (Owner::Host, Owner::Host) => Ok(None),
+        (Owner::Rump(from), Owner::Rump(to)) => Ok(Some((from, to))),
+        _ => Err(Errno::EXDEV),
+    }
+}
+
+/// Whether sockets of the family belong to the rump kernel.
+pub fn family(domain: i32) -> bool {
+    config().is_some_and(|spec| spec.family(domain))
 }

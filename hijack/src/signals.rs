@@ -4,7 +4,7 @@
 //! thread. So everything on the rump path runs under a [`Guard`]; a call that blocks is ended by the client library when a
 //! signal is waiting (`EINTR`), and [`Guard::let_through`] then runs the handlers and says whether to go on.
 
-use sysproxy::host;
+use crate::raw;
 
 /// A set of signals as the kernel has it: bit n-1 for signal n.
 pub type Mask = u64;
@@ -12,6 +12,10 @@ pub type Mask = u64;
 /// Signals that report a fault of the running instruction (and SIGSYS): never blocked.
 const SYNCHRONOUS: Mask =
     bit(libc::SIGSEGV) | bit(libc::SIGBUS) | bit(libc::SIGFPE) | bit(libc::SIGILL) | bit(libc::SIGTRAP) | bit(libc::SIGSYS);
+
+/// Signals whose default is to do nothing.
+const IGNORED_BY_DEFAULT: Mask =
+    bit(libc::SIGCHLD) | bit(libc::SIGURG) | bit(libc::SIGWINCH) | bit(libc::SIGCONT);
 
 const fn bit(signal: i32) -> Mask {
     1 << (signal - 1)
@@ -27,25 +31,20 @@ struct Sigaction {
     mask: Mask,
 }
 
-/// What became of the signals that interrupted a call.
+/// How the handlers of the signals that interrupted a call want it to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// No handler was for them, or all handlers ask for a restart.
+    /// None ran.
+    Nothing,
+    /// All ran with SA_RESTART.
     Restart,
-    /// A handler without SA_RESTART ran.
+    /// One ran without SA_RESTART.
     Interrupt,
-    /// Handlers ran, all with SA_RESTART.
-    RestartIfAble,
 }
 
 /// Signals are blocked while it lives.
 pub struct Guard {
     before: Mask,
-}
-
-/// Changes the mask of the thread and returns the former one.
-fn set_mask(mask: Mask) -> Mask {
-    host::sigmask(mask)
 }
 
 impl Guard {
@@ -54,30 +53,26 @@ impl Guard {
         Self { before: set_mask(!SYNCHRONOUS) }
     }
 
-    /// Signals that the program itself has blocked.
+    /// The program's own mask.
     pub fn before(&self) -> Mask {
         self.before
     }
 
-    /// Opens the mask for an instant, so that pending signals are delivered, and says how their handlers
-    /// want the interrupted call to go on.
+    /// Opens the mask for an instant, so that waiting signals are delivered, and says what became of them.
     pub fn let_through(&self) -> After {
-        self.let_through_mask(self.before)
+        self.let_through_as(self.before)
     }
 
-    /// As [`Guard::let_through`], with `mask` (of ppoll or pselect) instead of the program's own.
-    pub fn let_through_mask(&self, mask: Mask) -> After {
-        let pending = host::sigpending() & !mask;
-        let mut after = After::Restart;
-        for signal in (1..=64).filter(|signal| pending & bit(*signal) != 0) {
-            let (handler, flags) = host::sigaction(signal);
-            if handler <= 1 {
-                continue;
-            }
-            if flags & libc::SA_RESTART as usize == 0 {
-                after = After::Interrupt;
-            } else if after == After::Restart {
-                after = After::RestartIfAble;
+    /// As [`Guard::let_through`], with the mask of ppoll or pselect in place of the program's own.
+    pub fn let_through_as(&self, mask: Mask) -> After {
+        let waiting = pending() & !mask;
+        let mut after = After::Nothing;
+        for signal in (1..=64).filter(|signal| waiting & bit(*signal) != 0) {
+            match action(signal) {
+                Sigaction { handler: 0 | 1, .. } => {}
+                Sigaction { flags, .. } if flags & libc::SA_RESTART as usize == 0 => after = After::Interrupt,
+                _ if after == After::Nothing => after = After::Restart,
+                _ => {}
             }
         }
         set_mask(mask);
@@ -89,5 +84,59 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         set_mask(self.before);
+    }
+}
+
+/// Whether a signal waits that `mask` lets through and that does something: runs a handler, ends or stops the process.
+pub fn worth_waking(mask: Mask) -> bool {
+    let waiting = pending() & !mask;
+    (1..=64).filter(|signal| waiting & bit(*signal) != 0).any(|signal| match action(signal).handler {
+        0 => IGNORED_BY_DEFAULT & bit(signal) == 0,
+        handler => handler != 1,
+    })
+}
+
+/// Changes the mask of the thread and returns the former one.
+fn set_mask(mask: Mask) -> Mask {
+    let mut before: Mask = 0;
+    let (new, old) = (&raw const mask as usize, &raw mut before as usize);
+    raw::call(libc::SYS_rt_sigprocmask, [raw::word(libc::SIG_SETMASK), new, old, size_of::<Mask>()]);
+    before
+}
+
+/// Signals that wait for the thread or the process.
+fn pending() -> Mask {
+    let mut set: Mask = 0;
+    raw::call(libc::SYS_rt_sigpending, [&raw mut set as usize, size_of::<Mask>()]);
+    set
+}
+
+fn action(signal: i32) -> Sigaction {
+    let mut action = Sigaction::default();
+    let into = &raw mut action as usize;
+    raw::call(libc::SYS_rt_sigaction, [raw::word(signal), 0, into, size_of::<Mask>()]);
+    action
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guard_restores_the_mask_it_found() {
+        let outer = Guard::block();
+        let inner = Guard::block();
+        assert_eq!(inner.before(), !SYNCHRONOUS & !(bit(libc::SIGKILL) | bit(libc::SIGSTOP)));
+        drop(inner);
+        drop(outer);
+        assert_eq!(Guard::block().before() & bit(libc::SIGUSR1), 0);
+    }
+
+    #[test]
+    fn a_signal_that_is_ignored_wakes_nobody() {
+        let guard = Guard::block();
+        raw::call(libc::SYS_tgkill, [raw::word(raw::getpid()), raw::call(libc::SYS_gettid, []) as usize, libc::SIGURG as usize]);
+        assert!(!worth_waking(guard.before()));
+        assert_eq!(guard.let_through(), After::Nothing);
     }
 }

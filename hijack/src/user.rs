@@ -10,8 +10,9 @@ use core::ops::Deref;
 
 use abi::socket::IoVec;
 use abi::{Errno, Result};
-use sysproxy::host;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+
+use crate::raw;
 
 /// Longest path that Linux takes, its NUL included (`PATH_MAX`).
 const PATH_MAX: usize = 4096;
@@ -27,7 +28,7 @@ pub fn read_bytes(addr: usize, into: &mut [u8]) -> Result<()> {
     if into.is_empty() {
         return Ok(());
     }
-    match host::read_own_memory(addr, into) {
+    match copy(libc::SYS_process_vm_readv, into.as_mut_ptr() as usize, addr, into.len()) {
         Ok(n) if n == into.len() => Ok(()),
         Err(error) if refused(error) => {
             mapped(addr)?;
@@ -44,7 +45,7 @@ pub fn write_bytes(addr: usize, bytes: &[u8]) -> Result<()> {
     if bytes.is_empty() {
         return Ok(());
     }
-    match host::write_own_memory(addr, bytes) {
+    match copy(libc::SYS_process_vm_writev, bytes.as_ptr() as usize, addr, bytes.len()) {
         Ok(n) if n == bytes.len() => Ok(()),
         Err(error) if refused(error) => {
             mapped(addr)?;
@@ -54,6 +55,14 @@ pub fn write_bytes(addr: usize, bytes: &[u8]) -> Result<()> {
         }
         _ => Err(Errno::EFAULT),
     }
+}
+
+/// Has the host copy `len` bytes between our memory and the program's, and returns how many it did.
+fn copy(call: i64, ours: usize, theirs: usize, len: usize) -> Result<usize> {
+    let local = IoVec { iov_base: ours as u64, iov_len: len as u64 };
+    let remote = IoVec { iov_base: theirs as u64, iov_len: len as u64 };
+    let (local, remote) = (&raw const local as usize, &raw const remote as usize);
+    raw::checked(raw::call(call, [raw::getpid() as usize, local, 1, remote, 1, 0]))
 }
 
 /// Whether the host does not let a process copy so, whatever the address.
@@ -113,6 +122,16 @@ pub fn read_iovecs(addr: usize, count: usize) -> Result<Vec<IoVec>> {
 pub struct UserString {
     /// The string, its NUL, and rubbish.
     bytes: [u8; PATH_MAX],
+}
+
+impl UserString {
+    /// Copies a string that is not the program's; `ENAMETOOLONG` beyond 4095 bytes.
+    pub fn new(text: &[u8]) -> Result<Self> {
+        let mut string = UserString { bytes: [0; PATH_MAX] };
+        let room = string.bytes.get_mut(..text.len()).filter(|_| text.len() < PATH_MAX);
+        room.ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(text);
+        Ok(string)
+    }
 }
 
 impl Deref for UserString {

@@ -1,4 +1,4 @@
-//! What a kernel is booted with: the environment of rump(3), the components, the drives.
+//! What a kernel is booted with: the environment of rump(3), the components.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -104,8 +104,6 @@ pub enum ConfigError {
     Value { name: &'static str, value: String, expected: &'static str },
     /// A component that does not exist.
     Component(String),
-    /// A drive specification, with the original's words.
-    Drive(String),
 }
 
 impl fmt::Display for ConfigError {
@@ -113,130 +111,11 @@ impl fmt::Display for ConfigError {
         match self {
             Self::Value { name, value, expected } => write!(f, "{name}={value}: expected {expected}"),
             Self::Component(name) => write!(f, "unknown component \"{name}\""),
-            Self::Drive(text) => f.write_str(text),
         }
     }
 }
 
 impl std::error::Error for ConfigError {}
-
-/// How a host file appears in the kernel (`-d`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DriveKind {
-    /// A block device.
-    #[default]
-    Block,
-    /// A character device.
-    Char,
-    /// A regular file.
-    Regular,
-}
-
-/// How much of a host file is exposed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DriveSize {
-    /// The host file's size at boot.
-    Host,
-    /// So many bytes.
-    Bytes(u64),
-    /// The partition of this letter in the disklabel inside.
-    Label(char),
-}
-
-/// A host file or device exposed in the kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Drive {
-    /// Path in the kernel.
-    pub key: String,
-    /// Path on the host.
-    pub host_path: String,
-    /// First byte of the host file.
-    pub offset: u64,
-    /// Length.
-    pub size: DriveSize,
-    /// What it appears as.
-    pub kind: DriveKind,
-}
-
-impl Drive {
-    /// Parses `key=K,hostpath=P,size=N|host[,offset=O][,disklabel=X][,type=blk|chr|reg]`.
-    pub fn parse(text: &str) -> Result<Drive, ConfigError> {
-        let bad = |what: &str| ConfigError::Drive(what.to_owned());
-        let (mut key, mut host_path, mut size, mut offset, mut kind) = (None, None, None, None, None);
-        for token in text.split(',') {
-            let (name, value) = token.split_once('=').ok_or_else(|| bad("invalid dtoken"))?;
-            match name {
-                "key" => set_once(&mut key, value.to_owned(), "key already given")?,
-                "hostpath" => set_once(&mut host_path, value.to_owned(), "hostpath already given")?,
-                "size" if value == "host" && offset.is_some() => {
-                    return Err(bad("cannot specify offset with size=host"));
-                }
-                "size" if value == "host" => set_once(&mut size, DriveSize::Host, "size already given")?,
-                "size" => set_once(&mut size, DriveSize::Bytes(number(value)?), "size already given")?,
-                "offset" if size == Some(DriveSize::Host) => {
-                    return Err(bad("cannot specify offset with size=host"));
-                }
-                "offset" => set_once(&mut offset, number(value)?, "offset already given")?,
-                "disklabel" if size.is_some() || offset.is_some() => {
-                    return Err(bad("disklabel needs to be used alone"));
-                }
-                "disklabel" => match value.as_bytes() {
-                    [letter @ b'a'..=b'z'] => size = Some(DriveSize::Label(char::from(*letter))),
-                    _ => return Err(bad("invalid label part")),
-                },
-                "type" => set_once(&mut kind, drive_kind(value)?, "type already specified")?,
-                _ => return Err(bad("invalid dtoken")),
-            }
-        }
-        let kind = kind.unwrap_or_default();
-        let size = match (size, kind) {
-            (Some(DriveSize::Bytes(0)) | None, DriveKind::Regular) => Some(DriveSize::Bytes(0)),
-            (Some(DriveSize::Bytes(0)), _) => None,
-            (size, _) => size,
-        };
-        match (key, host_path, size) {
-            (Some(key), Some(host_path), Some(size)) => {
-                Ok(Drive { key, host_path, offset: offset.unwrap_or(0), size, kind })
-            }
-            _ => Err(bad("incomplete drivespec")),
-        }
-    }
-}
-
-fn set_once<T>(slot: &mut Option<T>, value: T, twice: &str) -> Result<(), ConfigError> {
-    if slot.is_some() {
-        return Err(ConfigError::Drive(twice.to_owned()));
-    }
-    *slot = Some(value);
-    Ok(())
-}
-
-fn drive_kind(text: &str) -> Result<DriveKind, ConfigError> {
-    match text {
-        "blk" => Ok(DriveKind::Block),
-        "chr" => Ok(DriveKind::Char),
-        "reg" => Ok(DriveKind::Regular),
-        _ => Err(ConfigError::Drive(format!("invalid type {text}"))),
-    }
-}
-
-/// Reads a number as dd(1) does: products with `x`, suffixes b k m g t w.
-fn number(text: &str) -> Result<u64, ConfigError> {
-    let bad = || ConfigError::Drive(format!("invalid number {text}"));
-    let factor = |part: &str| {
-        let (digits, unit) = match part.as_bytes().last() {
-            Some(b'b') => (&part[..part.len() - 1], 512),
-            Some(b'k') => (&part[..part.len() - 1], 1 << 10),
-            Some(b'm') => (&part[..part.len() - 1], 1 << 20),
-            Some(b'g') => (&part[..part.len() - 1], 1 << 30),
-            Some(b't') => (&part[..part.len() - 1], 1 << 40),
-            Some(b'w') => (&part[..part.len() - 1], 4),
-            _ => (part, 1),
-        };
-        digits.parse::<u64>().ok()?.checked_mul(unit)
-    };
-    text.split('x').try_fold(1u64, |product, part| product.checked_mul(factor(part)?)).ok_or_else(bad)
-}
 
 /// What a kernel is booted with.
 #[derive(Clone, Debug)]
@@ -253,8 +132,6 @@ pub struct Config {
     pub nvnodes: usize,
     /// Which components there are.
     pub components: Components,
-    /// Host files exposed in the kernel.
-    pub drives: Vec<Drive>,
     /// Whether a client gets the credentials of its host process instead of the superuser's.
     pub creds_from_peer: bool,
     /// `kern.hostname`; made from the host's name if `None`.
@@ -270,7 +147,6 @@ impl Default for Config {
             memlimit: None,
             nvnodes: 1024,
             components: Components::all(),
-            drives: Vec::new(),
             creds_from_peer: false,
             hostname: None,
         }
@@ -278,6 +154,35 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Reads the process's environment.
+    pub fn from_env() -> Result<Config, String> {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        Config::from_environment(|name| std::env::var(name).ok(), cpus).map_err(|error| error.to_string())
+    }
+
+    /// Sets the number of CPUs from a number or `host`.
+    pub fn set_ncpu(&mut self, value: &str) -> Result<(), String> {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        self.ncpu = parse_ncpu(value, cpus).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    /// Sets the limit of memory from bytes with an optional suffix.
+    pub fn set_memlimit(&mut self, value: &str) -> Result<(), String> {
+        self.memlimit = Some(parse_memlimit(value).map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    /// Leaves only the base and the named components; the error is the first name that is unknown.
+    pub fn set_components(&mut self, libraries: &[String]) -> Result<(), String> {
+        match Components::from_libraries(libraries.iter().map(String::as_str)) {
+            Ok(components) => self.components = components,
+            Err(ConfigError::Component(name)) => return Err(name),
+            Err(other) => return Err(other.to_string()),
+        }
+        Ok(())
+    }
+
     /// Reads the variables of rump(3) through `variable`, with the host's number of CPUs for `RUMP_NCPU=host`.
     pub fn from_environment(
         variable: impl Fn(&'static str) -> Option<String>,
@@ -370,18 +275,5 @@ mod tests {
         assert!(set.has(Component::Inet) && set.has(Component::Interfaces) && set.has(Component::Net));
         assert!(!set.has(Component::Vfs));
         assert!(Components::from_libraries(["rumpnet_appletalk"]).is_err());
-    }
-
-    #[test]
-    fn a_drive_needs_a_key_a_path_and_a_size() {
-        let drive = Drive::parse("key=/dk,hostpath=ffs.img,size=host").unwrap();
-        assert_eq!((drive.key.as_str(), drive.size), ("/dk", DriveSize::Host));
-        assert_eq!(Drive::parse("key=/dk,hostpath=a,size=2x4k").unwrap().size, DriveSize::Bytes(8192));
-        assert_eq!(Drive::parse("key=/dk,hostpath=a,type=reg").unwrap().kind, DriveKind::Regular);
-        let text = |spec| Drive::parse(spec).unwrap_err().to_string();
-        assert_eq!(text("key=/dk,hostpath=a"), "incomplete drivespec");
-        assert_eq!(text("key=/dk,key=/dk"), "key already given");
-        assert_eq!(text("size=host,offset=5"), "cannot specify offset with size=host");
-        assert_eq!(text("type=odd"), "invalid type odd");
     }
 }

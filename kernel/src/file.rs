@@ -38,6 +38,8 @@ pub trait File: Any + Send + Sync {
     fn ioctl(&self, _cx: &Cx<'_>, _command: u64, _data: &mut [u8]) -> Result<()> {
         Err(Errno::ENOTTY)
     }
+    /// Told when fcntl(2) has changed the status flags (`O_APPEND` and the like).
+    fn status_changed(&self, _flags: i32) {}
     /// The socket, if it is one.
     fn as_socket(&self) -> Option<&dyn Socket> {
         None
@@ -72,6 +74,7 @@ impl OpenFile {
         let _ = self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
             Some(old & !(mask as u32) | (flags & mask) as u32)
         });
+        self.file.status_changed(self.flags());
     }
 
     /// Whether operations answer `EAGAIN` instead of waiting.

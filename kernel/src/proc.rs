@@ -1,7 +1,7 @@
 //! Processes and their threads.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,11 +10,12 @@ use abi::{Errno, Fd, Result};
 use crate::fdtable::{FdTable, HARD_LIMIT, SOFT_LIMIT};
 use crate::file::OpenFile;
 use crate::rumpuser::{Parker, Rumpuser, Woken};
-use crate::usermem::UserMem;
 use crate::vfs::Dir;
 
 /// Processes at most (NetBSD's `kern.maxproc` in a rump kernel).
 pub const MAXPROC: usize = 532;
+/// Bytes of a process name (`MAXCOMLEN`).
+pub const MAXCOMLEN: usize = 16;
 
 /// Locks, and goes on after another thread's panic: all data stays consistent between statements.
 pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -41,6 +42,11 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// The credentials of `uid` and `gid`, real, effective and saved, without supplementary groups.
+    pub fn of(uid: u32, gid: u32) -> Self {
+        Self { uid, euid: uid, svuid: uid, gid, egid: gid, svgid: gid, groups: Vec::new() }
+    }
+
     /// Whether the effective user is the superuser.
     pub fn privileged(&self) -> bool {
         self.euid == 0
@@ -85,6 +91,8 @@ pub struct Proc {
     pub lwps: Mutex<Vec<Arc<Lwp>>>,
     /// Set while an exec drains the process: new calls are `EBUSY`.
     pub draining: AtomicBool,
+    /// Set once the process has ended: new calls are `ESRCH`.
+    pub dead: AtomicBool,
     /// When it began, wall clock.
     pub started: Duration,
 }
@@ -104,13 +112,77 @@ impl Proc {
     /// Closes a descriptor; the object goes with its last reference, outside the table's lock.
     pub fn close(&self, fd: Fd) -> Result<()> {
         let entry = lock(&self.fds).take(fd)?;
-        drop(entry);
+        self.dropped([entry]);
         Ok(())
+    }
+
+    /// Lets go of entries that were taken out of the table: the process's record locks on them go too.
+    pub fn dropped(&self, entries: impl IntoIterator<Item = crate::fdtable::Entry>) {
+        for entry in entries {
+            crate::vfs::lock::closed(self.pid, &entry.file);
+        }
     }
 
     /// Credentials of the process now.
     pub fn credentials(&self) -> Credentials {
         lock(&self.cred).clone()
+    }
+
+    /// Counts `lwp` in until the guard goes; `EBUSY` while an exec drains the process, `ESRCH` once it has ended.
+    pub fn attach(self: &Arc<Self>, lwp: &Arc<Lwp>) -> Result<Attached> {
+        let mut lwps = lock(&self.lwps);
+        if self.dead.load(Ordering::SeqCst) {
+            return Err(Errno::ESRCH);
+        }
+        if self.draining.load(Ordering::SeqCst) {
+            return Err(Errno::EBUSY);
+        }
+        lwps.push(lwp.clone());
+        Ok(Attached { proc: self.clone(), lwp: lwp.clone() })
+    }
+
+    /// Makes every call of the process return.
+    pub fn interrupt_all(&self) {
+        lock(&self.lwps).iter().for_each(|lwp| lwp.interrupt());
+    }
+
+    /// Begins an exec: new calls are refused, sleeping ones return. `EBUSY` if one is under way.
+    pub fn begin_exec(&self) -> Result<()> {
+        let lwps = lock(&self.lwps);
+        if self.draining.swap(true, Ordering::SeqCst) {
+            return Err(Errno::EBUSY);
+        }
+        lwps.iter().for_each(|lwp| lwp.interrupt());
+        Ok(())
+    }
+
+    /// Ends an exec once no call is left: descriptors with `FD_CLOEXEC` are closed, the name is the new one.
+    pub fn finish_exec(&self, name: &[u8]) {
+        let closed = lock(&self.fds).drain(|_, entry| entry.close_on_exec);
+        self.dropped(closed);
+        *lock(&self.name) = comm(name);
+        self.draining.store(false, Ordering::SeqCst);
+    }
+}
+
+/// The name of a process: up to the NUL, 16 bytes at most, printable.
+pub fn comm(name: &[u8]) -> String {
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len()).min(MAXCOMLEN);
+    String::from_utf8_lossy(&name[..end]).into_owned()
+}
+
+/// An lwp counted in its process.
+pub struct Attached {
+    proc: Arc<Proc>,
+    lwp: Arc<Lwp>,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let mut lwps = lock(&self.proc.lwps);
+        if let Some(at) = lwps.iter().position(|other| Arc::ptr_eq(other, &self.lwp)) {
+            lwps.swap_remove(at);
+        }
     }
 }
 
@@ -156,5 +228,157 @@ impl Lwp {
 #[derive(Default)]
 pub struct Table {
     all: Mutex<BTreeMap<i32, Arc<Proc>>>,
-    next: AtomicU32,
+}
+
+impl Table {
+    /// Makes the table with process 0, the kernel, and process 1, `rumplocal`, whose working directory is `root`.
+    pub fn boot(root: Option<Dir>, now: Duration) -> Self {
+        let table = Self::default();
+        for (pid, name) in [(0, "system"), (1, "rumplocal")] {
+            let cwd = Cwd { dir: root.clone(), root: root.clone(), umask: 0o022 };
+            let proc = Proc {
+                pid,
+                ppid: Mutex::new(0),
+                pgrp: Mutex::new((0, 0)),
+                name: Mutex::new(name.to_owned()),
+                cred: Mutex::default(),
+                cwd: Mutex::new(cwd),
+                fds: Mutex::default(),
+                nofile: Mutex::new((SOFT_LIMIT, HARD_LIMIT)),
+                lwps: Mutex::default(),
+                draining: AtomicBool::new(false),
+                dead: AtomicBool::new(false),
+                started: now,
+            };
+            lock(&table.all).insert(pid, Arc::new(proc));
+        }
+        table
+    }
+
+    /// Returns the process `pid`, or `ESRCH`.
+    pub fn get(&self, pid: i32) -> Result<Arc<Proc>> {
+        lock(&self.all).get(&pid).cloned().ok_or(Errno::ESRCH)
+    }
+
+    /// Lists the processes by pid.
+    pub fn list(&self) -> Vec<Arc<Proc>> {
+        lock(&self.all).values().cloned().collect()
+    }
+
+    /// Makes a child of process 1 with descriptors of its own; `EAGAIN` if there are too many processes.
+    pub fn spawn(&self, name: &[u8], fds: FdTable, now: Duration) -> Result<Arc<Proc>> {
+        let init = self.get(1)?;
+        self.derive(&init, 1, comm(name), fds, now)
+    }
+
+    /// Makes a child of `parent` with copies of everything; the open files are shared.
+    pub fn fork(&self, parent: &Proc, now: Duration) -> Result<Arc<Proc>> {
+        let fds = lock(&parent.fds).clone();
+        let name = lock(&parent.name).clone();
+        self.derive(parent, parent.pid, name, fds, now)
+    }
+
+    /// Makes the process that a fork ends in: it takes over the descriptors of `forked`, which ends.
+    ///
+    /// Since `forked` is its parent, it is a child of process 1 from the start, as in the original.
+    pub fn claim(&self, forked: &Arc<Proc>, now: Duration) -> Result<Arc<Proc>> {
+        let name = lock(&forked.name).clone();
+        let proc = self.derive(forked, 1, name, FdTable::default(), now)?;
+        let fds = std::mem::take(&mut *lock(&forked.fds));
+        *lock(&proc.fds) = fds;
+        self.exit(forked);
+        Ok(proc)
+    }
+
+    fn derive(&self, from: &Proc, ppid: i32, name: String, fds: FdTable, now: Duration) -> Result<Arc<Proc>> {
+        let (pgrp, cred, cwd) = (*lock(&from.pgrp), from.credentials(), lock(&from.cwd).clone());
+        let nofile = *lock(&from.nofile);
+        let mut all = lock(&self.all);
+        if all.len() >= MAXPROC {
+            return Err(Errno::EAGAIN);
+        }
+        let pid = (2..).find(|pid| !all.contains_key(pid)).ok_or(Errno::EAGAIN)?;
+        let proc = Arc::new(Proc {
+            pid,
+            ppid: Mutex::new(ppid),
+            pgrp: Mutex::new(pgrp),
+            name: Mutex::new(name),
+            cred: Mutex::new(cred),
+            cwd: Mutex::new(cwd),
+            fds: Mutex::new(fds),
+            nofile: Mutex::new(nofile),
+            lwps: Mutex::default(),
+            draining: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
+            started: now,
+        });
+        all.insert(pid, proc.clone());
+        Ok(proc)
+    }
+
+    /// Ends a process no call of which is left: descriptors are closed, children become process 1's.
+    pub fn exit(&self, proc: &Arc<Proc>) {
+        proc.dead.store(true, Ordering::SeqCst);
+        let closed = lock(&proc.fds).drain(|_, _| true);
+        proc.dropped(closed);
+        let mut all = lock(&self.all);
+        all.remove(&proc.pid);
+        for child in all.values() {
+            let mut ppid = lock(&child.ppid);
+            if *ppid == proc.pid {
+                *ppid = 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remote_processes_begin_at_two_and_take_the_lowest_free_pid() {
+        let table = Table::boot(None, Duration::ZERO);
+        let first = table.spawn(b"first\0", FdTable::default(), Duration::ZERO).unwrap();
+        let second = table.spawn(b"a name that is too long", FdTable::default(), Duration::ZERO).unwrap();
+        assert_eq!((first.pid, second.pid), (2, 3));
+        assert_eq!(*lock(&second.name), "a name that is t");
+        table.exit(&first);
+        assert_eq!(table.spawn(b"x", FdTable::default(), Duration::ZERO).unwrap().pid, 2);
+    }
+
+    #[test]
+    fn a_claimed_fork_is_a_child_of_process_one() {
+        let table = Table::boot(None, Duration::ZERO);
+        let parent = table.spawn(b"p", FdTable::default(), Duration::ZERO).unwrap();
+        let forked = table.fork(&parent, Duration::ZERO).unwrap();
+        assert_eq!(*lock(&forked.ppid), parent.pid);
+        let child = table.claim(&forked, Duration::ZERO).unwrap();
+        assert_eq!((child.pid, *lock(&child.ppid)), (4, 1));
+        assert!(table.get(forked.pid).is_err());
+    }
+
+    #[test]
+    fn there_are_at_most_maxproc_processes() {
+        let table = Table::boot(None, Duration::ZERO);
+        for _ in 2..MAXPROC {
+            table.spawn(b"x", FdTable::default(), Duration::ZERO).unwrap();
+        }
+        assert_eq!(table.spawn(b"x", FdTable::default(), Duration::ZERO).err(), Some(Errno::EAGAIN));
+    }
+
+    #[test]
+    fn an_exec_refuses_calls_until_it_is_over() {
+        let table = Table::boot(None, Duration::ZERO);
+        let proc = table.spawn(b"old", FdTable::default(), Duration::ZERO).unwrap();
+        let lwp = Lwp::new(&*crate::rumpuser::sim::SimHost::new(0), 1);
+        let attached = proc.attach(&lwp).unwrap();
+        proc.begin_exec().unwrap();
+        assert!(lwp.interrupted());
+        assert_eq!(proc.attach(&lwp).err(), Some(Errno::EBUSY));
+        drop(attached);
+        proc.finish_exec(b"new\0");
+        assert!(proc.attach(&lwp).is_ok());
+        assert_eq!(*lock(&proc.name), "new");
+    }
 }

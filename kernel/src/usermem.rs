@@ -16,6 +16,10 @@ pub trait UserMem: Send + Sync {
     fn copyout(&self, addr: u64, data: &[u8]) -> Result<()>;
     /// Raises a signal (NetBSD's number) in the client.
     fn raise(&self, signal: i32);
+    /// Whether the client is ours: data then moves in large pieces, not in those of the original.
+    fn extended(&self) -> bool {
+        true
+    }
 }
 
 /// Typed copies on top of [`UserMem`].

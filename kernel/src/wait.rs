@@ -58,9 +58,10 @@ pub fn until<T>(
     deadline: Option<Duration>,
     mut operation: impl FnMut() -> Result<T>,
 ) -> Result<T> {
-    let registered = Registered::on(queues, cx.lwp);
+    let _registered = Registered::on(queues, cx.lwp);
+    let timers = [&*cx.kernel.timer_sleepers];
+    let _timers = Registered::on(&timers, cx.lwp);
     loop {
-        cx.lwp.prepare();
         match operation() {
             Err(Errno::EAGAIN) => {}
             done => return done,
@@ -75,23 +76,22 @@ pub fn until<T>(
         let timers = cx.kernel.run_timers();
         let wake_at = [deadline, timers].into_iter().flatten().min();
         cx.lwp.park(wake_at);
-        let _ = &registered;
     }
 }
 
-struct Registered<'a> {
-    queues: &'a [&'a WaitQueue],
+struct Registered<'q, 'a> {
+    queues: &'q [&'q WaitQueue],
     lwp: &'a Arc<Lwp>,
 }
 
-impl<'a> Registered<'a> {
-    fn on(queues: &'a [&'a WaitQueue], lwp: &'a Arc<Lwp>) -> Self {
+impl<'q, 'a> Registered<'q, 'a> {
+    fn on(queues: &'q [&'q WaitQueue], lwp: &'a Arc<Lwp>) -> Self {
         queues.iter().for_each(|queue| queue.register(lwp));
         Self { queues, lwp }
     }
 }
 
-impl Drop for Registered<'_> {
+impl Drop for Registered<'_, '_> {
     fn drop(&mut self) {
         self.queues.iter().for_each(|queue| queue.unregister(self.lwp));
     }

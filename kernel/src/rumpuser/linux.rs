@@ -1,7 +1,7 @@
 //! The real host: Linux.
 //!
 //! Nothing here goes through a libc function that a preloaded library could have replaced: all host calls are raw
-//! (rustix). [`LinuxHost::new`] serves a process of its own; [`LinuxHost::local`] a kernel inside the program that uses it.
+//! (rustix). [`LinuxHost::server`] serves a process of its own; [`LinuxHost::local`] a kernel inside the program that uses it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
@@ -14,6 +14,7 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::memory::Account;
 use super::{Parker, Rumpuser, Woken};
+use crate::config::Config;
 use crate::proc::lock;
 
 /// The lowest number for descriptors of a kernel inside a program: out of the program's way.
@@ -35,15 +36,15 @@ enum Sleep {
 }
 
 impl LinuxHost {
-    /// The host of a kernel that has a process to itself; `limit` is `RUMP_MEMLIMIT`.
-    pub fn new(limit: Option<u64>) -> Self {
-        Self { memory: Account::new(limit), sleep: Sleep::Futex }
+    /// The host of a kernel that has a process to itself.
+    pub fn server(config: &Config) -> Self {
+        Self { memory: Account::new(config.memlimit), sleep: Sleep::Futex }
     }
 
     /// The host of a kernel inside the program that uses it: starts no threads, and a sleep ends when the host
     /// has a signal for the sleeping thread (which has all signals blocked meanwhile).
-    pub fn local(limit: Option<u64>) -> Self {
-        Self { memory: Account::new(limit), sleep: Sleep::Poll }
+    pub fn local(config: &Config) -> Self {
+        Self { memory: Account::new(config.memlimit), sleep: Sleep::Poll }
     }
 }
 
@@ -235,7 +236,7 @@ mod tests {
 
     #[test]
     fn both_parkers_keep_an_early_unpark_and_know_their_deadline() {
-        for host in [LinuxHost::new(None), LinuxHost::local(None)] {
+        for host in [LinuxHost::server(&Config::default()), LinuxHost::local(&Config::default())] {
             let parker = host.parker();
             parker.unpark();
             assert_eq!(parker.park(None), Woken::Unparked);
@@ -245,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_sleeper_in_ppoll_is_woken_by_another_thread() {
-        let parker: std::sync::Arc<dyn Parker> = LinuxHost::local(None).parker().into();
+        let parker: std::sync::Arc<dyn Parker> = LinuxHost::local(&Config::default()).parker().into();
         let sleeper = parker.clone();
         let thread = std::thread::spawn(move || sleeper.park(None));
         std::thread::sleep(Duration::from_millis(10));

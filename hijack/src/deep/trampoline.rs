@@ -1,0 +1,185 @@
+//! Trampolines: where a patched system call goes, and where the arena that holds them lies.
+//!
+//! A trampoline does what was displaced, looks the descriptor up, and either executes the `syscall` with the registers and the
+//! stack that libc gave it, or asks Rust first. At this point rcx and r11 are free, since the kernel destroys them. The flags
+//! are not free, since the kernel restores them: hence `movzx`, `lea` and `jrcxz`. No stack is used on the native way, so calls
+//! that come back on another stack, signals, restarts and longjmp behave as in libc.
+
+use super::object::Object;
+use super::scan::{Site, Test};
+use core::ops::Range;
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+
+/// Upper bound of a trampoline's size: 32 bytes moved, 57 of tests, 41 for the rest.
+const ROOM: usize = 160;
+/// First bytes of the arena: the address of the stub.
+const SLOT: usize = 16;
+const PAGE: usize = 4096;
+/// Distance between two places tried for the arena.
+const STEP: usize = 2 << 20;
+/// How far the arena may lie from the text, so that all of both is in reach of a 32-bit distance.
+const REACH: usize = 1 << 30;
+
+/// One trampoline: its addresses in the arena.
+pub struct Trampoline {
+    pub code: Range<usize>,
+    /// The part in which rsp stands 128 bytes below libc's.
+    pub stepped: Range<usize>,
+}
+
+/// Addresses that trampolines contain.
+pub struct Targets {
+    pub stub: usize,
+    /// 64 Ki bytes by the low half of a descriptor: zero = certainly the host's.
+    pub owned: usize,
+    /// 64 Ki bytes by the low half of a call number: 0 = native, 1 = look at the descriptor, 2 = ask.
+    pub numbers: usize,
+}
+
+/// Machine code that is being written for a known address.
+struct Code {
+    base: usize,
+    bytes: Vec<u8>,
+}
+
+impl Code {
+    fn here(&self) -> usize {
+        self.base + self.bytes.len()
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Writes an instruction that ends in a 32-bit distance to `target`.
+    fn relative(&mut self, opcode: &[u8], target: usize) {
+        self.put(opcode);
+        let distance = target.wrapping_sub(self.here() + 4) as u32;
+        self.put(&distance.to_le_bytes());
+    }
+
+    /// Writes `jrcxz` and returns where its distance has to go.
+    fn jump_if_zero(&mut self) -> usize {
+        self.put(&[0xe3, 0]);
+        self.bytes.len() - 1
+    }
+
+    /// Makes the jumps at `places` lead here.
+    fn land(&mut self, places: &[usize]) {
+        let here = self.bytes.len();
+        for &place in places {
+            if let Some(distance) = self.bytes.get_mut(place) {
+                *distance = (here - place - 1) as u8;
+            }
+        }
+    }
+
+    /// Writes `movabs r11, table; movzx ecx, byte [r11 + rcx]`.
+    fn look_up(&mut self, table: usize) {
+        self.put(&[0x49, 0xbb]);
+        self.put(&table.to_le_bytes());
+        self.put(&[0x41, 0x0f, 0xb6, 0x0c, 0x0b]);
+    }
+
+    /// Writes the test of a site, and returns the jumps to take when the call is native.
+    fn test(&mut self, test: Test, targets: &Targets) -> Vec<usize> {
+        const INDEX_DI: [u8; 3] = [0x0f, 0xb7, 0xcf]; // movzx ecx, di
+        const INDEX_R8: [u8; 4] = [0x41, 0x0f, 0xb7, 0xc8]; // movzx ecx, r8w
+        const INDEX_AX: [u8; 3] = [0x0f, 0xb7, 0xc8]; // movzx ecx, ax
+        const ONE_LESS: [u8; 3] = [0x8d, 0x49, 0xff]; // lea ecx, [rcx - 1]
+        let mut native = Vec::new();
+        match test {
+            Test::Always => {}
+            Test::FirstArgument | Test::FifthArgument => {
+                self.put(if test == Test::FirstArgument { &INDEX_DI } else { &INDEX_R8 });
+                self.look_up(targets.owned);
+                native.push(self.jump_if_zero());
+            }
+            Test::Number => {
+                self.put(&INDEX_AX);
+                self.look_up(targets.numbers);
+                native.push(self.jump_if_zero());
+                self.put(&ONE_LESS);
+                let descriptor = self.jump_if_zero();
+                self.put(&[0xeb, 0]);
+                let ask = self.bytes.len() - 1;
+                self.land(&[descriptor]);
+                self.put(&INDEX_DI);
+                self.look_up(targets.owned);
+                native.push(self.jump_if_zero());
+                self.land(&[ask]);
+            }
+        }
+        native
+    }
+
+    /// Writes the trampoline of `site`, whose displaced bytes are `moved`.
+    fn trampoline(&mut self, site: &Site, moved: &[u8], slot: usize, targets: &Targets) -> Trampoline {
+        let behind = site.syscall + 2;
+        let start = self.here();
+        self.put(moved);
+        let mut native = self.test(site.test, targets);
+        self.put(&[0x48, 0x8d, 0x64, 0x24, 0x80]); // lea rsp, [rsp - 128]: the red zone belongs to libc
+        let stepped = self.here();
+        self.relative(&[0xff, 0x15], slot); // call [rip + slot]
+        self.put(&[0x48, 0x8d, 0xa4, 0x24, 0x80, 0, 0, 0]); // lea rsp, [rsp + 128]
+        let level = self.here();
+        native.push(self.jump_if_zero());
+        self.relative(&[0xe9], behind);
+        self.land(&native);
+        self.put(&[0x0f, 0x05]);
+        self.relative(&[0xe9], behind);
+        Trampoline { code: start..self.here(), stepped: stepped..level }
+    }
+}
+
+/// Maps an arena near `object` and fills it with a trampoline for each of `sites`, in the same order.
+///
+/// Fails, leaving nothing behind, where there is no room or where the system does not let written memory be executed.
+pub fn build(object: &Object, sites: &[Site], targets: &Targets) -> Result<Vec<Trampoline>, &'static str> {
+    let length = (SLOT + sites.len() * ROOM).next_multiple_of(PAGE);
+    let base = map_near(&object.text, length).ok_or("no address space for trampolines near the text")?;
+    let mut code = Code { base, bytes: Vec::with_capacity(length) };
+    code.put(&targets.stub.to_le_bytes());
+    code.bytes.resize(SLOT, 0);
+    let mut trampolines = Vec::with_capacity(sites.len());
+    for site in sites {
+        let moved = object.bytes(site.window..site.syscall).unwrap_or_default();
+        trampolines.push(code.trampoline(site, moved, base, targets));
+    }
+    let fits = code.bytes.len() <= length;
+    // SAFETY: the arena was mapped for us, writable, and `length` bytes long; nobody else knows of it.
+    let sealed = unsafe {
+        if fits {
+            core::ptr::copy_nonoverlapping(code.bytes.as_ptr(), base as *mut u8, code.bytes.len());
+        }
+        mprotect(base as *mut _, length, MprotectFlags::READ | MprotectFlags::EXEC)
+    };
+    if fits && sealed.is_ok() {
+        return Ok(trampolines);
+    }
+    // SAFETY: as above; nothing leads there yet. If it fails, an unused mapping stays.
+    let _ = unsafe { munmap(base as *mut _, length) };
+    Err("memory that was written may not be executed here")
+}
+
+/// Maps `length` writable bytes as near to `text` as there is room, below it first.
+fn map_near(text: &Range<usize>, length: usize) -> Option<usize> {
+    let below = text.start.checked_sub(length)? & !(PAGE - 1);
+    let above = text.end.checked_next_multiple_of(STEP)?;
+    let places = (1..REACH / STEP).flat_map(|step| [below.checked_sub(step * STEP), above.checked_add(step * STEP)]);
+    places.flatten().find(|&place| {
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE;
+        // SAFETY: a new mapping that replaces nothing.
+        match unsafe { mmap_anonymous(place as *mut _, length, ProtFlags::READ | ProtFlags::WRITE, flags) } {
+            Ok(got) if got as usize == place => true,
+            Ok(elsewhere) => {
+                // Linux before 4.17 takes the address for a hint.
+                // SAFETY: the mapping was made a moment ago and is unused.
+                let _ = unsafe { munmap(elsewhere, length) };
+                false
+            }
+            Err(_) => false,
+        }
+    })
+}

@@ -1,0 +1,4 @@
+//! Devices: the console, network interfaces.
+
+pub mod console;
+pub mod loopback;

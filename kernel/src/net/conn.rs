@@ -1,0 +1,231 @@
+//! One TCP connection, sans I/O: segments go in, segments come out, time is an argument.
+//!
+//! [`TcpConn`] is all that the stack knows of a TCP engine. The engine is smoltcp's, unmodified; each socket sits alone in
+//! a set, so that ten thousand idle ones cost an active one nothing.
+
+use std::time::Duration;
+
+use abi::{Errno, Result};
+use smoltcp::iface::{SocketHandle, SocketSet};
+use smoltcp::socket::tcp;
+use smoltcp::time::Instant;
+use smoltcp::wire::IpEndpoint;
+
+use super::link::Link;
+
+/// The states of RFC 9293, with the numbers that `TCP_INFO` reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TcpState {
+    /// No connection.
+    Closed = 0,
+    /// Waits for a SYN.
+    Listen,
+    /// Has sent a SYN.
+    SynSent,
+    /// Has answered a SYN.
+    SynReceived,
+    /// Both ways open.
+    Established,
+    /// The peer has closed its side.
+    CloseWait,
+    /// We have closed our side; not acknowledged yet.
+    FinWait1,
+    /// Both have closed at once.
+    Closing,
+    /// Both have closed, the peer first; not acknowledged yet.
+    LastAck,
+    /// We have closed our side.
+    FinWait2,
+    /// All is over; late segments are caught.
+    TimeWait,
+}
+
+impl TcpState {
+    /// Whether the peer will send no more.
+    pub fn peer_is_done(self) -> bool {
+        matches!(self, Self::CloseWait | Self::Closing | Self::LastAck | Self::TimeWait | Self::Closed)
+    }
+}
+
+/// Settings of a connection that may change while it lives.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// Send small segments at once.
+    pub no_delay: bool,
+    /// Idle time before a probe, and how long the peer may then be silent.
+    pub keep_alive: Option<(Duration, Duration)>,
+    /// TTL or hop limit.
+    pub hop_limit: Option<u8>,
+    /// How long a connect may take.
+    pub connect_timeout: Duration,
+}
+
+/// One connection.
+pub trait TcpConn: Send {
+    /// Takes in a frame that belongs to this connection.
+    fn on_segment(&mut self, link: &mut Link, now: Instant, frame: &[u8]);
+    /// Sends all that may be sent now.
+    fn emit(&mut self, link: &mut Link, now: Instant);
+    /// Returns when [`TcpConn::emit`] must be called again at the latest.
+    fn deadline(&mut self, link: &mut Link, now: Instant) -> Option<Instant>;
+    /// Returns the state.
+    fn state(&self) -> TcpState;
+    /// Takes bytes to be sent; returns how many.
+    fn send(&mut self, data: &[u8]) -> usize;
+    /// Gives received bytes; with `peek` they stay.
+    fn recv(&mut self, buf: &mut [u8], peek: bool) -> usize;
+    /// Bytes received, taken to be sent, and room for more to be sent.
+    fn queues(&self) -> Queues;
+    /// Closes our side after what is queued.
+    fn shut_write(&mut self);
+    /// Ends the connection with a reset.
+    fn abort(&mut self);
+    /// Changes the settings.
+    fn tune(&mut self, tuning: &Tuning);
+}
+
+/// Fill of the two buffers of a connection, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Queues {
+    /// Received and not read.
+    pub readable: usize,
+    /// Size of the receive buffer.
+    pub receive_buffer: usize,
+    /// Written and not acknowledged.
+    pub unsent: usize,
+    /// Size of the send buffer.
+    pub send_buffer: usize,
+}
+
+impl Queues {
+    /// Room for more to be sent.
+    pub fn writable(&self) -> usize {
+        self.send_buffer - self.unsent
+    }
+}
+
+/// smoltcp's engine.
+pub struct Smol {
+    set: SocketSet<'static>,
+    handle: SocketHandle,
+    connect_timeout: Duration,
+    keep_alive: Option<(Duration, Duration)>,
+}
+
+impl Smol {
+    fn new(receive_buffer: usize, send_buffer: usize, tuning: &Tuning) -> Self {
+        let buffer = |len: usize| tcp::SocketBuffer::new(vec![0; len]);
+        let mut socket = tcp::Socket::new(buffer(receive_buffer), buffer(send_buffer));
+        // Every segment is acknowledged at once: Nagle's algorithm then never waits for a timer.
+        socket.set_ack_delay(None);
+        let mut set = SocketSet::new(Vec::with_capacity(1));
+        let handle = set.add(socket);
+        let mut conn = Self { set, handle, connect_timeout: tuning.connect_timeout, keep_alive: None };
+        conn.tune(tuning);
+        conn
+    }
+
+    /// Starts a connection to `remote`.
+    pub fn connect(link: &mut Link, local: IpEndpoint, remote: IpEndpoint, buffers: (usize, usize), tuning: &Tuning) -> Result<Self> {
+        let mut conn = Self::new(buffers.0, buffers.1, tuning);
+        let started = conn.socket_mut().connect(link.context(), remote, local);
+        started.map_err(|_| Errno::EADDRNOTAVAIL)?;
+        conn.apply_timeout();
+        Ok(conn)
+    }
+
+    /// Makes a connection that waits for the SYN that is at hand.
+    pub fn listen(local: IpEndpoint, buffers: (usize, usize), tuning: &Tuning) -> Result<Self> {
+        let mut conn = Self::new(buffers.0, buffers.1, tuning);
+        conn.socket_mut().listen(local).map_err(|_| Errno::EADDRNOTAVAIL)?;
+        Ok(conn)
+    }
+
+    fn socket(&self) -> &tcp::Socket<'static> {
+        self.set.get(self.handle)
+    }
+
+    fn socket_mut(&mut self) -> &mut tcp::Socket<'static> {
+        self.set.get_mut(self.handle)
+    }
+
+    /// smoltcp's time limit also ends idle connections, so it stands only while connecting and beside keep-alive.
+    fn apply_timeout(&mut self) {
+        let limit = match (self.state(), self.keep_alive) {
+            (TcpState::SynSent | TcpState::SynReceived, _) => Some(self.connect_timeout),
+            (_, Some((idle, silence))) => Some(idle + silence),
+            _ => None,
+        };
+        self.socket_mut().set_timeout(limit.map(Into::into));
+    }
+}
+
+impl TcpConn for Smol {
+    fn on_segment(&mut self, link: &mut Link, now: Instant, frame: &[u8]) {
+        let before = self.state();
+        link.ingress(now, frame, &mut self.set);
+        if self.state() != before {
+            self.apply_timeout();
+        }
+    }
+
+    fn emit(&mut self, link: &mut Link, now: Instant) {
+        while link.egress(now, &mut self.set) {}
+    }
+
+    fn deadline(&mut self, link: &mut Link, now: Instant) -> Option<Instant> {
+        link.deadline(now, &self.set)
+    }
+
+    fn state(&self) -> TcpState {
+        match self.socket().state() {
+            tcp::State::Closed => TcpState::Closed,
+            tcp::State::Listen => TcpState::Listen,
+            tcp::State::SynSent => TcpState::SynSent,
+            tcp::State::SynReceived => TcpState::SynReceived,
+            tcp::State::Established => TcpState::Established,
+            tcp::State::FinWait1 => TcpState::FinWait1,
+            tcp::State::FinWait2 => TcpState::FinWait2,
+            tcp::State::CloseWait => TcpState::CloseWait,
+            tcp::State::Closing => TcpState::Closing,
+            tcp::State::LastAck => TcpState::LastAck,
+            tcp::State::TimeWait => TcpState::TimeWait,
+        }
+    }
+
+    fn send(&mut self, data: &[u8]) -> usize {
+        self.socket_mut().send_slice(data).unwrap_or(0)
+    }
+
+    fn recv(&mut self, buf: &mut [u8], peek: bool) -> usize {
+        let socket = self.socket_mut();
+        if peek { socket.peek_slice(buf).unwrap_or(0) } else { socket.recv_slice(buf).unwrap_or(0) }
+    }
+
+    fn queues(&self) -> Queues {
+        let socket = self.socket();
+        Queues {
+            readable: socket.recv_queue(),
+            receive_buffer: socket.recv_capacity(),
+            unsent: socket.send_queue(),
+            send_buffer: socket.send_capacity(),
+        }
+    }
+
+    fn shut_write(&mut self) {
+        self.socket_mut().close();
+    }
+
+    fn abort(&mut self) {
+        self.socket_mut().abort();
+    }
+
+    fn tune(&mut self, tuning: &Tuning) {
+        self.keep_alive = tuning.keep_alive;
+        let socket = self.socket_mut();
+        socket.set_nagle_enabled(!tuning.no_delay);
+        socket.set_hop_limit(tuning.hop_limit.filter(|&limit| limit != 0));
+        socket.set_keep_alive(tuning.keep_alive.map(|(idle, _)| idle.into()));
+        self.apply_timeout();
+    }
+}

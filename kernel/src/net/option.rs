@@ -1,0 +1,342 @@
+//! Socket options: what setsockopt(2) sets, for every kind of socket.
+
+use std::time::Duration;
+
+use abi::socket::*;
+use abi::{Errno, Result};
+
+/// The kinds of sockets, as far as options differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// AF_LOCAL.
+    Local,
+}
+
+/// The largest buffer that can be asked for (`kern.sbmax`; NetBSD's is 256 KiB, programs here ask for what Linux grants).
+const SB_MAX: usize = 8 << 20;
+/// The smallest buffer.
+const SB_MIN: usize = 2048;
+/// The flags of `SOL_SOCKET` that are a bit each.
+const FLAGS: i32 = SO_DEBUG
+    | SO_REUSEADDR
+    | SO_KEEPALIVE
+    | SO_DONTROUTE
+    | SO_BROADCAST
+    | SO_USELOOPBACK
+    | SO_OOBINLINE
+    | SO_REUSEPORT
+    | SO_NOSIGPIPE
+    | SO_TIMESTAMP;
+
+/// The options of one socket.
+#[derive(Clone, Debug)]
+pub struct Options {
+    kind: Kind,
+    ipv6: bool,
+    flags: i32,
+    /// `SO_LINGER`.
+    pub linger: Option<Duration>,
+    /// `SO_SNDBUF` in bytes.
+    pub send_buffer: usize,
+    /// `SO_RCVBUF` in bytes.
+    pub receive_buffer: usize,
+    send_low: usize,
+    receive_low: usize,
+    /// `SO_SNDTIMEO`.
+    pub send_timeout: Option<Duration>,
+    /// `SO_RCVTIMEO`.
+    pub receive_timeout: Option<Duration>,
+    /// `IP_TTL` or `IPV6_UNICAST_HOPS`.
+    pub hop_limit: Option<u8>,
+    tos: u8,
+    /// `IP_RECVDSTADDR`.
+    pub want_destination: bool,
+    /// `IP_RECVPKTINFO` or `IPV6_RECVPKTINFO`.
+    pub want_packet_info: bool,
+    /// `IP_RECVTTL` or `IPV6_RECVHOPLIMIT`.
+    pub want_hop_limit: bool,
+    multicast_ttl: i32,
+    multicast_loop: i32,
+    /// `IPV6_V6ONLY`; off to begin with, as on Linux (NetBSD: on).
+    pub v6only: bool,
+    /// `TCP_NODELAY`.
+    pub no_delay: bool,
+    max_segment: i32,
+    keep_idle: Duration,
+    keep_interval: Duration,
+    keep_count: u32,
+    keep_init: Duration,
+}
+
+impl Options {
+    /// Returns the options of a new socket.
+    pub fn new(kind: Kind, ipv6: bool) -> Self {
+        let buffer = match kind {
+            Kind::Tcp => 128 << 10,
+            // Linux's default: programs count on datagrams of up to 64 KiB.
+            Kind::Udp | Kind::Local => 208 << 10,
+        };
+        Self {
+            kind,
+            ipv6,
+            flags: 0,
+            linger: None,
+            send_buffer: buffer,
+            receive_buffer: buffer,
+            send_low: 2048,
+            receive_low: 1,
+            send_timeout: None,
+            receive_timeout: None,
+            hop_limit: None,
+            tos: 0,
+            want_destination: false,
+            want_packet_info: false,
+            want_hop_limit: false,
+            multicast_ttl: 1,
+            multicast_loop: 1,
+            v6only: false,
+            no_delay: false,
+            max_segment: 0,
+            keep_idle: Duration::from_secs(7200),
+            keep_interval: Duration::from_secs(75),
+            keep_count: 8,
+            keep_init: Duration::from_secs(75),
+        }
+    }
+
+    /// Whether a flag of `SOL_SOCKET` is set.
+    pub fn has(&self, flag: i32) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Returns the bytes that must be there before a read goes on and poll(2) says so.
+    pub fn receive_low(&self) -> usize {
+        self.receive_low.min(self.receive_buffer)
+    }
+
+    /// Returns the room that must be there before poll(2) says that a write goes on.
+    pub fn send_low(&self) -> usize {
+        self.send_low.min(self.send_buffer)
+    }
+
+    /// Returns what concerns a TCP connection.
+    pub fn tuning(&self) -> super::conn::Tuning {
+        let silence = self.keep_interval * self.keep_count;
+        super::conn::Tuning {
+            no_delay: self.no_delay,
+            keep_alive: self.has(SO_KEEPALIVE).then_some((self.keep_idle, silence)),
+            hop_limit: self.hop_limit,
+            connect_timeout: self.keep_init,
+        }
+    }
+
+    /// Reads an option; `ENOPROTOOPT` for one that is not known.
+    pub fn get(&self, level: i32, name: i32) -> Result<Vec<u8>> {
+        if level == SOL_SOCKET {
+            return self.get_socket(name);
+        }
+        let value = match (self.kind, level, name) {
+            (Kind::Tcp, IPPROTO_TCP, TCP_NODELAY) => i32::from(self.no_delay),
+            (Kind::Tcp, IPPROTO_TCP, TCP_MAXSEG) => self.max_segment,
+            (Kind::Tcp, IPPROTO_TCP, TCP_KEEPIDLE) => seconds(self.keep_idle),
+            (Kind::Tcp, IPPROTO_TCP, TCP_KEEPINTVL) => seconds(self.keep_interval),
+            (Kind::Tcp, IPPROTO_TCP, TCP_KEEPCNT) => self.keep_count as i32,
+            (Kind::Tcp, IPPROTO_TCP, TCP_KEEPINIT) => seconds(self.keep_init),
+            (Kind::Tcp | Kind::Udp, IPPROTO_IP, IP_TTL) => i32::from(self.hop_limit.unwrap_or(64)),
+            (Kind::Tcp | Kind::Udp, IPPROTO_IP, IP_TOS) => i32::from(self.tos),
+            (Kind::Tcp | Kind::Udp, IPPROTO_IP, IP_RECVDSTADDR) => i32::from(self.want_destination),
+            (Kind::Tcp | Kind::Udp, IPPROTO_IP, IP_RECVPKTINFO) => i32::from(self.want_packet_info),
+            (Kind::Tcp | Kind::Udp, IPPROTO_IP, IP_RECVTTL) => i32::from(self.want_hop_limit),
+            (Kind::Udp, IPPROTO_IP, IP_MULTICAST_TTL) => self.multicast_ttl,
+            (Kind::Udp, IPPROTO_IP, IP_MULTICAST_LOOP) => self.multicast_loop,
+            (_, IPPROTO_IPV6, name) if self.ipv6 => match name {
+                IPV6_V6ONLY => i32::from(self.v6only),
+                IPV6_UNICAST_HOPS => i32::from(self.hop_limit.unwrap_or(64)),
+                IPV6_RECVPKTINFO => i32::from(self.want_packet_info),
+                IPV6_RECVHOPLIMIT => i32::from(self.want_hop_limit),
+                IPV6_TCLASS => i32::from(self.tos),
+                IPV6_MULTICAST_HOPS => self.multicast_ttl,
+                IPV6_MULTICAST_LOOP => self.multicast_loop,
+                _ => return Err(Errno::ENOPROTOOPT),
+            },
+            _ => return Err(Errno::ENOPROTOOPT),
+        };
+        Ok(value.to_le_bytes().to_vec())
+    }
+
+    fn get_socket(&self, name: i32) -> Result<Vec<u8>> {
+        let value = match name {
+            SO_LINGER => {
+                let seconds = self.linger.map_or(0, seconds);
+                return Ok([i32::from(self.linger.is_some()).to_le_bytes(), seconds.to_le_bytes()].concat());
+            }
+            SO_SNDTIMEO => return Ok(timeval(self.send_timeout)),
+            SO_RCVTIMEO => return Ok(timeval(self.receive_timeout)),
+            SO_SNDBUF => self.send_buffer as i32,
+            SO_RCVBUF => self.receive_buffer as i32,
+            SO_SNDLOWAT => self.send_low as i32,
+            SO_RCVLOWAT => self.receive_low as i32,
+            SO_OVERFLOWED => 0,
+            flag if flag & FLAGS == flag && flag.count_ones() == 1 => i32::from(self.has(flag)),
+            _ => return Err(Errno::ENOPROTOOPT),
+        };
+        Ok(value.to_le_bytes().to_vec())
+    }
+
+    /// Sets an option; `ENOPROTOOPT` for one that is not known, `EINVAL` for a value that is too short or out of range.
+    pub fn set(&mut self, level: i32, name: i32, value: &[u8]) -> Result<()> {
+        if level == SOL_SOCKET {
+            return self.set_socket(name, value);
+        }
+        match (self.kind, level) {
+            (Kind::Tcp, IPPROTO_TCP) => self.set_tcp(name, int(value)?),
+            (Kind::Tcp | Kind::Udp, IPPROTO_IP) => self.set_ip(name, value),
+            (Kind::Tcp | Kind::Udp, IPPROTO_IPV6) if self.ipv6 => self.set_ipv6(name, int(value)?),
+            _ => Err(Errno::ENOPROTOOPT),
+        }
+    }
+
+    fn set_socket(&mut self, name: i32, value: &[u8]) -> Result<()> {
+        match name {
+            SO_LINGER => {
+                let (on, time) = (int(value)?, int(value.get(4..).unwrap_or_default())?);
+                self.linger = (on != 0).then(|| Duration::from_secs(time.max(0) as u64));
+            }
+            SO_SNDTIMEO => self.send_timeout = duration(value)?,
+            SO_RCVTIMEO => self.receive_timeout = duration(value)?,
+            SO_SNDBUF => self.send_buffer = buffer_size(int(value)?),
+            SO_RCVBUF => self.receive_buffer = buffer_size(int(value)?),
+            SO_SNDLOWAT => self.send_low = int(value)?.max(1) as usize,
+            SO_RCVLOWAT => self.receive_low = int(value)?.max(1) as usize,
+            flag if flag & FLAGS == flag && flag.count_ones() == 1 => {
+                self.flags = if int(value)? != 0 { self.flags | flag } else { self.flags & !flag };
+            }
+            _ => return Err(Errno::ENOPROTOOPT),
+        }
+        Ok(())
+    }
+
+    fn set_tcp(&mut self, name: i32, value: i32) -> Result<()> {
+        let positive = || Duration::from_secs(value.max(0) as u64);
+        match name {
+            TCP_NODELAY => self.no_delay = value != 0,
+            TCP_MAXSEG if value > 0 => self.max_segment = value,
+            TCP_KEEPIDLE if value > 0 => self.keep_idle = positive(),
+            TCP_KEEPINTVL if value > 0 => self.keep_interval = positive(),
+            TCP_KEEPINIT if value > 0 => self.keep_init = positive(),
+            TCP_KEEPCNT if (1..=127).contains(&value) => self.keep_count = value as u32,
+            TCP_MAXSEG | TCP_KEEPIDLE | TCP_KEEPINTVL | TCP_KEEPINIT | TCP_KEEPCNT => return Err(Errno::EINVAL),
+            _ => return Err(Errno::ENOPROTOOPT),
+        }
+        Ok(())
+    }
+
+    fn set_ip(&mut self, name: i32, value: &[u8]) -> Result<()> {
+        let udp = self.kind == Kind::Udp;
+        let byte_or_int = || if value.len() == 1 { Ok(i32::from(value[0])) } else { int(value) };
+        match name {
+            IP_TTL => self.hop_limit = hops(int(value)?)?,
+            IP_TOS => self.tos = byte_or_int()? as u8,
+            IP_RECVDSTADDR => self.want_destination = int(value)? != 0,
+            IP_RECVPKTINFO => self.want_packet_info = int(value)? != 0,
+            IP_RECVTTL => self.want_hop_limit = int(value)? != 0,
+            IP_MULTICAST_TTL if udp => self.multicast_ttl = byte_or_int()?,
+            IP_MULTICAST_LOOP if udp => self.multicast_loop = byte_or_int()?,
+            // No interface can multicast yet.
+            IP_ADD_MEMBERSHIP if udp => return Err(Errno::ENODEV),
+            IP_DROP_MEMBERSHIP if udp => return Err(Errno::EADDRNOTAVAIL),
+            _ => return Err(Errno::ENOPROTOOPT),
+        }
+        Ok(())
+    }
+
+    fn set_ipv6(&mut self, name: i32, value: i32) -> Result<()> {
+        match name {
+            IPV6_V6ONLY => self.v6only = value != 0,
+            IPV6_UNICAST_HOPS => self.hop_limit = hops(value)?,
+            IPV6_RECVPKTINFO => self.want_packet_info = value != 0,
+            IPV6_RECVHOPLIMIT => self.want_hop_limit = value != 0,
+            IPV6_TCLASS => self.tos = value as u8,
+            IPV6_MULTICAST_HOPS => self.multicast_ttl = value,
+            IPV6_MULTICAST_LOOP => self.multicast_loop = value,
+            IPV6_JOIN_GROUP => return Err(Errno::ENODEV),
+            IPV6_LEAVE_GROUP => return Err(Errno::EADDRNOTAVAIL),
+            _ => return Err(Errno::ENOPROTOOPT),
+        }
+        Ok(())
+    }
+}
+
+/// Reads the int that an option's value begins with.
+fn int(value: &[u8]) -> Result<i32> {
+    let bytes = value.first_chunk().ok_or(Errno::EINVAL)?;
+    Ok(i32::from_le_bytes(*bytes))
+}
+
+fn hops(value: i32) -> Result<Option<u8>> {
+    match value {
+        -1 => Ok(None),
+        1..=255 => Ok(Some(value as u8)),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn buffer_size(asked: i32) -> usize {
+    usize::try_from(asked).unwrap_or(0).clamp(SB_MIN, SB_MAX)
+}
+
+fn seconds(time: Duration) -> i32 {
+    i32::try_from(time.as_secs()).unwrap_or(i32::MAX)
+}
+
+/// Lays out a timeval of 16 bytes; zero is no limit.
+pub fn timeval(time: Option<Duration>) -> Vec<u8> {
+    let time = time.unwrap_or_default();
+    [time.as_secs().to_le_bytes(), u64::from(time.subsec_micros()).to_le_bytes()].concat()
+}
+
+/// Reads a timeval; `EDOM` for microseconds out of range, as on Linux and NetBSD.
+fn duration(value: &[u8]) -> Result<Option<Duration>> {
+    let seconds = i64::from_le_bytes(*value.first_chunk().ok_or(Errno::EINVAL)?);
+    let micros = int(value.get(8..).unwrap_or_default())?;
+    if !(0..1_000_000).contains(&micros) {
+        return Err(Errno::EDOM);
+    }
+    let time = Duration::new(u64::try_from(seconds).unwrap_or(0), micros as u32 * 1000);
+    Ok((!time.is_zero()).then_some(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_option_is_enoprotoopt() {
+        let mut options = Options::new(Kind::Tcp, false);
+        assert_eq!(options.set(SOL_SOCKET, 0x7777, &[0; 4]), Err(Errno::ENOPROTOOPT));
+        assert_eq!(options.set(IPPROTO_IPV6, IPV6_V6ONLY, &[0; 4]), Err(Errno::ENOPROTOOPT));
+        assert_eq!(options.get(IPPROTO_TCP, 999), Err(Errno::ENOPROTOOPT));
+    }
+
+    #[test]
+    fn a_value_comes_back_as_it_was_set() {
+        let mut options = Options::new(Kind::Tcp, true);
+        let linger = [1, 0, 0, 0, 9, 0, 0, 0];
+        options.set(SOL_SOCKET, SO_LINGER, &linger).unwrap();
+        assert_eq!(options.get(SOL_SOCKET, SO_LINGER), Ok(linger.to_vec()));
+        options.set(SOL_SOCKET, SO_RCVTIMEO, &timeval(Some(Duration::from_millis(1500)))).unwrap();
+        assert_eq!(options.receive_timeout, Some(Duration::from_millis(1500)));
+        options.set(IPPROTO_IPV6, IPV6_V6ONLY, &1i32.to_le_bytes()).unwrap();
+        assert!(options.v6only);
+    }
+
+    #[test]
+    fn a_short_value_is_einval() {
+        let mut options = Options::new(Kind::Udp, false);
+        assert_eq!(options.set(SOL_SOCKET, SO_REUSEADDR, &[1, 0]), Err(Errno::EINVAL));
+    }
+}

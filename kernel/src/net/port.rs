@@ -1,0 +1,163 @@
+//! Who holds which port of one protocol.
+
+use std::collections::HashMap;
+
+use abi::{Errno, Result};
+
+use super::addr::Binding;
+use super::stack::Random;
+
+/// The first port that is handed out when none is asked for (RFC 6335).
+const EPHEMERAL_FIRST: u16 = 49152;
+/// How many of those there are.
+const EPHEMERAL_COUNT: u16 = 16384;
+
+/// A socket of the stack.
+pub type Id = u64;
+
+/// What bind(2) needs to know of a socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// The socket.
+    pub id: Id,
+    /// What it holds.
+    pub binding: Binding,
+    /// `SO_REUSEADDR` at the time.
+    pub reuse_addr: bool,
+    /// `SO_REUSEPORT` at the time.
+    pub reuse_port: bool,
+    /// Whether it listens: then `SO_REUSEADDR` does not let another one in.
+    pub exclusive: bool,
+}
+
+impl Claim {
+    fn conflicts(&self, other: &Claim) -> bool {
+        let both_ports = self.reuse_port && other.reuse_port;
+        let both_addrs = self.reuse_addr && other.reuse_addr && !self.exclusive && !other.exclusive;
+        self.id != other.id && self.binding.overlaps(&other.binding) && !both_ports && !both_addrs
+    }
+}
+
+/// The ports of one protocol.
+#[derive(Default)]
+pub struct Ports {
+    claims: HashMap<u16, Vec<Claim>>,
+    /// Connections that came in through a listener or outlived their socket, by port.
+    connections: HashMap<u16, usize>,
+}
+
+impl Ports {
+    /// Returns the sockets that hold a port.
+    pub fn at(&self, port: u16) -> &[Claim] {
+        self.claims.get(&port).map_or(&[], Vec::as_slice)
+    }
+
+    /// Takes a port; `EADDRINUSE` if another socket is in the way.
+    pub fn claim(&mut self, claim: Claim) -> Result<()> {
+        let port = claim.binding.port;
+        let busy = self.connections.contains_key(&port) && !claim.reuse_addr && !claim.reuse_port;
+        if busy || self.at(port).iter().any(|other| claim.conflicts(other)) {
+            return Err(Errno::EADDRINUSE);
+        }
+        self.claims.entry(port).or_default().push(claim);
+        Ok(())
+    }
+
+    /// Marks a socket as the one that listens; `EADDRINUSE` if another one already does.
+    pub fn make_exclusive(&mut self, id: Id, port: u16) -> Result<()> {
+        let claims = self.claims.get_mut(&port).ok_or(Errno::EINVAL)?;
+        let at = claims.iter().position(|claim| claim.id == id).ok_or(Errno::EINVAL)?;
+        let own = Claim { exclusive: true, ..claims[at] };
+        if claims.iter().any(|other| other.exclusive && own.conflicts(other)) {
+            return Err(Errno::EADDRINUSE);
+        }
+        claims[at] = own;
+        Ok(())
+    }
+
+    /// Changes what a socket holds on its port: its address, once connected.
+    pub fn narrow(&mut self, id: Id, binding: Binding) {
+        if let Some(claim) = self.claims.get_mut(&binding.port).and_then(|all| all.iter_mut().find(|c| c.id == id)) {
+            claim.binding = binding;
+        }
+    }
+
+    /// Gives back what a socket held on a port.
+    pub fn release(&mut self, id: Id, port: u16) {
+        if let Some(claims) = self.claims.get_mut(&port) {
+            claims.retain(|claim| claim.id != id);
+            if claims.is_empty() {
+                self.claims.remove(&port);
+            }
+        }
+    }
+
+    /// Counts a connection that holds no claim.
+    pub fn connection_begins(&mut self, port: u16) {
+        *self.connections.entry(port).or_default() += 1;
+    }
+
+    /// Ends what [`Ports::connection_begins`] counted.
+    pub fn connection_ends(&mut self, port: u16) {
+        if let Some(count) = self.connections.get_mut(&port) {
+            *count -= 1;
+            if *count == 0 {
+                self.connections.remove(&port);
+            }
+        }
+    }
+
+    /// Chooses a port that nobody uses; failing that, one that `usable` takes. `None` if there is none.
+    pub fn ephemeral(&self, random: &mut Random, usable: impl Fn(u16) -> bool) -> Option<u16> {
+        let start = (random.next() % u64::from(EPHEMERAL_COUNT)) as u16;
+        let all = || (0..EPHEMERAL_COUNT).map(|step| EPHEMERAL_FIRST + (start + step) % EPHEMERAL_COUNT);
+        let free = |port: &u16| !self.claims.contains_key(port) && !self.connections.contains_key(port);
+        all().find(free).or_else(|| all().find(|&port| usable(port)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::addr::Family;
+    use super::*;
+
+    fn claim(id: Id, reuse_addr: bool, reuse_port: bool) -> Claim {
+        let binding = Binding { family: Family::V4, addr: None, port: 80 };
+        Claim { id, binding, reuse_addr, reuse_port, exclusive: false }
+    }
+
+    #[test]
+    fn a_port_is_taken_once_unless_both_agree() {
+        let mut ports = Ports::default();
+        ports.claim(claim(1, true, false)).unwrap();
+        assert_eq!(ports.claim(claim(2, false, false)), Err(Errno::EADDRINUSE));
+        ports.claim(claim(3, true, false)).unwrap();
+        ports.make_exclusive(1, 80).unwrap();
+        assert_eq!(ports.make_exclusive(3, 80), Err(Errno::EADDRINUSE));
+        assert_eq!(ports.claim(claim(4, true, false)), Err(Errno::EADDRINUSE));
+        ports.release(1, 80);
+        ports.make_exclusive(3, 80).unwrap();
+    }
+
+    #[test]
+    fn a_finished_connection_yields_to_reuseaddr_only() {
+        let mut ports = Ports::default();
+        ports.connection_begins(80);
+        assert_eq!(ports.claim(claim(1, false, false)), Err(Errno::EADDRINUSE));
+        ports.claim(claim(1, true, false)).unwrap();
+        ports.release(1, 80);
+        ports.connection_ends(80);
+        ports.claim(claim(1, false, false)).unwrap();
+    }
+
+    #[test]
+    fn an_ephemeral_port_is_in_its_range_and_free() {
+        let mut ports = Ports::default();
+        for id in 0..300 {
+            let port = ports.ephemeral(&mut Random::new(7), |_| false).unwrap();
+            assert!(port >= 49152 && ports.at(port).is_empty());
+            let binding = Binding { family: Family::V4, addr: None, port };
+            ports.claim(Claim { id, binding, ..claim(id, false, false) }).unwrap();
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The internet stack: interfaces, packets, timers. TCP and UDP sockets sit on top, in [`super::tcp`] and [`super::udp`].
+//!
+//! One mutex guards the whole stack ([`Inet`]); it is never held across a copy from or to a client. Every operation goes
+//! through [`Inet::with`], which takes the time, runs the operation, delivers all packets that it caused and wakes whoever
+//! sleeps on a socket that changed.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use abi::{Errno, Result};
+use smoltcp::time::Instant;
+use smoltcp::wire::{
+    IpAddress, IpEndpoint, IpProtocol, IpVersion, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket,
+};
+
+use super::link::Link;
+use super::tcp::Tcp;
+use super::udp::Udp;
+use crate::dev;
+use crate::proc::lock;
+use crate::rumpuser::Rumpuser;
+use crate::wait::WaitQueue;
+
+/// Called when the next timer is due earlier than was known.
+pub type Kick = Box<dyn Fn() + Send + Sync>;
+
+/// Pseudo-random numbers from a seed (SplitMix64): ports only, so they need not be secret.
+pub struct Random(u64);
+
+impl Random {
+    /// Begins a sequence.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Returns the next number.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+/// What TCP and UDP share.
+pub struct Base {
+    /// The time of the operation in progress.
+    pub now: Instant,
+    /// Interfaces, `lo0` first.
+    pub links: Vec<Link>,
+    /// For ports.
+    pub random: Random,
+    /// Queues to wake when the stack's lock is gone.
+    pub woken: Vec<Arc<WaitQueue>>,
+}
+
+impl Base {
+    /// Whether `addr` is one of this host.
+    pub fn is_ours(&self, addr: &IpAddress) -> bool {
+        self.links.iter().any(|link| link.is_ours(addr))
+    }
+
+    /// Returns the interface towards `to` and the address to speak from; `ENETUNREACH` without a route.
+    pub fn route(&self, to: &IpAddress) -> Result<(usize, IpAddress)> {
+        // A packet to one of our own addresses stays inside.
+        let at = if self.is_ours(to) {
+            Some(0)
+        } else {
+            self.links.iter().position(|link| {
+                !link.device.is_loopback() && link.addrs.iter().any(|cidr| cidr.contains_addr(to))
+            })
+        };
+        let at = at.ok_or(Errno::ENETUNREACH)?;
+        let own = self.links.iter().find(|link| link.is_ours(to)).map(|link| link.source_for(to));
+        let source = own.unwrap_or_else(|| self.links[at].source_for(to));
+        Ok((at, source.ok_or(Errno::EADDRNOTAVAIL)?))
+    }
+
+    /// Remembers a queue to be woken.
+    pub fn wake(&mut self, queue: &Arc<WaitQueue>) {
+        self.woken.push(queue.clone());
+    }
+}
+
+/// The stack.
+pub struct Stack {
+    /// What TCP and UDP share.
+    pub base: Base,
+    /// TCP sockets.
+    pub tcp: Tcp,
+    /// UDP sockets.
+    pub udp: Udp,
+}
+
+impl Stack {
+    /// Makes a stack with `lo0`.
+    pub fn new(now: Instant, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let device = dev::net::KINDS.iter().find(|(kind, _)| *kind == "lo").map(|(_, open)| open());
+        let links = device.map(|device| Link::loopback(device, now, random.next())).into_iter().collect();
+        let base = Base { now, links, random, woken: Vec::new() };
+        Self { base, tcp: Tcp::default(), udp: Udp::default() }
+    }
+
+    /// Delivers packets until all is quiet, and runs the timers that are due.
+    pub fn pump(&mut self) {
+        loop {
+            while let Some((at, frame)) = self.next_frame() {
+                self.input(at, &frame);
+                self.base.links[at].device.recycle(frame);
+            }
+            if !self.tcp.run_timer(&mut self.base) {
+                return;
+            }
+        }
+    }
+
+    fn next_frame(&mut self) -> Option<(usize, Vec<u8>)> {
+        let links = self.base.links.iter_mut().enumerate();
+        links.into_iter().find_map(|(at, link)| Some((at, link.device.receive()?)))
+    }
+
+    /// Parses a frame once and hands it to the socket that it belongs to.
+    fn input(&mut self, at: usize, frame: &[u8]) {
+        let Some(packet) = Packet::parse(frame) else { return };
+        if !self.base.is_ours(&packet.to) {
+            return;
+        }
+        match packet.protocol {
+            IpProtocol::Tcp => self.tcp_input(at, frame, &packet),
+            IpProtocol::Udp => self.udp_input(&packet),
+            _ => self.base.links[at].refuse(self.base.now, frame),
+        }
+    }
+
+    fn tcp_input(&mut self, at: usize, frame: &[u8], packet: &Packet<'_>) {
+        let Ok(segment) = TcpPacket::new_checked(packet.payload) else { return };
+        let local = IpEndpoint::new(packet.to, segment.dst_port());
+        let remote = IpEndpoint::new(packet.from, segment.src_port());
+        let flags = super::tcp::Flags { syn: segment.syn() && !segment.ack(), rst: segment.rst() };
+        if !self.tcp.input(&mut self.base, at, frame, local, remote, flags) {
+            self.base.links[at].refuse(self.base.now, frame);
+        }
+    }
+
+    fn udp_input(&mut self, packet: &Packet<'_>) {
+        let Ok(datagram) = UdpPacket::new_checked(packet.payload) else { return };
+        let local = IpEndpoint::new(packet.to, datagram.dst_port());
+        let remote = IpEndpoint::new(packet.from, datagram.src_port());
+        let taken = self.udp.input(&mut self.base, local, remote, packet.hop_limit, datagram.payload());
+        if !taken && self.base.is_ours(&packet.from) {
+            // The port unreachable that ICMP would carry; both ends are here.
+            self.udp.unreachable(&mut self.base, remote, local);
+        }
+    }
+}
+
+/// An IP packet taken apart.
+struct Packet<'a> {
+    from: IpAddress,
+    to: IpAddress,
+    protocol: IpProtocol,
+    hop_limit: u8,
+    payload: &'a [u8],
+}
+
+impl<'a> Packet<'a> {
+    fn parse(frame: &'a [u8]) -> Option<Self> {
+        match IpVersion::of_packet(frame).ok()? {
+            IpVersion::Ipv4 => {
+                let packet = Ipv4Packet::new_checked(frame).ok()?;
+                Some(Self {
+                    from: packet.src_addr().into(),
+                    to: packet.dst_addr().into(),
+                    protocol: packet.next_header(),
+                    hop_limit: packet.hop_limit(),
+                    payload: packet.payload(),
+                })
+            }
+            IpVersion::Ipv6 => {
+                let packet = Ipv6Packet::new_checked(frame).ok()?;
+                Some(Self {
+                    from: packet.src_addr().into(),
+                    to: packet.dst_addr().into(),
+                    protocol: packet.next_header(),
+                    hop_limit: packet.hop_limit(),
+                    payload: packet.payload(),
+                })
+            }
+        }
+    }
+}
+
+/// The stack behind its lock.
+pub struct Inet {
+    stack: Mutex<Stack>,
+    host: Arc<dyn Rumpuser>,
+    kick: Mutex<Option<Kick>>,
+}
+
+impl Inet {
+    /// Makes the stack; its only random input is one seed of the host.
+    pub fn new(host: Arc<dyn Rumpuser>) -> Self {
+        let mut seed = [0; 8];
+        host.random(&mut seed);
+        let stack = Stack::new(instant(host.monotonic()), u64::from_le_bytes(seed));
+        Self { stack: Mutex::new(stack), host, kick: Mutex::new(None) }
+    }
+
+    /// The host, for memory.
+    pub fn host(&self) -> &Arc<dyn Rumpuser> {
+        &self.host
+    }
+
+    /// Runs `operation` now, delivers what it caused, and wakes the sleepers.
+    pub fn with<T>(&self, operation: impl FnOnce(&mut Stack) -> T) -> T {
+        self.at(self.host.monotonic(), operation).0
+    }
+
+    /// Runs the timers that are due, and returns when the next one is.
+    pub fn run_timers(&self, now: Duration) -> Option<Duration> {
+        self.at(now, |_| ()).1
+    }
+
+    /// Only looks: nothing is delivered and nobody woken.
+    pub fn look<T>(&self, operation: impl FnOnce(&Stack) -> T) -> T {
+        operation(&lock(&self.stack))
+    }
+
+    fn at<T>(&self, now: Duration, operation: impl FnOnce(&mut Stack) -> T) -> (T, Option<Duration>) {
+        let mut stack = lock(&self.stack);
+        let before = stack.tcp.deadline();
+        stack.base.now = stack.base.now.max(instant(now));
+        let result = operation(&mut stack);
+        stack.pump();
+        let after = stack.tcp.deadline();
+        let woken = std::mem::take(&mut stack.base.woken);
+        let reset = std::mem::take(&mut stack.tcp.released);
+        drop(stack);
+        reset.into_iter().for_each(|bytes| self.host.release(bytes));
+        woken.iter().for_each(|queue| queue.wake());
+        if after.is_some_and(|after| before.is_none_or(|before| after < before))
+            && let Some(kick) = &*lock(&self.kick)
+        {
+            kick();
+        }
+        (result, after.map(|after| Duration::from_micros(after.total_micros().max(0) as u64)))
+    }
+
+    /// Sets what is called when a timer is due earlier than was known.
+    pub fn set_kick(&self, kick: Kick) {
+        *lock(&self.kick) = Some(kick);
+    }
+}
+
+fn instant(time: Duration) -> Instant {
+    Instant::from_micros(i64::try_from(time.as_micros()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,516 @@
+//! TCP in the stack: sockets, the table of connections, listen queues, timers.
+//!
+//! A [`Pcb`] is what the stack knows of one socket. It outlives its descriptor while its connection still has something to
+//! send or to catch (an orphan), and it exists before there is a descriptor while it waits in a listen queue.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use abi::{Errno, Result};
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::IpEndpoint;
+
+use super::addr::{Binding, Family};
+use super::conn::{Smol, TcpConn, TcpState};
+use super::option::{Kind, Options};
+use super::port::{Claim, Id, Ports};
+use super::stack::Base;
+use crate::wait::WaitQueue;
+
+/// How long an orphan waits for its peer's FIN (Linux's `tcp_fin_timeout`).
+const FIN_WAIT_2: Duration = Duration::from_secs(60);
+/// Orphans at most; beyond that a closed connection is reset at once.
+const MAX_ORPHANS: usize = 4096;
+
+/// What the stack looks at in a segment before an engine does.
+#[derive(Clone, Copy, Debug)]
+pub struct Flags {
+    /// SYN without ACK.
+    pub syn: bool,
+    /// RST.
+    pub rst: bool,
+}
+
+/// A connection and what the stack remembers of it.
+pub struct Conn {
+    /// The engine.
+    pub engine: Box<dyn TcpConn>,
+    /// Our end.
+    pub local: IpEndpoint,
+    /// The other end.
+    pub remote: IpEndpoint,
+    /// The interface it goes through.
+    pub link: usize,
+    /// The state when last looked at.
+    pub seen: TcpState,
+    /// Whether connect(2) has told of its success.
+    pub reported: bool,
+    /// Whether its port is claimed by itself, not through a listener.
+    pub claimed: bool,
+    deadline: Option<Instant>,
+    /// Bytes taken from the host's memory for the buffers.
+    pub reserved: usize,
+}
+
+/// What a socket does.
+pub enum Role {
+    /// Nothing.
+    Idle,
+    /// Waits for connections.
+    Listening {
+        /// Connections that may wait.
+        backlog: usize,
+        /// Half-open ones.
+        embryos: usize,
+        /// Open ones that nobody has accepted.
+        ready: VecDeque<Id>,
+    },
+    /// Has or had a connection.
+    Connection(Conn),
+}
+
+/// A TCP socket.
+pub struct Pcb {
+    /// Address family.
+    pub family: Family,
+    /// Woken when something changed.
+    pub queue: Arc<WaitQueue>,
+    /// Options.
+    pub options: Options,
+    /// What it is bound to.
+    pub binding: Option<Binding>,
+    /// Whether bind(2) asked for the binding.
+    pub bound_explicitly: bool,
+    /// What it does.
+    pub role: Role,
+    /// `SO_ERROR`.
+    pub error: Option<Errno>,
+    /// Whether reading was shut down.
+    pub shut_read: bool,
+    /// Whether writing was shut down.
+    pub shut_write: bool,
+    /// Whether a descriptor stands for it.
+    pub owned: bool,
+    /// The listener in whose queue it stands.
+    parent: Option<Id>,
+}
+
+/// All of TCP.
+#[derive(Default)]
+pub struct Tcp {
+    pcbs: HashMap<Id, Pcb>,
+    next: Id,
+    flows: HashMap<(IpEndpoint, IpEndpoint), Id>,
+    listeners: HashMap<u16, Vec<Id>>,
+    /// Ports.
+    pub ports: Ports,
+    timers: BTreeSet<(Instant, Id)>,
+    orphans: usize,
+    /// Memory to give back to the host.
+    pub released: Vec<usize>,
+}
+
+impl Tcp {
+    /// Makes a socket.
+    pub fn open(&mut self, family: Family) -> Id {
+        let options = Options::new(Kind::Tcp, family != Family::V4);
+        self.insert(Pcb {
+            family,
+            queue: Arc::default(),
+            options,
+            binding: None,
+            bound_explicitly: false,
+            role: Role::Idle,
+            error: None,
+            shut_read: false,
+            shut_write: false,
+            owned: true,
+            parent: None,
+        })
+    }
+
+    fn insert(&mut self, pcb: Pcb) -> Id {
+        self.next += 1;
+        self.pcbs.insert(self.next, pcb);
+        self.next
+    }
+
+    /// Returns a socket; `EBADF` once it is gone.
+    pub fn pcb(&self, id: Id) -> Result<&Pcb> {
+        self.pcbs.get(&id).ok_or(Errno::EBADF)
+    }
+
+    /// Returns a socket for changing.
+    pub fn pcb_mut(&mut self, id: Id) -> Result<&mut Pcb> {
+        self.pcbs.get_mut(&id).ok_or(Errno::EBADF)
+    }
+
+    /// Returns when the next timer is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Runs one timer that is due; whether there was one.
+    pub fn run_timer(&mut self, base: &mut Base) -> bool {
+        let Some(&(at, id)) = self.timers.first() else { return false };
+        if at > base.now {
+            return false;
+        }
+        self.timers.pop_first();
+        if let Some(Pcb { role: Role::Connection(conn), owned, .. }) = self.pcbs.get_mut(&id) {
+            conn.deadline = None;
+            if !*owned && conn.seen == TcpState::FinWait2 {
+                conn.engine.abort();
+            }
+        }
+        self.emit(base, id);
+        true
+    }
+
+    /// Gives a segment to its connection or listener; `false` if nobody wants it.
+    pub fn input(
+        &mut self,
+        base: &mut Base,
+        link: usize,
+        frame: &[u8],
+        local: IpEndpoint,
+        remote: IpEndpoint,
+        flags: Flags,
+    ) -> bool {
+        let known = self.flows.get(&(local, remote)).copied();
+        // A new connection may begin where an old one is only remembered (RFC 1122, 4.2.2.13).
+        let stale = known.filter(|&id| flags.syn && self.state(id) == TcpState::TimeWait);
+        if let Some(id) = stale {
+            self.forget(base, id);
+        }
+        let id = match known.filter(|_| stale.is_none()) {
+            Some(id) => id,
+            None if flags.syn => match self.listener(base, local, remote) {
+                Some(listener) => match self.embryo(base, link, listener, local, remote) {
+                    Some(id) => id,
+                    // The queue is full: the peer will try again.
+                    None => return true,
+                },
+                None => return false,
+            },
+            None => return false,
+        };
+        let Ok(Pcb { role: Role::Connection(conn), .. }) = self.pcb_mut(id) else { return false };
+        conn.engine.on_segment(&mut base.links[link], base.now, frame);
+        self.settle(base, id, flags.rst);
+        self.emit(base, id);
+        true
+    }
+
+    fn state(&self, id: Id) -> TcpState {
+        match self.pcbs.get(&id) {
+            Some(Pcb { role: Role::Connection(conn), .. }) => conn.engine.state(),
+            _ => TcpState::Closed,
+        }
+    }
+
+    /// Finds the listener for a SYN: the one bound closest; among equals (`SO_REUSEPORT`) one by chance.
+    fn listener(&self, base: &mut Base, local: IpEndpoint, _remote: IpEndpoint) -> Option<Id> {
+        let score = |binding: &Binding| {
+            let same_family = binding.family.any().version() == local.addr.version();
+            (binding.addr.is_some(), same_family)
+        };
+        let all = self.listeners.get(&local.port)?.iter();
+        let fitting = all.filter_map(|&id| Some((id, self.pcbs.get(&id)?.binding?)));
+        let fitting: Vec<_> = fitting.filter(|(_, binding)| binding.covers(&local.addr)).collect();
+        let best = fitting.iter().map(|(_, binding)| score(binding)).max()?;
+        let best: Vec<Id> = fitting.iter().filter(|(_, b)| score(b) == best).map(|(id, _)| *id).collect();
+        match best.len() {
+            1 => best.first().copied(),
+            count => best.get((base.random.next() % count as u64) as usize).copied(),
+        }
+    }
+
+    /// Makes a connection that will answer a SYN, if the listen queue has room.
+    fn embryo(&mut self, base: &mut Base, link: usize, listener: Id, local: IpEndpoint, remote: IpEndpoint) -> Option<Id> {
+        let parent = self.pcbs.get_mut(&listener)?;
+        let Role::Listening { backlog, embryos, ready } = &mut parent.role else { return None };
+        if *embryos + ready.len() > *backlog {
+            return None;
+        }
+        *embryos += 1;
+        let options = parent.options.clone();
+        let buffers = (options.receive_buffer, options.send_buffer);
+        let engine = Smol::listen(local, buffers, &options.tuning()).ok();
+        let family = parent.family;
+        let Some(engine) = engine else {
+            *embryos -= 1;
+            return None;
+        };
+        let binding = Binding { family, addr: Some(local.addr), port: local.port };
+        let id = self.insert(Pcb {
+            family,
+            queue: Arc::default(),
+            options,
+            binding: Some(binding),
+            bound_explicitly: false,
+            role: Role::Connection(Conn::new(Box::new(engine), local, remote, link, 0)),
+            error: None,
+            shut_read: false,
+            shut_write: false,
+            owned: false,
+            parent: Some(listener),
+        });
+        self.flows.insert((local, remote), id);
+        self.ports.connection_begins(local.port);
+        let _ = base;
+        Some(id)
+    }
+
+    /// Lets a connection send, and takes note of what that changed.
+    pub fn emit(&mut self, base: &mut Base, id: Id) {
+        let Some(Pcb { role: Role::Connection(conn), .. }) = self.pcbs.get_mut(&id) else { return };
+        conn.engine.emit(&mut base.links[conn.link], base.now);
+        self.settle(base, id, false);
+        self.schedule(base, id);
+    }
+
+    /// Sets the timer of a connection.
+    fn schedule(&mut self, base: &mut Base, id: Id) {
+        let Some(Pcb { role: Role::Connection(conn), owned, .. }) = self.pcbs.get_mut(&id) else { return };
+        let mut deadline = conn.engine.deadline(&mut base.links[conn.link], base.now);
+        // What could not be done now cannot be done at once either.
+        deadline = deadline.map(|at| at.max(base.now + Duration::from_millis(1)));
+        if !*owned && conn.seen == TcpState::FinWait2 {
+            deadline = Some(conn.deadline.unwrap_or(base.now + FIN_WAIT_2));
+        }
+        if deadline != conn.deadline {
+            if let Some(old) = conn.deadline {
+                self.timers.remove(&(old, id));
+            }
+            conn.deadline = deadline;
+            self.timers.extend(deadline.map(|at| (at, id)));
+        }
+    }
+
+    /// Draws the consequences of a change of state.
+    fn settle(&mut self, base: &mut Base, id: Id, reset: bool) {
+        let Some(pcb) = self.pcbs.get_mut(&id) else { return };
+        let Role::Connection(conn) = &mut pcb.role else { return };
+        let (before, now) = (conn.seen, conn.engine.state());
+        conn.seen = now;
+        base.woken.push(pcb.queue.clone());
+        let parent = pcb.parent;
+        match parent {
+            Some(parent) if now == TcpState::Closed || now == TcpState::Listen && before != now => {
+                self.leave_queue(parent, id, before);
+                return self.forget(base, id);
+            }
+            Some(parent) if before < TcpState::Established && now >= TcpState::Established => {
+                return self.join_queue(base, parent, id);
+            }
+            _ => {}
+        }
+        if !pcb.owned && parent.is_none() {
+            return self.settle_orphan(base, id);
+        }
+        if now != TcpState::Closed || before == TcpState::Closed {
+            return;
+        }
+        let cause = match (before, reset) {
+            (TcpState::LastAck | TcpState::TimeWait | TcpState::Closing, _) => None,
+            (TcpState::SynSent, true) => Some(Errno::ECONNREFUSED),
+            (TcpState::CloseWait, true) => Some(Errno::EPIPE),
+            (_, true) => Some(Errno::ECONNRESET),
+            (_, false) => Some(Errno::ETIMEDOUT),
+        };
+        pcb.error = pcb.error.or(cause);
+        self.end_flow(id);
+    }
+
+    /// An orphan answers data with a reset, and goes when its connection is over.
+    fn settle_orphan(&mut self, base: &mut Base, id: Id) {
+        let Some(Pcb { role: Role::Connection(conn), .. }) = self.pcbs.get_mut(&id) else { return };
+        if conn.engine.queues().readable > 0 && conn.seen != TcpState::Closed {
+            conn.engine.abort();
+            conn.engine.emit(&mut base.links[conn.link], base.now);
+            conn.seen = TcpState::Closed;
+        }
+        if conn.seen == TcpState::Closed {
+            self.forget(base, id);
+        }
+    }
+
+    /// Takes a connection out of its listener's queue.
+    fn leave_queue(&mut self, parent: Id, id: Id, before: TcpState) {
+        if let Some(Pcb { role: Role::Listening { embryos, ready, .. }, .. }) = self.pcbs.get_mut(&parent) {
+            match before < TcpState::Established {
+                true => *embryos -= 1,
+                false => ready.retain(|other| *other != id),
+            }
+        }
+    }
+
+    /// Makes a connection ready to be accepted.
+    fn join_queue(&mut self, base: &mut Base, parent: Id, id: Id) {
+        if let Some(Pcb { role: Role::Listening { embryos, ready, .. }, queue, .. }) = self.pcbs.get_mut(&parent) {
+            *embryos -= 1;
+            ready.push_back(id);
+            base.woken.push(queue.clone());
+        }
+    }
+
+    /// Takes a connection out of the tables that packets and timers go by.
+    pub fn end_flow(&mut self, id: Id) {
+        let Some(pcb) = self.pcbs.get_mut(&id) else { return };
+        let Role::Connection(conn) = &mut pcb.role else { return };
+        let flow = (conn.local, conn.remote);
+        if let Some(at) = conn.deadline.take() {
+            self.timers.remove(&(at, id));
+        }
+        if self.flows.get(&flow) == Some(&id) {
+            self.flows.remove(&flow);
+        }
+    }
+
+    /// Removes a socket without a word to its peer.
+    pub fn forget(&mut self, base: &mut Base, id: Id) {
+        self.end_flow(id);
+        let Some(pcb) = self.pcbs.remove(&id) else { return };
+        base.woken.push(pcb.queue);
+        let Some(binding) = pcb.binding else { return };
+        match &pcb.role {
+            Role::Connection(conn) => {
+                self.released.extend((conn.reserved > 0).then_some(conn.reserved));
+                if conn.claimed {
+                    self.ports.release(id, binding.port);
+                } else {
+                    self.ports.connection_ends(binding.port);
+                }
+                self.orphans -= usize::from(!pcb.owned && pcb.parent.is_none());
+            }
+            Role::Idle | Role::Listening { .. } => self.ports.release(id, binding.port),
+        }
+    }
+
+    /// Puts a listener into, or out of, the table that SYNs go by.
+    pub fn listen(&mut self, id: Id, port: u16, on: bool) {
+        let ids = self.listeners.entry(port).or_default();
+        ids.retain(|other| *other != id);
+        if on {
+            ids.push(id);
+        } else if ids.is_empty() {
+            self.listeners.remove(&port);
+        }
+    }
+
+    /// Enters a connection that begins here; an old one that is only remembered makes room.
+    pub fn begin_flow(&mut self, base: &mut Base, id: Id, conn: Conn) {
+        let flow = (conn.local, conn.remote);
+        if let Some(old) = self.flows.get(&flow).copied() {
+            self.forget(base, old);
+        }
+        self.flows.insert(flow, id);
+        if let Some(pcb) = self.pcbs.get_mut(&id) {
+            pcb.role = Role::Connection(conn);
+        }
+        self.emit(base, id);
+    }
+
+    /// Whether a new connection may go by these ends.
+    pub fn flow_is_free(&self, local: IpEndpoint, remote: IpEndpoint) -> bool {
+        let old = self.flows.get(&(local, remote)).and_then(|id| self.pcbs.get(id));
+        old.is_none_or(|pcb| match &pcb.role {
+            Role::Connection(conn) => conn.seen == TcpState::TimeWait && !pcb.owned,
+            _ => true,
+        })
+    }
+
+    /// Takes the oldest connection out of a listen queue.
+    pub fn accept(&mut self, listener: Id) -> Result<Id> {
+        let Role::Listening { ready, .. } = &mut self.pcb_mut(listener)?.role else { return Err(Errno::EINVAL) };
+        let id = ready.pop_front().ok_or(Errno::EAGAIN)?;
+        let pcb = self.pcb_mut(id)?;
+        pcb.parent = None;
+        pcb.owned = true;
+        Ok(id)
+    }
+
+    /// The descriptor is gone: ends a listener and its queue at once, a connection in good order if that can be.
+    pub fn close(&mut self, base: &mut Base, id: Id) {
+        self.stop_listening(base, id);
+        let orphans = self.orphans;
+        let Some(pcb) = self.pcbs.get_mut(&id) else { return };
+        let linger = pcb.options.linger;
+        let Role::Connection(conn) = &mut pcb.role else { return self.forget(base, id) };
+        let rude = linger.is_some_and(|time| time.is_zero()) || conn.engine.queues().readable > 0;
+        match conn.engine.state() {
+            TcpState::Closed | TcpState::SynSent => return self.forget(base, id),
+            _ if rude || orphans >= MAX_ORPHANS => conn.engine.abort(),
+            _ => conn.engine.shut_write(),
+        }
+        pcb.owned = false;
+        if let Some(at) = conn.deadline.take() {
+            self.timers.remove(&(at, id));
+        }
+        self.orphans += 1;
+        self.emit(base, id);
+    }
+
+    /// Ends listening, and resets what waited in the queue.
+    pub fn stop_listening(&mut self, base: &mut Base, id: Id) {
+        let Some(pcb) = self.pcbs.get_mut(&id) else { return };
+        if !matches!(pcb.role, Role::Listening { .. }) {
+            return;
+        }
+        pcb.role = Role::Idle;
+        if let Some(port) = pcb.binding.map(|binding| binding.port) {
+            self.listen(id, port, false);
+        }
+        let children = self.pcbs.iter().filter(|(_, pcb)| pcb.parent == Some(id));
+        for child in children.map(|(id, _)| *id).collect::<Vec<_>>() {
+            if let Some(Pcb { role: Role::Connection(conn), .. }) = self.pcbs.get_mut(&child) {
+                conn.engine.abort();
+                conn.engine.emit(&mut base.links[conn.link], base.now);
+            }
+            self.forget(base, child);
+        }
+    }
+
+    /// Gives up what a socket is bound to, unless bind(2) asked for it.
+    pub fn unbind_implicit(&mut self, id: Id) {
+        let Some(pcb) = self.pcbs.get_mut(&id) else { return };
+        if let Some(binding) = pcb.binding.take_if(|_| !pcb.bound_explicitly) {
+            self.ports.release(id, binding.port);
+        }
+    }
+
+    /// Binds a socket to an address and port; port 0 is any free one.
+    pub fn bind(&mut self, base: &mut Base, id: Id, mut binding: Binding, explicitly: bool) -> Result<()> {
+        let pcb = self.pcbs.get_mut(&id).ok_or(Errno::EBADF)?;
+        if binding.port == 0 {
+            binding.port = self.ports.ephemeral(&mut base.random, |_| false).ok_or(Errno::EADDRINUSE)?;
+        }
+        let (reuse_addr, reuse_port) = (
+            pcb.options.has(abi::socket::SO_REUSEADDR),
+            pcb.options.has(abi::socket::SO_REUSEPORT),
+        );
+        self.ports.claim(Claim { id, binding, reuse_addr, reuse_port, exclusive: false })?;
+        pcb.binding = Some(binding);
+        pcb.bound_explicitly = explicitly;
+        Ok(())
+    }
+
+    /// How many sockets there are, orphans included.
+    pub fn len(&self) -> usize {
+        self.pcbs.len()
+    }
+
+    /// Whether there is no socket.
+    pub fn is_empty(&self) -> bool {
+        self.pcbs.is_empty()
+    }
+}
+
+impl Conn {
+    /// Wraps an engine.
+    pub fn new(engine: Box<dyn TcpConn>, local: IpEndpoint, remote: IpEndpoint, link: usize, reserved: usize) -> Self {
+        let seen = engine.state();
+        Self { engine, local, remote, link, seen, reported: false, deadline: None, reserved, claimed: false }
+    }
+}

@@ -1,0 +1,378 @@
+//! Descriptors: read and write, close and dup, fcntl, ioctl, fstat, pipes.
+
+use std::sync::Arc;
+
+use abi::fcntl::*;
+use abi::ioctl::{self, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX};
+use abi::socket::IoVec;
+use abi::stat::Stat;
+use abi::{Errno, Fd, In, InOut, Out, Result};
+
+use crate::Cx;
+use crate::fdtable::Entry;
+use crate::file::OpenFile;
+use crate::proc::lock;
+use crate::vfs;
+
+/// The most that one operation of an object moves.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Entries of an iovec at most.
+const IOV_MAX: i32 = 1024;
+
+/// A piece of the caller's memory.
+#[derive(Clone, Copy)]
+pub struct Segment {
+    /// Where it begins.
+    pub addr: u64,
+    /// How long it is.
+    pub len: usize,
+}
+
+/// read(2).
+pub fn read(cx: &Cx<'_>, fd: Fd, buf: Out, nbyte: usize) -> Result<usize> {
+    let file = readable(cx, fd)?;
+    read_segments(cx, &file, &single(buf.addr, nbyte)?)
+}
+
+/// write(2).
+pub fn write(cx: &Cx<'_>, fd: Fd, buf: In, nbyte: usize) -> Result<usize> {
+    let file = writable(cx, fd)?;
+    write_segments(cx, &file, &single(buf.addr, nbyte)?)
+}
+
+/// readv(2).
+pub fn readv(cx: &Cx<'_>, fd: Fd, iovp: In, iovcnt: i32) -> Result<usize> {
+    let file = readable(cx, fd)?;
+    read_segments(cx, &file, &segments(cx, iovp, iovcnt)?)
+}
+
+/// writev(2).
+pub fn writev(cx: &Cx<'_>, fd: Fd, iovp: In, iovcnt: i32) -> Result<usize> {
+    let file = writable(cx, fd)?;
+    write_segments(cx, &file, &segments(cx, iovp, iovcnt)?)
+}
+
+fn readable(cx: &Cx<'_>, fd: Fd) -> Result<Arc<OpenFile>> {
+    Some(cx.proc.file(fd)?).filter(|file| file.readable()).ok_or(Errno::EBADF)
+}
+
+fn writable(cx: &Cx<'_>, fd: Fd) -> Result<Arc<OpenFile>> {
+    Some(cx.proc.file(fd)?).filter(|file| file.writable()).ok_or(Errno::EBADF)
+}
+
+fn single(addr: u64, len: usize) -> Result<[Segment; 1]> {
+    if len > isize::MAX as usize { Err(Errno::EINVAL) } else { Ok([Segment { addr, len }]) }
+}
+
+/// Reads an iovec; `EINVAL` for no or too many entries, or for more bytes than a result can count.
+pub fn segments(cx: &Cx<'_>, iovp: In, iovcnt: i32) -> Result<Vec<Segment>> {
+    if !(1..=IOV_MAX).contains(&iovcnt) {
+        return Err(Errno::EINVAL);
+    }
+    let entries: Vec<IoVec> = cx.mem.read_array(iovp.addr, iovcnt as usize)?;
+    let total = entries.iter().try_fold(0u64, |sum, entry| sum.checked_add(entry.iov_len));
+    if total.is_none_or(|total| total > isize::MAX as u64) {
+        return Err(Errno::EINVAL);
+    }
+    Ok(entries.iter().map(|entry| Segment { addr: entry.iov_base, len: entry.iov_len as usize }).collect())
+}
+
+fn total(segments: &[Segment]) -> usize {
+    segments.iter().map(|segment| segment.len).sum()
+}
+
+/// Reads into `segments`: files until they are full, anything else once.
+fn read_segments(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<usize> {
+    let total = total(segments);
+    let mut buf = vec![0; total.min(CHUNK_BYTES)];
+    let mut done = 0;
+    loop {
+        let position = position(file);
+        let want = (total - done).min(CHUNK_BYTES);
+        let chunk = &mut buf[..want];
+        let got = match file.wait(cx, || file.file.read(chunk)) {
+            Err(_) if done > 0 => return Ok(done),
+            got => got?,
+        };
+        scatter(cx, segments, done, &chunk[..got], unit(cx, file), position)?;
+        done += got;
+        if got < want || done == total || file.file.as_vnode().is_none() {
+            return Ok(done);
+        }
+    }
+}
+
+/// Writes `segments`; what a later piece fails with does not show when earlier ones went through.
+fn write_segments(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<usize> {
+    let total = total(segments);
+    let mut buf = vec![0; total.min(CHUNK_BYTES)];
+    let mut done = 0;
+    loop {
+        let want = (total - done).min(CHUNK_BYTES);
+        let chunk = &mut buf[..want];
+        match gather(cx, segments, done, chunk, unit(cx, file), position(file)) {
+            Err(_) if done > 0 => return Ok(done),
+            copied => copied?,
+        }
+        let mut rest = &*chunk;
+        loop {
+            let took = match file.wait(cx, || file.file.write(rest)) {
+                Err(_) if done > 0 => return Ok(done),
+                Err(Errno::EPIPE) => return Err(broken_pipe(cx, file)),
+                took => took?,
+            };
+            done += took;
+            rest = &rest[took.min(rest.len())..];
+            if rest.is_empty() {
+                break;
+            }
+        }
+        if done >= total {
+            return Ok(done);
+        }
+    }
+}
+
+/// Raises SIGPIPE, unless the descriptor or the socket does not want it.
+fn broken_pipe(cx: &Cx<'_>, file: &OpenFile) -> Errno {
+    use abi::socket::{SO_NOSIGPIPE, SOL_SOCKET};
+    let socket = file.file.as_socket();
+    let unwanted = socket.and_then(|socket| socket.option(SOL_SOCKET, SO_NOSIGPIPE, 4).ok());
+    let unwanted = unwanted.is_some_and(|value| value.iter().any(|byte| *byte != 0));
+    if file.flags() & O_NOSIGPIPE == 0 && !unwanted {
+        cx.mem.raise(abi::signal::SIGPIPE);
+    }
+    Errno::EPIPE
+}
+
+/// The pieces in which the original moves data: pages of a file, mbuf clusters of a socket.
+#[derive(Clone, Copy)]
+enum Unit {
+    Whole,
+    Page,
+    Fixed(usize),
+}
+
+fn unit(cx: &Cx<'_>, file: &OpenFile) -> Unit {
+    match () {
+        () if cx.mem.extended() => Unit::Whole,
+        () if file.file.as_vnode().is_some() => Unit::Page,
+        () if file.file.as_socket().is_some() => Unit::Fixed(2048),
+        () if file.file.stat().is_ok_and(|stat| stat.st_mode & abi::stat::S_IFMT == abi::stat::S_IFIFO) => {
+            Unit::Fixed(16384)
+        }
+        () => Unit::Fixed(4096),
+    }
+}
+
+impl Unit {
+    /// The length of the piece at `position` of the file.
+    fn piece(self, position: u64) -> usize {
+        match self {
+            Unit::Whole => usize::MAX,
+            Unit::Page => 4096 - (position % 4096) as usize,
+            Unit::Fixed(len) => len,
+        }
+    }
+}
+
+fn position(file: &OpenFile) -> u64 {
+    file.file.as_vnode().map_or(0, |vnode| vnode.position())
+}
+
+/// Cuts the bytes from `skip` on, `len` of them, into pieces of the caller's memory; `body` gets address and range.
+fn pieces(
+    segments: &[Segment],
+    skip: usize,
+    len: usize,
+    unit: Unit,
+    position: u64,
+    mut body: impl FnMut(u64, std::ops::Range<usize>) -> Result<()>,
+) -> Result<()> {
+    let (mut before, mut done) = (0, 0);
+    for segment in segments {
+        while done < len && skip + done < before + segment.len {
+            let inside = skip + done - before;
+            let piece = (segment.len - inside).min(len - done).min(unit.piece(position + done as u64));
+            let addr = if segment.addr == 0 { 0 } else { segment.addr.wrapping_add(inside as u64) };
+            body(addr, done..done + piece)?;
+            done += piece;
+        }
+        before += segment.len;
+    }
+    Ok(())
+}
+
+fn scatter(cx: &Cx<'_>, to: &[Segment], skip: usize, data: &[u8], unit: Unit, position: u64) -> Result<()> {
+    pieces(to, skip, data.len(), unit, position, |addr, range| cx.mem.store(addr, &data[range]))
+}
+
+fn gather(cx: &Cx<'_>, from: &[Segment], skip: usize, buf: &mut [u8], unit: Unit, position: u64) -> Result<()> {
+    pieces(from, skip, buf.len(), unit, position, |addr, range| cx.mem.fill(addr, &mut buf[range]))
+}
+
+/// close(2).
+pub fn close(cx: &Cx<'_>, fd: Fd) -> Result<()> {
+    cx.proc.close(fd)
+}
+
+/// dup(2).
+pub fn dup(cx: &Cx<'_>, fd: Fd) -> Result<Fd> {
+    cx.proc.install(cx.proc.file(fd)?, false)
+}
+
+/// dup2(2).
+pub fn dup2(cx: &Cx<'_>, from: Fd, to: Fd) -> Result<Fd> {
+    dup3(cx, from, to, 0)
+}
+
+/// dup3(2); the same number twice succeeds and ignores the flags.
+pub fn dup3(cx: &Cx<'_>, from: Fd, to: Fd, flags: i32) -> Result<Fd> {
+    if flags & !(O_CLOEXEC | O_NONBLOCK | O_NOSIGPIPE) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let limit = lock(&cx.proc.nofile).0;
+    let file = cx.proc.file(from)?;
+    if from == to {
+        return Ok(to);
+    }
+    let entry = Entry { file: file.clone(), close_on_exec: flags & O_CLOEXEC != 0 };
+    let replaced = lock(&cx.proc.fds).replace(to, entry, limit)?;
+    if flags & (O_NONBLOCK | O_NOSIGPIPE) != 0 {
+        file.set_flags(flags & (O_NONBLOCK | O_NOSIGPIPE), flags);
+    }
+    cx.proc.dropped(cx.kernel, replaced);
+    Ok(to)
+}
+
+/// fcntl(2); `arg` is a value or an address, by command.
+pub fn fcntl(cx: &Cx<'_>, fd: Fd, cmd: i32, arg: InOut) -> Result<i32> {
+    let value = arg.addr as i32;
+    match cmd {
+        F_DUPFD | F_DUPFD_CLOEXEC => duplicate(cx, fd, value, cmd == F_DUPFD_CLOEXEC),
+        F_GETFD => Ok(if lock(&cx.proc.fds).entry(fd)?.close_on_exec { FD_CLOEXEC } else { 0 }),
+        F_SETFD => set_close_on_exec(cx, fd, value & FD_CLOEXEC != 0).map(|()| 0),
+        F_GETFL => Ok(cx.proc.file(fd)?.flags() & (O_ACCMODE | STATUS_FLAGS)),
+        F_SETFL => {
+            cx.proc.file(fd)?.set_flags(STATUS_FLAGS, value);
+            Ok(0)
+        }
+        F_GETOWN | F_SETOWN => cx.proc.file(fd).map(|_| 0),
+        F_GETLK | F_SETLK | F_SETLKW => record_lock(cx, fd, cmd, arg),
+        F_CLOSEM => close_from(cx, fd),
+        F_MAXFD => Ok(lock(&cx.proc.fds).highest().map_or(-1, |fd| fd.0)),
+        F_GETNOSIGPIPE => Ok(i32::from(cx.proc.file(fd)?.flags() & O_NOSIGPIPE != 0)),
+        F_SETNOSIGPIPE => {
+            cx.proc.file(fd)?.set_flags(O_NOSIGPIPE, if value != 0 { O_NOSIGPIPE } else { 0 });
+            Ok(0)
+        }
+        _ => cx.proc.file(fd).and(Err(Errno::EINVAL)),
+    }
+}
+
+fn duplicate(cx: &Cx<'_>, fd: Fd, from: i32, close_on_exec: bool) -> Result<i32> {
+    let file = cx.proc.file(fd)?;
+    let limit = lock(&cx.proc.nofile).0;
+    let from = usize::try_from(from).ok().filter(|from| *from < limit).ok_or(Errno::EINVAL)?;
+    lock(&cx.proc.fds).insert(file, close_on_exec, from, limit).map(|fd| fd.0)
+}
+
+fn set_close_on_exec(cx: &Cx<'_>, fd: Fd, close_on_exec: bool) -> Result<()> {
+    lock(&cx.proc.fds).entry_mut(fd)?.close_on_exec = close_on_exec;
+    Ok(())
+}
+
+fn close_from(cx: &Cx<'_>, first: Fd) -> Result<i32> {
+    if first.0 < 0 {
+        return Err(Errno::EBADF);
+    }
+    let closed = lock(&cx.proc.fds).drain(|fd, _| fd >= first);
+    cx.proc.dropped(cx.kernel, closed);
+    Ok(0)
+}
+
+fn record_lock(cx: &Cx<'_>, fd: Fd, cmd: i32, arg: InOut) -> Result<i32> {
+    let file = cx.proc.file(fd)?;
+    let mut flock: Flock = cx.mem.read_inout(arg)?;
+    vfs::lock::record(cx, &file, cmd, &mut flock)?;
+    if cmd == F_GETLK {
+        cx.mem.write_inout(arg, &flock)?;
+    }
+    Ok(0)
+}
+
+/// ioctl(2): moves as many bytes as the command encodes; OUT data is stored on success only.
+pub fn ioctl(cx: &Cx<'_>, fd: Fd, com: u64, data: InOut) -> Result<()> {
+    let com = com & 0xffff_ffff;
+    let file = cx.proc.file(fd)?;
+    if !file.readable() && !file.writable() {
+        return Err(Errno::EBADF);
+    }
+    match com {
+        FIOCLEX => return set_close_on_exec(cx, fd, true),
+        FIONCLEX => return set_close_on_exec(cx, fd, false),
+        FIONBIO => return set_status(cx, &file, O_NONBLOCK, data),
+        FIOASYNC => return set_status(cx, &file, O_ASYNC, data),
+        _ => {}
+    }
+    let len = ioctl::parm_len(com);
+    if len > 4096 {
+        return Err(Errno::ENOTTY);
+    }
+    let (incoming, outgoing) = (com & ioctl::IOC_IN != 0, com & ioctl::IOC_OUT != 0);
+    let mut buf = match len {
+        0 => data.addr.to_le_bytes().to_vec(),
+        _ => vec![0; len],
+    };
+    if incoming && len > 0 {
+        cx.mem.fill(data.addr, &mut buf)?;
+    }
+    file.file.ioctl(cx, com, &mut buf)?;
+    if outgoing && len > 0 {
+        cx.mem.store(data.addr, &buf)?;
+    }
+    Ok(())
+}
+
+fn set_status(cx: &Cx<'_>, file: &OpenFile, flag: i32, data: InOut) -> Result<()> {
+    let mut value = [0; 4];
+    cx.mem.fill(data.addr, &mut value)?;
+    file.set_flags(flag, if value == [0; 4] { 0 } else { flag });
+    Ok(())
+}
+
+/// fstat(2).
+pub fn fstat(cx: &Cx<'_>, fd: Fd, sb: Out) -> Result<()> {
+    let stat: Stat = cx.proc.file(fd)?.file.stat()?;
+    cx.mem.write(sb, &stat)
+}
+
+/// pipe(2): read end and write end.
+pub fn pipe(cx: &Cx<'_>) -> Result<(Fd, Fd)> {
+    make_pipe(cx, 0)
+}
+
+/// pipe2(2).
+pub fn pipe2(cx: &Cx<'_>, fds: Out, flags: i32) -> Result<()> {
+    if flags & !(O_CLOEXEC | O_NONBLOCK | O_NOSIGPIPE) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let (reader, writer) = make_pipe(cx, flags)?;
+    let stored = cx.mem.write(fds, &[reader.0, writer.0]);
+    if stored.is_err() {
+        // Nobody has learnt the numbers.
+        let _ = (cx.proc.close(reader), cx.proc.close(writer));
+    }
+    stored
+}
+
+fn make_pipe(cx: &Cx<'_>, flags: i32) -> Result<(Fd, Fd)> {
+    let (reader, writer) = vfs::pipe::pipe(cx)?;
+    let (status, close_on_exec) = (flags & (O_NONBLOCK | O_NOSIGPIPE), flags & O_CLOEXEC != 0);
+    let reader = cx.proc.install(OpenFile::new(reader, O_RDONLY | status), close_on_exec)?;
+    let writer = cx.proc.install(OpenFile::new(writer, O_WRONLY | status), close_on_exec);
+    if writer.is_err() {
+        let _ = cx.proc.close(reader);
+    }
+    Ok((reader, writer?))
+}

@@ -1,0 +1,276 @@
+//! From a path to a place (namei(9)).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use abi::{Errno, Result};
+
+use super::{Dir, Kind, NAME_MAX, Node, View, perm};
+
+/// The longest path, without its NUL.
+const PATH_LENGTH: usize = crate::usermem::PATH_MAX - 1;
+/// Symbolic links that one walk follows at most (NetBSD's `MAXSYMLINKS`; Linux's is 40).
+const SYMLINKS_MAX: u32 = 32;
+
+/// What to do with a symbolic link in the last component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// Follow it.
+    Always,
+    /// Follow it only if a slash comes after it: `lstat("link/")`.
+    WithSlash,
+    /// Take it for itself: making and removing names.
+    Never,
+}
+
+/// The last component of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// A name.
+    Name(Vec<u8>),
+    /// `.`
+    Dot,
+    /// `..`
+    DotDot,
+    /// None: the path is all slashes.
+    Root,
+}
+
+/// Where a path leads.
+pub struct Target {
+    /// The directory of the last component.
+    pub dir: Dir,
+    /// The last component.
+    pub last: Last,
+    /// Whether slashes follow it.
+    pub slash: bool,
+    /// What it names, if that exists; the topmost mount there.
+    pub found: Option<Dir>,
+}
+
+impl View<'_> {
+    /// Returns what `path` names, starting at `at` if it is relative.
+    ///
+    /// `ENOENT` if it does not exist or is empty, `ENOTDIR`, `EACCES`, `ELOOP`, `ENAMETOOLONG`; see path_resolution(7).
+    pub fn namei(&self, at: &Dir, path: &[u8], follow: Follow) -> Result<Dir> {
+        let target = self.walk(at, path, follow)?;
+        let found = target.found.ok_or(Errno::ENOENT)?;
+        if target.slash { found.directory() } else { Ok(found) }
+    }
+
+    /// Walks `path` as far as the directory of its last component, and looks that up.
+    pub fn walk(&self, at: &Dir, path: &[u8], follow: Follow) -> Result<Target> {
+        if path.is_empty() {
+            return Err(Errno::ENOENT);
+        }
+        if path.len() > PATH_LENGTH {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        let mut dir = self.start(at, path);
+        let mut path = path.to_vec();
+        let mut rest = 0;
+        let mut links = 0;
+        loop {
+            rest += slashes(&path[rest..]);
+            let name = component(&path[rest..]).to_vec();
+            rest += name.len();
+            let after = slashes(&path[rest..]);
+            let (is_last, slash) = (rest + after == path.len(), after > 0);
+            if name.is_empty() {
+                return Ok(Target { dir: dir.clone(), last: Last::Root, slash, found: Some(dir) });
+            }
+            self.may_search(&dir)?;
+            let found = match name.as_slice() {
+                b"." => Some(dir.clone()),
+                b".." => Some(self.above(&dir)?),
+                _ => self.child(&dir, &name)?,
+            };
+            if let Some(link) = found.as_ref().filter(|found| found.node.vnode().kind == Kind::Symlink)
+                && (!is_last || follow == Follow::Always || (slash && follow == Follow::WithSlash))
+            {
+                links += 1;
+                if links > SYMLINKS_MAX {
+                    return Err(Errno::ELOOP);
+                }
+                path = spliced(link.node.read_link()?, &path[rest..])?;
+                rest = 0;
+                dir = self.start(&dir, &path);
+                continue;
+            }
+            if is_last {
+                let last = match name.as_slice() {
+                    b"." => Last::Dot,
+                    b".." => Last::DotDot,
+                    _ => Last::Name(name),
+                };
+                return Ok(Target { dir, last, slash, found });
+            }
+            dir = found.ok_or(Errno::ENOENT)?;
+        }
+    }
+
+    fn start(&self, at: &Dir, path: &[u8]) -> Dir {
+        if path.starts_with(b"/") { self.root.clone() } else { at.clone() }
+    }
+
+    fn may_search(&self, dir: &Dir) -> Result<()> {
+        if dir.node.vnode().kind != Kind::Directory {
+            return Err(Errno::ENOTDIR);
+        }
+        perm::access(&*dir.node, &self.cred, perm::EXEC)
+    }
+
+    /// Returns the entry of a directory, or the root of what is mounted on it.
+    fn child(&self, dir: &Dir, name: &[u8]) -> Result<Option<Dir>> {
+        if name.len() > NAME_MAX {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        match dir.node.lookup(name) {
+            Ok(node) => Ok(Some(self.vfs.topmost(Dir { mount: dir.mount.clone(), node }))),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Returns the directory above `dir`, which is `dir` itself at the process's root.
+    pub fn above(&self, dir: &Dir) -> Result<Dir> {
+        let mut dir = dir.clone();
+        while !dir.same(&self.root) {
+            if !super::node::same(&dir.node, &dir.mount.root) {
+                let node = dir.node.parent()?;
+                return Ok(self.vfs.topmost(Dir { mount: dir.mount, node }));
+            }
+            let Some(covered) = dir.mount.covered.clone() else { break };
+            dir = covered;
+        }
+        Ok(dir)
+    }
+
+    /// Returns the path from the process's root to a directory.
+    ///
+    /// `ENOENT` if the directory is removed or lies outside of the root.
+    pub fn path_of(&self, dir: &Dir) -> Result<Vec<u8>> {
+        let mut names = Vec::new();
+        let mut dir = dir.clone();
+        while !dir.same(&self.root) {
+            if super::node::same(&dir.node, &dir.mount.root) {
+                dir = dir.mount.covered.clone().ok_or(Errno::ENOENT)?;
+                continue;
+            }
+            let above = dir.node.parent()?;
+            names.push(name_in(&above, &dir.node)?);
+            dir.node = above;
+        }
+        if names.is_empty() {
+            return Ok(b"/".to_vec());
+        }
+        Ok(names.iter().rev().flat_map(|name| [b"/", name.as_slice()].concat()).collect())
+    }
+}
+
+/// Returns the name of `node` in the directory `above`.
+fn name_in(above: &Arc<dyn Node>, node: &Arc<dyn Node>) -> Result<Vec<u8>> {
+    let mut name = None;
+    above.read_dir(0, &mut |entry| {
+        let hit = entry.ino == node.vnode().ino;
+        if hit {
+            name = Some(entry.name.to_vec());
+        }
+        !hit
+    })?;
+    name.ok_or(Errno::ENOENT)
+}
+
+impl super::Vfs {
+    /// Returns the root of the topmost mount on `at`, or `at` itself.
+    pub(super) fn topmost(&self, at: Dir) -> Dir {
+        let mut at = at;
+        while at.node.vnode().covers.load(Ordering::Acquire) > 0 {
+            let mounts = super::mount::read(&self.mounts);
+            let over = mounts.iter().find(|mount| mount.covered.as_ref().is_some_and(|covered| covered.same(&at)));
+            match over {
+                Some(mount) => at = Dir { node: mount.root.clone(), mount: mount.clone() },
+                None => break,
+            }
+        }
+        at
+    }
+}
+
+fn slashes(path: &[u8]) -> usize {
+    path.iter().take_while(|byte| **byte == b'/').count()
+}
+
+fn component(path: &[u8]) -> &[u8] {
+    path.split(|byte| *byte == b'/').next().unwrap_or_default()
+}
+
+/// Puts the target of a link before the rest of the path.
+fn spliced(mut target: Vec<u8>, rest: &[u8]) -> Result<Vec<u8>> {
+    if target.is_empty() {
+        return Err(Errno::ENOENT);
+    }
+    target.extend_from_slice(rest);
+    Ok(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vfs::testing;
+
+    fn kind(view: &View<'_>, path: &[u8], follow: Follow) -> Result<Kind> {
+        view.namei(&view.cwd, path, follow).map(|found| found.node.vnode().kind)
+    }
+
+    #[test]
+    fn dots_stop_at_the_root_and_cross_mounts() {
+        let vfs = testing::boot();
+        let view = vfs.root_view().unwrap();
+        let root = view.root.clone();
+        for path in [&b"/.."[..], b"/../..", b"/dev/..", b"/./dev/../dev/.././", b"/tmp/.."] {
+            assert!(view.namei(&root, path, Follow::Always).unwrap().same(&root), "{path:?}");
+        }
+        let dev = view.namei(&root, b"dev", Follow::Always).unwrap();
+        assert!(view.namei(&dev, b"../dev", Follow::Always).unwrap().same(&dev));
+        assert_eq!(view.path_of(&dev), Ok(b"/dev".to_vec()));
+    }
+
+    #[test]
+    fn a_changed_root_is_not_left() {
+        let vfs = testing::boot();
+        let mut view = vfs.root_view().unwrap();
+        view.mkdir(&view.cwd, b"/tmp/a", 0o755).unwrap();
+        view.root = view.namei(&view.cwd, b"/tmp", Follow::Always).unwrap();
+        view.cwd = view.root.clone();
+        assert!(view.namei(&view.cwd, b"/../../a", Follow::Always).is_ok());
+        assert_eq!(kind(&view, b"/etc", Follow::Always), Err(Errno::ENOENT));
+    }
+
+    #[test]
+    fn links_are_followed_up_to_a_limit() {
+        let vfs = testing::boot();
+        let view = vfs.root_view().unwrap();
+        view.symlink(b"loop", &view.cwd, b"/loop").unwrap();
+        view.symlink(b"tmp/", &view.cwd, b"/link").unwrap();
+        assert_eq!(kind(&view, b"/loop", Follow::Always), Err(Errno::ELOOP));
+        assert_eq!(kind(&view, b"/loop", Follow::WithSlash), Ok(Kind::Symlink));
+        assert_eq!(kind(&view, b"/link", Follow::WithSlash), Ok(Kind::Symlink));
+        assert_eq!(kind(&view, b"/link/", Follow::WithSlash), Ok(Kind::Directory));
+        assert_eq!(kind(&view, b"/link/../etc", Follow::Always), Ok(Kind::Directory));
+    }
+
+    #[test]
+    fn lengths_and_empty_paths_are_checked() {
+        let vfs = testing::boot();
+        let view = vfs.root_view().unwrap();
+        assert_eq!(kind(&view, b"", Follow::Always), Err(Errno::ENOENT));
+        assert_eq!(kind(&view, &[b'a'; 256], Follow::Always), Err(Errno::ENAMETOOLONG));
+        assert_eq!(kind(&view, &[b'a'; 255], Follow::Always), Err(Errno::ENOENT));
+        assert_eq!(kind(&view, &[b'/'; 1024], Follow::Always), Err(Errno::ENAMETOOLONG));
+        assert_eq!(kind(&view, &[b'/'; 1023], Follow::Always), Ok(Kind::Directory));
+        assert_eq!(kind(&view, b"/dev/null/", Follow::Always), Err(Errno::ENOTDIR));
+        assert_eq!(kind(&view, b"/dev/null/x", Follow::Always), Err(Errno::ENOTDIR));
+        assert_eq!(kind(&view, b"/none/x", Follow::Always), Err(Errno::ENOENT));
+    }
+}

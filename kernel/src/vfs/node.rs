@@ -1,0 +1,305 @@
+//! What a file system implements: [`FileSystem`] and [`Node`].
+
+use std::any::Any;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, Weak};
+
+use abi::stat::Stat;
+use abi::time::Timespec;
+use abi::{Errno, Result};
+use zerocopy::FromZeros;
+
+use super::lock::Locks;
+use super::pipe::Pipe;
+use crate::proc::lock;
+use crate::wait::WaitQueue;
+
+/// A mounted file system.
+pub trait FileSystem: Send + Sync {
+    /// The type's name, as in mount(2).
+    fn kind(&self) -> &'static str;
+    /// The root directory.
+    fn root(&self) -> Arc<dyn Node>;
+    /// Sizes, for statvfs(2).
+    fn stat(&self) -> FsStat {
+        FsStat::default()
+    }
+    /// Writes everything to where it lasts.
+    fn sync(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Sizes of a file system; blocks are of `block_size` bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FsStat {
+    /// Bytes of a block.
+    pub block_size: u64,
+    /// Blocks in all.
+    pub blocks: u64,
+    /// Blocks that are free.
+    pub blocks_free: u64,
+    /// Nodes in all.
+    pub files: u64,
+    /// Nodes that are free.
+    pub files_free: u64,
+}
+
+/// The kind of a node, which never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// The name of a socket.
+    Socket,
+    /// A character device.
+    Character,
+    /// A block device.
+    Block,
+}
+
+impl Kind {
+    /// The bits of `S_IFMT`.
+    pub const fn format(self) -> u32 {
+        match self {
+            Kind::Fifo => 0o010000,
+            Kind::Character => 0o020000,
+            Kind::Directory => 0o040000,
+            Kind::Block => 0o060000,
+            Kind::Regular => 0o100000,
+            Kind::Symlink => 0o120000,
+            Kind::Socket => 0o140000,
+        }
+    }
+
+    /// The kind of a mode as mknod(2) takes it; no format bits mean a file.
+    pub const fn from_mode(mode: u32) -> Option<Kind> {
+        Some(match mode & 0o170000 {
+            0 | 0o100000 => Kind::Regular,
+            0o010000 => Kind::Fifo,
+            0o020000 => Kind::Character,
+            0o040000 => Kind::Directory,
+            0o060000 => Kind::Block,
+            0o120000 => Kind::Symlink,
+            0o140000 => Kind::Socket,
+            _ => return None,
+        })
+    }
+
+    /// The type in a directory entry (`DT_*`).
+    pub const fn dirent(self) -> u8 {
+        (self.format() >> 12) as u8
+    }
+}
+
+/// Attributes of a node.
+#[derive(Clone, Copy)]
+pub struct Attr {
+    /// Permission bits, 07777.
+    pub mode: u32,
+    /// Links.
+    pub nlink: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Number of a device node.
+    pub rdev: u64,
+    /// Length in bytes.
+    pub size: u64,
+    /// Memory or disk taken, in units of 512 bytes.
+    pub blocks: u64,
+    /// Last access.
+    pub atime: Timespec,
+    /// Last change of content.
+    pub mtime: Timespec,
+    /// Last change of attributes.
+    pub ctime: Timespec,
+    /// When it was made.
+    pub birthtime: Timespec,
+}
+
+/// New values of attributes; `None` leaves the old one. A change of anything sets `ctime`.
+#[derive(Clone, Copy, Default)]
+pub struct Change {
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+    /// Last access.
+    pub atime: Option<Timespec>,
+    /// Last change of content.
+    pub mtime: Option<Timespec>,
+    /// Length; growing shows zeros. Sets `mtime` too.
+    pub size: Option<u64>,
+}
+
+/// What a new node shall be.
+#[derive(Clone, Copy)]
+pub struct New<'a> {
+    /// Kind.
+    pub kind: Kind,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Number, for a device.
+    pub rdev: u64,
+    /// Target, for a symbolic link.
+    pub target: &'a [u8],
+}
+
+/// Where a write goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// At this offset.
+    At(u64),
+    /// At the end, wherever that is at the moment.
+    End,
+}
+
+/// One entry of a directory, as [`Node::read_dir`] shows it.
+pub struct Entry<'a> {
+    /// Number of the node.
+    pub ino: u64,
+    /// Kind of the node.
+    pub kind: Kind,
+    /// Name.
+    pub name: &'a [u8],
+    /// The cookie of what follows.
+    pub next: u64,
+}
+
+/// An object of a file system. The same object is always the same `Arc`.
+///
+/// Names are never empty, `.`, `..`, longer than 255 bytes, nor contain a slash. Permissions, read-only mounts, times of
+/// opening and the like are judged by the caller.
+pub trait Node: Any + Send + Sync {
+    /// What the VFS keeps with the node.
+    fn vnode(&self) -> &Vnode;
+    /// Attributes now.
+    fn attr(&self) -> Attr;
+    /// Changes attributes, all or none.
+    fn set_attr(&self, _change: &Change) -> Result<()> {
+        Err(Errno::EROFS)
+    }
+    /// Reads from a file; 0 at or after its end.
+    fn read_at(&self, _offset: u64, _buf: &mut [u8]) -> Result<usize> {
+        Err(Errno::EINVAL)
+    }
+    /// Writes to a file; returns where the data ended and how much was taken.
+    fn write_at(&self, _position: Position, _data: &[u8]) -> Result<(u64, usize)> {
+        Err(Errno::EROFS)
+    }
+    /// Returns the target of a symbolic link.
+    fn read_link(&self) -> Result<Vec<u8>> {
+        Err(Errno::EINVAL)
+    }
+    /// Returns the entry `name` of a directory, or `ENOENT`.
+    fn lookup(&self, _name: &[u8]) -> Result<Arc<dyn Node>> {
+        Err(Errno::ENOTDIR)
+    }
+    /// Returns the directory above; the root's is itself, and a removed one has none (`ENOENT`).
+    fn parent(&self) -> Result<Arc<dyn Node>> {
+        Err(Errno::ENOTDIR)
+    }
+    /// Shows the entries from `cookie` on (0 is the first, no `.` or `..`) until `each` answers false for one, which is
+    /// then not consumed. An entry that stays is shown once, whatever happens to others between two calls.
+    fn read_dir(&self, _cookie: u64, _each: &mut dyn FnMut(Entry<'_>) -> bool) -> Result<()> {
+        Err(Errno::ENOTDIR)
+    }
+    /// Makes a node called `name`, `EEXIST` if there is one.
+    fn create(&self, _name: &[u8], _new: &New<'_>) -> Result<Arc<dyn Node>> {
+        Err(Errno::EROFS)
+    }
+    /// Gives a node another name, `EEXIST` if there is one.
+    fn link(&self, _name: &[u8], _node: &Arc<dyn Node>) -> Result<()> {
+        Err(Errno::EPERM)
+    }
+    /// Removes `name`, which must still be `node`; `ENOTEMPTY` for a directory with entries.
+    fn remove(&self, _name: &[u8], _node: &Arc<dyn Node>) -> Result<()> {
+        Err(Errno::EROFS)
+    }
+    /// Moves `from` to the name `to` of the directory `into`, replacing what is there in one step.
+    ///
+    /// `EINVAL` if a directory would come to lie in itself, `ENOTEMPTY`, `EISDIR`, `ENOTDIR` by what is replaced.
+    fn rename(&self, _from: &[u8], _into: &Arc<dyn Node>, _to: &[u8]) -> Result<()> {
+        Err(Errno::EROFS)
+    }
+}
+
+impl dyn Node {
+    /// The endpoint of a socket node while something is bound to it.
+    pub fn bound_socket(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        lock(&self.vnode().endpoint).clone()
+    }
+
+    /// Attributes as stat(2) shows them.
+    pub fn stat(&self, device: u64) -> Stat {
+        let (vnode, attr) = (self.vnode(), self.attr());
+        let mut stat = Stat::new_zeroed();
+        stat.st_dev = device;
+        stat.st_mode = vnode.kind.format() | attr.mode;
+        stat.st_ino = vnode.ino;
+        stat.st_nlink = attr.nlink;
+        stat.st_uid = attr.uid;
+        stat.st_gid = attr.gid;
+        stat.st_rdev = attr.rdev;
+        stat.st_atim = attr.atime;
+        stat.st_mtim = attr.mtime;
+        stat.st_ctim = attr.ctime;
+        stat.st_birthtim = attr.birthtime;
+        stat.st_size = attr.size as i64;
+        stat.st_blocks = attr.blocks as i64;
+        stat.st_blksize = 4096;
+        stat
+    }
+}
+
+/// Whether both are the same node.
+pub fn same(one: &Arc<dyn Node>, other: &Arc<dyn Node>) -> bool {
+    std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
+}
+
+/// What the VFS keeps with every node; a file system makes it and otherwise leaves it alone.
+pub struct Vnode {
+    /// Kind.
+    pub kind: Kind,
+    /// Number, unique within the file system.
+    pub ino: u64,
+    /// How many mounts cover this directory.
+    pub(super) covers: AtomicU32,
+    /// Advisory locks.
+    pub(super) locks: Mutex<Locks>,
+    /// Woken when a lock goes.
+    pub(super) unlocked: WaitQueue,
+    /// The pipe of a fifo while somebody has it open.
+    pub(super) fifo: Mutex<Weak<Pipe>>,
+    /// The socket that is bound here.
+    pub(super) endpoint: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
+}
+
+impl Vnode {
+    /// Makes the VFS's part of a node.
+    pub fn new(kind: Kind, ino: u64) -> Self {
+        Self {
+            kind,
+            ino,
+            covers: AtomicU32::new(0),
+            locks: Mutex::default(),
+            unlocked: WaitQueue::new(),
+            fifo: Mutex::new(Weak::new()),
+            endpoint: Mutex::new(None),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Making, linking, moving and removing names.
+
+use std::sync::Arc;
+
+use abi::{Errno, Result};
+
+use super::namei::{Follow, Last, Target};
+use super::{Dir, Kind, New, Node, View, perm};
+
+/// The longest target of a symbolic link.
+const TARGET_MAX: usize = crate::usermem::PATH_MAX - 1;
+
+impl View<'_> {
+    /// Makes a directory (mkdir(2)).
+    pub fn mkdir(&self, at: &Dir, path: &[u8], mode: u32) -> Result<()> {
+        let target = self.walk(at, path, Follow::Never)?;
+        self.make(&target, Kind::Directory, mode & 0o1777, 0, b"").map(drop)
+    }
+
+    /// Makes a node that is neither directory nor symbolic link (mknod(2), mkfifo(2)); `EPERM` for a device
+    /// unless the superuser asks.
+    pub fn mknod(&self, at: &Dir, path: &[u8], kind: Kind, mode: u32, rdev: u64) -> Result<Arc<dyn Node>> {
+        if matches!(kind, Kind::Character | Kind::Block) && !self.cred.privileged() {
+            return Err(Errno::EPERM);
+        }
+        let target = self.walk(at, path, Follow::Never)?;
+        self.make(&target, kind, mode & 0o7777, rdev, b"")
+    }
+
+    /// Makes a symbolic link at `path` (symlink(2)).
+    pub fn symlink(&self, contents: &[u8], at: &Dir, path: &[u8]) -> Result<()> {
+        match contents.len() {
+            0 => return Err(Errno::ENOENT),
+            TARGET_MAX.. => return Err(Errno::ENAMETOOLONG),
+            _ => {}
+        }
+        let target = self.walk(at, path, Follow::Never)?;
+        self.make(&target, Kind::Symlink, 0o777, 0, contents).map(drop)
+    }
+
+    /// Makes the node that a path names but that does not exist yet; `EEXIST` if it does.
+    pub(super) fn make(&self, target: &Target, kind: Kind, mode: u32, rdev: u64, link: &[u8]) -> Result<Arc<dyn Node>> {
+        let Last::Name(name) = &target.last else { return Err(Errno::EEXIST) };
+        if target.found.is_some() {
+            return Err(Errno::EEXIST);
+        }
+        if target.slash && kind != Kind::Directory {
+            return Err(Errno::ENOENT);
+        }
+        self.may_change(&target.dir)?;
+        let above = target.dir.node.attr();
+        let inherits = above.mode & perm::SETGID != 0;
+        let gid = if inherits { above.gid } else { self.cred.egid };
+        let mut mode = if kind == Kind::Symlink { mode } else { mode & !self.umask };
+        if inherits && kind == Kind::Directory {
+            mode |= perm::SETGID;
+        } else if mode & perm::SETGID != 0 && !self.cred.privileged() && !self.cred.in_group(gid) {
+            mode &= !perm::SETGID;
+        }
+        target.dir.node.create(name, &New { kind, mode, uid: self.cred.euid, gid, rdev, target: link })
+    }
+
+    /// Gives `old` another name (link(2)); a symbolic link is itself linked.
+    ///
+    /// `EPERM` for a directory, `EXDEV` across mounts.
+    pub fn link(&self, old: &Dir, at: &Dir, path: &[u8]) -> Result<()> {
+        let target = self.walk(at, path, Follow::Never)?;
+        let Last::Name(name) = &target.last else { return Err(Errno::EEXIST) };
+        if target.found.is_some() {
+            return Err(Errno::EEXIST);
+        }
+        if target.slash {
+            return Err(Errno::ENOENT);
+        }
+        if !Arc::ptr_eq(&target.dir.mount, &old.mount) {
+            return Err(Errno::EXDEV);
+        }
+        self.may_change(&target.dir)?;
+        if old.node.vnode().kind == Kind::Directory {
+            return Err(Errno::EPERM);
+        }
+        target.dir.node.link(name, &old.node)
+    }
+
+    /// Removes a name that is not a directory's (unlink(2)); `EISDIR` for a directory, as on Linux.
+    pub fn unlink(&self, at: &Dir, path: &[u8]) -> Result<()> {
+        let target = self.walk(at, path, Follow::Never)?;
+        let Last::Name(name) = &target.last else { return Err(Errno::EISDIR) };
+        let found = target.found.ok_or(Errno::ENOENT)?;
+        let is_directory = found.node.vnode().kind == Kind::Directory;
+        if target.slash && !is_directory {
+            return Err(Errno::ENOTDIR);
+        }
+        self.may_remove(&target.dir, &*found.node)?;
+        if is_directory {
+            return Err(Errno::EISDIR);
+        }
+        target.dir.node.remove(name, &found.node)
+    }
+
+    /// Removes an empty directory (rmdir(2)).
+    pub fn rmdir(&self, at: &Dir, path: &[u8]) -> Result<()> {
+        let target = self.walk(at, path, Follow::Never)?;
+        let name = match &target.last {
+            Last::Name(name) => name,
+            Last::Dot => return Err(Errno::EINVAL),
+            Last::DotDot => return Err(Errno::ENOTEMPTY),
+            Last::Root => return Err(Errno::EBUSY),
+        };
+        let found = target.found.ok_or(Errno::ENOENT)?;
+        if found.is_mount_root() {
+            return Err(Errno::EBUSY);
+        }
+        self.may_remove(&target.dir, &*found.node)?;
+        let found = found.directory()?;
+        target.dir.node.remove(name, &found.node)
+    }
+
+    /// Moves a name (rename(2)). Two names of one file are both left alone, as POSIX demands.
+    ///
+    /// `EXDEV` across mounts, `EBUSY` for `.`, `..` and mount points, `EINVAL` for a directory into itself,
+    /// `EISDIR`, `ENOTDIR`, `ENOTEMPTY` by what is replaced.
+    pub fn rename(&self, from_at: &Dir, from: &[u8], to_at: &Dir, to: &[u8]) -> Result<()> {
+        let from = self.walk(from_at, from, Follow::Never)?;
+        let to = self.walk(to_at, to, Follow::Never)?;
+        if !Arc::ptr_eq(&from.dir.mount, &to.dir.mount) {
+            return Err(Errno::EXDEV);
+        }
+        let (Last::Name(from_name), Last::Name(to_name)) = (&from.last, &to.last) else { return Err(Errno::EBUSY) };
+        let moved = from.found.ok_or(Errno::ENOENT)?;
+        let is_directory = moved.node.vnode().kind == Kind::Directory;
+        if (from.slash || (to.slash && to.found.is_none())) && !is_directory {
+            return Err(Errno::ENOTDIR);
+        }
+        if moved.is_mount_root() || to.found.as_ref().is_some_and(Dir::is_mount_root) {
+            return Err(Errno::EBUSY);
+        }
+        self.may_remove(&from.dir, &*moved.node)?;
+        if let Some(replaced) = &to.found {
+            self.may_remove(&to.dir, &*replaced.node)?;
+            if to.slash && replaced.node.vnode().kind != Kind::Directory {
+                return Err(Errno::ENOTDIR);
+            }
+        } else {
+            self.may_change(&to.dir)?;
+        }
+        if is_directory && !from.dir.same(&to.dir) {
+            // The entry `..` of the directory changes.
+            perm::access(&*moved.node, &self.cred, perm::WRITE)?;
+        }
+        from.dir.node.rename(from_name, &to.dir.node, to_name)
+    }
+
+    /// Reads a symbolic link (readlink(2)); `EINVAL` if it is none.
+    pub fn read_link(&self, at: &Dir, path: &[u8]) -> Result<Vec<u8>> {
+        self.namei(at, path, Follow::WithSlash)?.node.read_link()
+    }
+}
+
+impl Dir {
+    fn is_mount_root(&self) -> bool {
+        super::node::same(&self.node, &self.mount.root)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vfs::testing;
+
+    fn tmp(view: &View<'_>) -> Dir {
+        view.namei(&view.cwd, b"/tmp", Follow::Always).unwrap()
+    }
+
+    #[test]
+    fn odd_last_components_have_their_own_errors() {
+        let vfs = testing::boot();
+        let view = vfs.root_view().unwrap();
+        let at = tmp(&view);
+        view.mkdir(&at, b"d", 0o755).unwrap();
+        assert_eq!(view.mkdir(&at, b"d/.", 0o755), Err(Errno::EEXIST));
+        assert_eq!(view.mkdir(&at, b"/", 0o755), Err(Errno::EEXIST));
+        assert_eq!(view.rmdir(&at, b"d/."), Err(Errno::EINVAL));
+        assert_eq!(view.rmdir(&at, b"d/.."), Err(Errno::ENOTEMPTY));
+        assert_eq!(view.rmdir(&at, b"/"), Err(Errno::EBUSY));
+        assert_eq!(view.rmdir(&at, b"/dev"), Err(Errno::EBUSY));
+        assert_eq!(view.unlink(&at, b"d"), Err(Errno::EISDIR));
+        assert_eq!(view.rename(&at, b"d/.", &at, b"e"), Err(Errno::EBUSY));
+        assert_eq!(view.rename(&at, b"d", &at, b"/dev/d"), Err(Errno::EXDEV));
+    }
+
+    #[test]
+    fn a_trailing_slash_asks_for_a_directory() {
+        let vfs = testing::boot();
+        let view = vfs.root_view().unwrap();
+        let at = tmp(&view);
+        assert_eq!(view.mkdir(&at, b"d///", 0o755), Ok(()));
+        assert_eq!(view.mknod(&at, b"f/", Kind::Regular, 0o644, 0).map(drop), Err(Errno::ENOENT));
+        view.mknod(&at, b"f", Kind::Regular, 0o644, 0).unwrap();
+        assert_eq!(view.unlink(&at, b"f/"), Err(Errno::ENOTDIR));
+        assert_eq!(view.rename(&at, b"f", &at, b"g/"), Err(Errno::ENOTDIR));
+        assert_eq!(view.rename(&at, b"d", &at, b"e/"), Ok(()));
+        view.symlink(b"e", &at, b"s").unwrap();
+        assert_eq!(view.rmdir(&at, b"s/"), Err(Errno::ENOTDIR));
+        assert_eq!(view.rmdir(&at, b"e/"), Ok(()));
+    }
+
+    #[test]
+    fn rename_keeps_the_tree_a_tree() {
+        let vfs = testing::boot();
+        let view = vfs.root_view().unwrap();
+        let at = tmp(&view);
+        for path in [&b"a"[..], b"a/b", b"a/b/c", b"x"] {
+            view.mkdir(&at, path, 0o755).unwrap();
+        }
+        assert_eq!(view.rename(&at, b"a", &at, b"a/b/c/d"), Err(Errno::EINVAL));
+        assert_eq!(view.rename(&at, b"a", &at, b"a/b"), Err(Errno::EINVAL));
+        assert_eq!(view.rename(&at, b"x", &at, b"a"), Err(Errno::ENOTEMPTY));
+        assert_eq!(view.rename(&at, b"a/b/c", &at, b"x"), Ok(()));
+        view.mknod(&at, b"f", Kind::Regular, 0o644, 0).unwrap();
+        assert_eq!(view.rename(&at, b"f", &at, b"x"), Err(Errno::EISDIR));
+        assert_eq!(view.rename(&at, b"x", &at, b"f"), Err(Errno::ENOTDIR));
+        assert_eq!(at.node.attr().nlink, 4);
+    }
+
+    #[test]
+    fn a_directory_with_setgid_passes_its_group_on() {
+        let vfs = testing::boot();
+        let view = vfs.root_view().unwrap();
+        let at = tmp(&view);
+        view.mkdir(&at, b"d", 0o755).unwrap();
+        let d = view.namei(&at, b"d", Follow::Always).unwrap();
+        view.chown(&d, None, Some(42)).unwrap();
+        view.chmod(&d, 0o2755).unwrap();
+        view.mkdir(&d, b"e", 0o755).unwrap();
+        let e = view.namei(&d, b"e", Follow::Always).unwrap().node.attr();
+        assert_eq!((e.gid, e.mode), (42, 0o2755));
+        assert_eq!(view.mknod(&d, b"f", Kind::Regular, 0o644, 0).unwrap().attr().gid, 42);
+    }
+
+    #[test]
+    fn links_share_the_node() {
+        let vfs = testing::boot();
+        let view = vfs.root_view().unwrap();
+        let at = tmp(&view);
+        view.mknod(&at, b"f", Kind::Regular, 0o644, 0).unwrap();
+        let f = view.namei(&at, b"f", Follow::Never).unwrap();
+        view.link(&f, &at, b"g").unwrap();
+        assert_eq!(f.node.attr().nlink, 2);
+        assert_eq!(view.rename(&at, b"f", &at, b"g"), Ok(()));
+        assert!(view.namei(&at, b"f", Follow::Never).is_ok());
+        assert_eq!(view.link(&at, &at, b"h"), Err(Errno::EPERM));
+        view.unlink(&at, b"f").unwrap();
+        view.unlink(&at, b"g").unwrap();
+        assert_eq!(f.node.attr().nlink, 0);
+        assert_eq!(view.link(&f, &at, b"again"), Err(Errno::ENOENT));
+    }
+}

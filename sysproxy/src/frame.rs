@@ -1,0 +1,354 @@
+//! Frames: a header of 24 bytes and a body, in the byte order of the host.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::host;
+use crate::link::Link;
+
+/// Length of the header.
+pub const HEADER_LEN: usize = size_of::<Header>();
+
+/// The longest frame that either side takes; the original has no bound.
+pub const FRAME_MAX: usize = (16 << 20) + 64;
+
+/// Growth of a body's buffer, so that a length alone takes no memory.
+const GROWTH: usize = 256 << 10;
+
+/// What a frame is, in its `class` field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Class {
+    /// A request, numbered by its sender.
+    Req = 0,
+    /// The answer to a request, with the request's number.
+    Resp = 1,
+    /// The refusal of a request; `u` is the code.
+    Error = 2,
+}
+
+impl Class {
+    /// Reads the field; `None` for an unknown class.
+    pub const fn from_raw(raw: u16) -> Option<Self> {
+        match raw {
+            0 => Some(Class::Req),
+            1 => Some(Class::Resp),
+            2 => Some(Class::Error),
+            _ => None,
+        }
+    }
+}
+
+/// What a frame is about, in its `kind` field (the original calls it `type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Kind {
+    /// The first frame of a connection, or the first after an exec.
+    Handshake = 0,
+    /// A system call.
+    Syscall = 1,
+    /// The server reads client memory.
+    CopyIn = 2,
+    /// The server reads a string in client memory; the answer's type is [`Kind::CopyIn`].
+    CopyInStr = 3,
+    /// The server writes client memory.
+    CopyOut = 4,
+    /// Treated as [`Kind::CopyOut`]; never sent by the original.
+    CopyOutStr = 5,
+    /// The server asks for fresh memory in the client.
+    AnonMmap = 6,
+    /// The client asks for a copy of its process.
+    Prefork = 7,
+    /// The server raises a signal in the client.
+    Raise = 8,
+    /// Extended: the client ends the sleep of its outstanding call with this number. No answer.
+    Interrupt = 16,
+}
+
+impl Kind {
+    /// Reads the field; `None` for an unknown type.
+    pub const fn from_raw(raw: u16) -> Option<Self> {
+        Some(match raw {
+            0 => Kind::Handshake,
+            1 => Kind::Syscall,
+            2 => Kind::CopyIn,
+            3 => Kind::CopyInStr,
+            4 => Kind::CopyOut,
+            5 => Kind::CopyOutStr,
+            6 => Kind::AnonMmap,
+            7 => Kind::Prefork,
+            8 => Kind::Raise,
+            16 => Kind::Interrupt,
+            _ => return None,
+        })
+    }
+}
+
+/// The header of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Header {
+    /// Length of the whole frame, this header included.
+    pub len: u64,
+    /// Number of the request; each side numbers its own.
+    pub reqno: u64,
+    /// A [`Class`], as it came.
+    pub class: u16,
+    /// A [`Kind`], as it came.
+    pub kind: u16,
+    /// System call number, error code, kind of handshake or signal number; else 0.
+    pub u: u32,
+}
+
+const _: () = assert!(size_of::<Header>() == 24);
+const _: () = assert!(core::mem::offset_of!(Header, class) == 16 && core::mem::offset_of!(Header, u) == 20);
+
+impl Header {
+    /// Makes the header of a frame with a body of `body` bytes.
+    pub const fn new(reqno: u64, class: Class, kind: Kind, u: u32, body: usize) -> Self {
+        Self { len: (HEADER_LEN + body) as u64, reqno, class: class as u16, kind: kind as u16, u }
+    }
+
+    /// The class, if it is known.
+    pub const fn class(&self) -> Option<Class> {
+        Class::from_raw(self.class)
+    }
+
+    /// The type, if it is known.
+    pub const fn kind(&self) -> Option<Kind> {
+        Kind::from_raw(self.kind)
+    }
+
+    /// Length of the body; `None` if the length cannot be one or is above the cap.
+    pub fn body_len(&self) -> Option<usize> {
+        usize::try_from(self.len).ok().filter(|len| *len <= FRAME_MAX)?.checked_sub(HEADER_LEN)
+    }
+}
+
+/// A whole frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The header; its `len` is that of the frame.
+    pub header: Header,
+    /// What follows the header.
+    pub body: Vec<u8>,
+}
+
+impl Frame {
+    /// Makes a frame.
+    pub fn new(reqno: u64, class: Class, kind: Kind, u: u32, body: Vec<u8>) -> Self {
+        Self { header: Header::new(reqno, class, kind, u, body.len()), body }
+    }
+
+    /// Returns the bytes that travel.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER_LEN + self.body.len());
+        bytes.extend_from_slice(self.header.as_bytes());
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+}
+
+/// Why a connection is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dead {
+    /// The other side closed it.
+    Closed,
+    /// A length below the header's or above the cap, or no memory for the body.
+    BadLength,
+    /// The host refused to read.
+    Host(host::Error),
+}
+
+/// Reads frames from a link as their bytes come, in whatever pieces.
+pub struct FrameReader {
+    /// Bytes read and not yet looked at: `buffer[start..]`.
+    buffer: Vec<u8>,
+    start: usize,
+    partial: Option<Partial>,
+}
+
+/// A frame whose header is there; `body` is shorter than `want`.
+struct Partial {
+    header: Header,
+    body: Vec<u8>,
+    want: usize,
+}
+
+impl Default for FrameReader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FrameReader {
+    /// Bytes asked of the link at once.
+    const CHUNK: usize = 64 << 10;
+
+    /// Makes a reader at the start of a frame.
+    pub const fn new() -> Self {
+        Self { buffer: Vec::new(), start: 0, partial: None }
+    }
+
+    /// Takes bytes that came by another way.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.start.min(self.buffer.len()));
+        self.start = 0;
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Returns the next frame out of the bytes already here; `None` if it is not complete.
+    pub fn buffered(&mut self) -> Result<Option<Frame>, Dead> {
+        if self.partial.is_none() {
+            let unread = self.buffer.get(self.start..).unwrap_or_default();
+            let Ok((header, _)) = Header::read_from_prefix(unread) else { return Ok(None) };
+            let want = header.body_len().ok_or(Dead::BadLength)?;
+            self.start += HEADER_LEN;
+            self.partial = Some(Partial { header, body: Vec::new(), want });
+        }
+        let Some(partial) = &mut self.partial else { return Ok(None) };
+        let unread = self.buffer.get(self.start..).unwrap_or_default();
+        let take = unread.len().min(partial.want - partial.body.len());
+        reserve(&mut partial.body, take, partial.want)?;
+        partial.body.extend_from_slice(unread.get(..take).unwrap_or_default());
+        self.start += take;
+        if partial.body.len() < partial.want {
+            return Ok(None);
+        }
+        Ok(self.partial.take().map(|partial| Frame { header: partial.header, body: partial.body }))
+    }
+
+    /// Returns the next frame, reading the link at most until it has no more; `None` if it is not complete.
+    pub fn next(&mut self, link: &dyn Link) -> Result<Option<Frame>, Dead> {
+        loop {
+            if let Some(frame) = self.buffered()? {
+                return Ok(Some(frame));
+            }
+            if !self.fill(link)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads the link once; `false` if it has nothing.
+    pub fn fill(&mut self, link: &dyn Link) -> Result<bool, Dead> {
+        match &mut self.partial {
+            // A long body is read to where it stays.
+            Some(partial) if self.start >= self.buffer.len() && partial.want - partial.body.len() >= Self::CHUNK => {
+                let have = partial.body.len();
+                let piece = GROWTH.min(partial.want - have);
+                reserve(&mut partial.body, piece, partial.want)?;
+                partial.body.resize(have + piece, 0);
+                let got = receive(link, partial.body.get_mut(have..).unwrap_or_default());
+                partial.body.truncate(have + got.as_ref().map_or(0, |n| n.unwrap_or(0)));
+                Ok(got?.is_some())
+            }
+            _ => {
+                self.buffer.drain(..self.start.min(self.buffer.len()));
+                self.start = 0;
+                let have = self.buffer.len();
+                self.buffer.resize(have + Self::CHUNK, 0);
+                let got = receive(link, self.buffer.get_mut(have..).unwrap_or_default());
+                self.buffer.truncate(have + got.as_ref().map_or(0, |n| n.unwrap_or(0)));
+                Ok(got?.is_some())
+            }
+        }
+    }
+}
+
+/// Makes room for `more` bytes of a body that will have `want`.
+fn reserve(body: &mut Vec<u8>, more: usize, want: usize) -> Result<(), Dead> {
+    if body.capacity() - body.len() >= more {
+        return Ok(());
+    }
+    let ahead = more.max(body.len()).max(GROWTH).min(want - body.len());
+    body.try_reserve_exact(ahead).map_err(|_| Dead::BadLength)
+}
+
+/// Reads once: `None` if the link has nothing.
+fn receive(link: &dyn Link, buf: &mut [u8]) -> Result<Option<usize>, Dead> {
+    loop {
+        match link.recv(buf) {
+            Ok(0) => return Err(Dead::Closed),
+            Ok(n) => return Ok(Some(n)),
+            Err(host::Error::AGAIN) => return Ok(None),
+            Err(host::Error::INTR) => {}
+            Err(error) => return Err(Dead::Host(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn random(seed: &mut u64) -> u64 {
+        *seed ^= *seed << 13;
+        *seed ^= *seed >> 7;
+        *seed ^= *seed << 17;
+        *seed
+    }
+
+    #[test]
+    fn a_frame_may_come_byte_by_byte() {
+        let frame = Frame::new(7, Class::Req, Kind::CopyOut, 0, b"body".to_vec());
+        let mut reader = FrameReader::new();
+        let bytes = frame.encode();
+        let (last, rest) = bytes.split_last().unwrap();
+        for byte in rest {
+            reader.feed(&[*byte]);
+            assert_eq!(reader.buffered(), Ok(None));
+        }
+        reader.feed(&[*last]);
+        assert_eq!(reader.buffered(), Ok(Some(frame)));
+    }
+
+    #[test]
+    fn frames_that_come_together_are_taken_apart() {
+        let frames: Vec<_> = (0..9).map(|n| Frame::new(n, Class::Resp, Kind::Syscall, 0, vec![n as u8; 24])).collect();
+        let mut reader = FrameReader::new();
+        reader.feed(&frames.iter().flat_map(Frame::encode).collect::<Vec<_>>());
+        for frame in frames {
+            assert_eq!(reader.buffered(), Ok(Some(frame)));
+        }
+        assert_eq!(reader.buffered(), Ok(None));
+    }
+
+    #[test]
+    fn lengths_below_the_header_and_above_the_cap_end_the_connection() {
+        for len in [0, 23, FRAME_MAX as u64 + 1, u64::MAX] {
+            let mut header = Header::new(0, Class::Req, Kind::Syscall, 0, 0);
+            header.len = len;
+            let mut reader = FrameReader::new();
+            reader.feed(header.as_bytes());
+            assert_eq!(reader.buffered(), Err(Dead::BadLength), "length {len}");
+        }
+    }
+
+    #[test]
+    fn a_length_alone_takes_little_memory() {
+        let mut reader = FrameReader::new();
+        reader.feed(Header::new(0, Class::Req, Kind::Syscall, 0, FRAME_MAX - HEADER_LEN).as_bytes());
+        assert_eq!(reader.buffered(), Ok(None));
+        assert!(reader.partial.unwrap().body.capacity() <= GROWTH);
+    }
+
+    #[test]
+    fn random_bytes_never_panic() {
+        let mut seed = 0x9e37_79b9_7f4a_7c15;
+        for _ in 0..2000 {
+            let mut reader = FrameReader::new();
+            for _ in 0..8 {
+                let mut bytes: Vec<u8> = (0..random(&mut seed) % 70).map(|_| random(&mut seed) as u8).collect();
+                if random(&mut seed) & 1 == 0 {
+                    bytes.iter_mut().skip(1).take(7).for_each(|byte| *byte = 0);
+                }
+                reader.feed(&bytes);
+                while let Ok(Some(frame)) = reader.buffered() {
+                    let _ = crate::message::ClientRequest::decode(&frame.header, &frame.body);
+                    let _ = crate::message::ServerRequest::decode(&frame.header, &frame.body);
+                    let _ = crate::message::SyscallResult::decode(&frame.body);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! Raw host system calls: all host I/O of this crate, the client and the hijack library.
+//!
+//! A library that hooks libc must not call it: its own `read` is its hook. Everything here goes
+//! straight to the kernel, through rustix's linux_raw backend or, where rustix has no such call, [`raw`].
+
+pub mod memory;
+pub mod raw;
+pub mod signal;
+
+use std::ffi::CStr;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use rustix::fd::{AsFd, BorrowedFd, IntoRawFd};
+use rustix::fs::{MemfdFlags, Mode, OFlags};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketFlags, SocketType};
+use rustix::{event, fs, io, net, process, thread};
+
+pub use rustix::io::{Errno as Error, IoSlice};
+pub use signal::SigSet;
+
+/// What a host call returns; the error has Linux's number.
+pub type Result<T> = core::result::Result<T, Error>;
+
+/// Returns the NetBSD error of the same name.
+pub fn errno(error: Error) -> abi::Errno {
+    abi::Errno::from_linux(error.raw_os_error())
+}
+
+/// A descriptor of the host kernel. Only a number: see [`Owned`] for one that is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostFd(pub i32);
+
+impl HostFd {
+    /// The standard error output.
+    pub const STDERR: HostFd = HostFd(2);
+
+    fn borrow(self) -> Result<BorrowedFd<'static>> {
+        if self.0 < 0 {
+            return Err(Error::BADF);
+        }
+        // SAFETY: not -1; a number that is closed meanwhile gives EBADF or another file, never undefined behaviour here.
+        Ok(unsafe { BorrowedFd::borrow_raw(self.0) })
+    }
+}
+
+/// A descriptor that is closed when it is dropped, and that can be moved to another number meanwhile.
+#[derive(Debug)]
+pub struct Owned(AtomicI32);
+
+impl Owned {
+    /// Takes over a descriptor.
+    pub const fn new(fd: HostFd) -> Self {
+        Owned(AtomicI32::new(fd.0))
+    }
+
+    /// The number, at this moment.
+    pub fn fd(&self) -> HostFd {
+        HostFd(self.0.load(Ordering::Acquire))
+    }
+
+    /// Continues with another descriptor of the same object; the old number is returned, and stays open.
+    pub fn replace(&self, fd: HostFd) -> HostFd {
+        HostFd(self.0.swap(fd.0, Ordering::AcqRel))
+    }
+
+    /// Gives the descriptor away.
+    pub fn into_fd(self) -> HostFd {
+        self.replace(HostFd(-1))
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let _ = close(self.fd());
+    }
+}
+
+fn owned(fd: impl IntoRawFd) -> Owned {
+    Owned::new(HostFd(fd.into_raw_fd()))
+}
+
+/// Writes a line to the standard error output.
+pub fn warn(message: &str) {
+    let line = [message.as_bytes(), b"\n"].concat();
+    let _ = write(HostFd::STDERR, &line);
+}
+
+/// Ends the process at once.
+pub fn exit(status: i32) -> ! {
+    loop {
+        // SAFETY: no pointers; it does not return.
+        let _ = unsafe { raw::syscall3(raw::EXIT_GROUP, status as usize, 0, 0) };
+    }
+}
+
+/// The process's number.
+pub fn getpid() -> i32 {
+    process::getpid().as_raw_pid()
+}
+
+/// The thread's number.
+pub fn gettid() -> i32 {
+    thread::gettid().as_raw_pid()
+}
+
+/// Sleeps; shorter if a signal handler runs.
+pub fn sleep(time: Duration) {
+    if let Ok(request) = thread::Timespec::try_from(time) {
+        let _ = thread::nanosleep(&request);
+    }
+}
+
+/// The monotonic clock.
+pub fn uptime() -> Duration {
+    rustix::time::clock_gettime(rustix::time::ClockId::Monotonic).try_into().unwrap_or_default()
+}
+
+/// read(2).
+pub fn read(fd: HostFd, buf: &mut [u8]) -> Result<usize> {
+    io::read(fd.borrow()?, buf)
+}
+
+/// write(2).
+pub fn write(fd: HostFd, buf: &[u8]) -> Result<usize> {
+    io::write(fd.borrow()?, buf)
+}
+
+/// close(2).
+pub fn close(fd: HostFd) -> Result<()> {
+    if fd.0 < 0 {
+        return Err(Error::BADF);
+    }
+    // SAFETY: no pointers; the caller owns the number.
+    unsafe { raw::syscall3(raw::CLOSE, fd.0 as usize, 0, 0) }.map(drop)
+}
+
+/// open(2), close-on-exec.
+pub fn open(path: &CStr, flags: u32, mode: u32) -> Result<Owned> {
+    let flags = OFlags::from_bits_retain(flags) | OFlags::CLOEXEC;
+    fs::open(path, flags, Mode::from_bits_retain(mode)).map(owned)
+}
+
+/// Reads a small file whole.
+pub fn read_file(path: &CStr) -> Result<Vec<u8>> {
+    let file = open(path, 0, 0)?;
+    let mut bytes = Vec::new();
+    let mut piece = [0; 1024];
+    loop {
+        match read(file.fd(), &mut piece) {
+            Ok(0) => return Ok(bytes),
+            Ok(n) => bytes.extend_from_slice(piece.get(..n).unwrap_or_default()),
+            Err(Error::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The current directory.
+pub fn getcwd() -> Result<Vec<u8>> {
+    let mut path = vec![0; 4096];
+    // SAFETY: the buffer is valid for the length that is named.
+    let len = unsafe { raw::syscall3(raw::GETCWD, path.as_mut_ptr() as usize, path.len(), 0)? };
+    // The length counts the NUL.
+    path.truncate(len.saturating_sub(1));
+    Ok(path)
+}
+
+/// Removes a name.
+pub fn unlink(path: &[u8]) -> Result<()> {
+    fs::unlink(path)
+}
+
+/// Changes the mode of an open file; on a socket before bind(2), that of the name to be.
+pub fn fchmod(fd: HostFd, mode: u32) -> Result<()> {
+    fs::fchmod(fd.borrow()?, Mode::from_bits_retain(mode))
+}
+
+/// Device and inode of an open file.
+pub fn identity(fd: HostFd) -> Result<(u64, u64)> {
+    fs::fstat(fd.borrow()?).map(|stat| (stat.st_dev, stat.st_ino))
+}
+
+/// The lowest free number from `min` on gets a close-on-exec duplicate.
+pub fn dup_from(fd: HostFd, min: i32) -> Result<Owned> {
+    io::fcntl_dupfd_cloexec(fd.borrow()?, min).map(owned)
+}
+
+/// Sets whether the descriptor is closed over exec.
+pub fn set_cloexec(fd: HostFd, on: bool) -> Result<()> {
+    io::fcntl_setfd(fd.borrow()?, if on { io::FdFlags::CLOEXEC } else { io::FdFlags::empty() })
+}
+
+/// Sets whether operations on the open file block.
+pub fn set_nonblocking(fd: HostFd, on: bool) -> Result<()> {
+    let flags = fs::fcntl_getfl(fd.borrow()?)?;
+    fs::fcntl_setfl(fd.borrow()?, if on { flags | OFlags::NONBLOCK } else { flags - OFlags::NONBLOCK })
+}
+
+/// The limit of descriptor numbers.
+pub fn descriptor_limit() -> u64 {
+    process::getrlimit(process::Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Makes a close-on-exec, non-blocking eventfd.
+pub fn eventfd() -> Result<Owned> {
+    event::eventfd(0, event::EventfdFlags::CLOEXEC | event::EventfdFlags::NONBLOCK).map(owned)
+}
+
+/// Makes an eventfd readable.
+pub fn signal_eventfd(fd: HostFd) {
+    let _ = write(fd, &1u64.to_ne_bytes());
+}
+
+/// Makes an eventfd unreadable.
+pub fn clear_eventfd(fd: HostFd) {
+    let _ = read(fd, &mut [0; 8]);
+}
+
+/// Makes a close-on-exec memory file that can be sealed.
+pub fn memfd(name: &CStr) -> Result<Owned> {
+    fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).map(owned)
+}
+
+/// Maps fresh, private, writable memory and returns its address.
+pub fn map(len: usize) -> Result<u64> {
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+    // SAFETY: the host chooses the place, so nothing of ours is replaced.
+    let at = unsafe {
+        mmap_anonymous(core::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)?
+    };
+    Ok(at as u64)
+}
+
+/// There is something to read.
+pub const POLLIN: i16 = 0x1;
+/// There is room to write.
+pub const POLLOUT: i16 = 0x4;
+
+/// The host's `struct pollfd`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct PollFd {
+    /// A negative number is left out.
+    pub fd: i32,
+    /// What is waited for, in Linux's bits.
+    pub events: i16,
+    /// What is there.
+    pub revents: i16,
+}
+
+const _: () = assert!(size_of::<PollFd>() == 8);
+
+impl PollFd {
+    /// Waits for `events` on `fd`.
+    pub const fn new(fd: HostFd, events: i16) -> Self {
+        Self { fd: fd.0, events, revents: 0 }
+    }
+}
+
+/// Waits for descriptors, for ever without a `timeout`; with a `mask`, under that signal mask.
+pub fn ppoll(fds: &mut [PollFd], timeout: Option<Duration>, mask: Option<SigSet>) -> Result<usize> {
+    let mut timeout = timeout.map(|time| [time.as_secs().min(i64::MAX as u64), u64::from(time.subsec_nanos())]);
+    let timeout = timeout.as_mut().map_or(0, |time| time.as_mut_ptr() as usize);
+    let mask = mask.as_ref().map_or(0, |mask| &raw const *mask as usize);
+    // SAFETY: the array, the time and the set are valid for what the call reads and writes.
+    unsafe {
+        let args = [fds.as_mut_ptr() as usize, fds.len(), timeout, mask, size_of::<SigSet>(), 0];
+        raw::syscall6(raw::PPOLL, args)
+    }
+}
+
+/// Makes a close-on-exec stream socket for unix names.
+pub fn unix_socket() -> Result<Owned> {
+    net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).map(owned)
+}
+
+/// Makes a close-on-exec stream socket for addresses like `address`.
+pub fn tcp_socket(address: &SocketAddr) -> Result<Owned> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).map(owned)
+}
+
+/// Makes a pair of connected, close-on-exec unix stream sockets.
+pub fn socketpair() -> Result<(Owned, Owned)> {
+    let pair = net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    Ok((owned(pair.0), owned(pair.1)))
+}
+
+/// connect(2) to a unix name.
+pub fn connect_unix(fd: HostFd, path: &[u8]) -> Result<()> {
+    net::connect(fd.borrow()?, &net::SocketAddrUnix::new(path)?)
+}
+
+/// bind(2) to a unix name.
+pub fn bind_unix(fd: HostFd, path: &[u8]) -> Result<()> {
+    net::bind(fd.borrow()?, &net::SocketAddrUnix::new(path)?)
+}
+
+/// connect(2) to an IP address.
+pub fn connect_tcp(fd: HostFd, address: &SocketAddr) -> Result<()> {
+    net::connect(fd.borrow()?, address)
+}
+
+/// bind(2) to an IP address, whose port may be in TIME-WAIT.
+pub fn bind_tcp(fd: HostFd, address: &SocketAddr) -> Result<()> {
+    net::sockopt::set_socket_reuseaddr(fd.borrow()?, true)?;
+    net::bind(fd.borrow()?, address)
+}
+
+/// The IP address that a socket is bound to.
+pub fn tcp_name(fd: HostFd) -> Result<SocketAddr> {
+    let name: SocketAddrAny = net::getsockname(fd.borrow()?)?;
+    SocketAddr::try_from(name)
+}
+
+/// Sends small segments at once.
+pub fn set_nodelay(fd: HostFd) -> Result<()> {
+    net::sockopt::set_tcp_nodelay(fd.borrow()?, true)
+}
+
+/// listen(2).
+pub fn listen(fd: HostFd, backlog: i32) -> Result<()> {
+    net::listen(fd.borrow()?, backlog)
+}
+
+/// accept(2); the new socket is close-on-exec and non-blocking.
+pub fn accept(fd: HostFd) -> Result<Owned> {
+    net::accept_with(fd.borrow()?, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).map(owned)
+}
+
+/// Sends without blocking and without SIGPIPE.
+pub fn sendmsg(fd: HostFd, parts: &[IoSlice<'_>]) -> Result<usize> {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    net::sendmsg(fd.borrow()?, parts, &mut net::SendAncillaryBuffer::default(), flags)
+}
+
+/// Receives without blocking.
+pub fn recv(fd: HostFd, buf: &mut [u8]) -> Result<usize> {
+    net::recv(fd.borrow()?, buf, RecvFlags::DONTWAIT).map(|(n, _)| n)
+}
+
+/// Ends both directions of a connection.
+pub fn shutdown(fd: HostFd) -> Result<()> {
+    net::shutdown(fd.borrow()?.as_fd(), net::Shutdown::Both)
+}

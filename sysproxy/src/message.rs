@@ -1,0 +1,356 @@
+//! What frames say: requests of either side, their answers, and the errors.
+
+use abi::Errno;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::frame::{Class, Frame, Header, Kind};
+
+/// A token of prefork: whoever shows it gets the copied process.
+pub type Token = [u8; 16];
+
+const CLAIM: u32 = 0;
+
+/// The kinds of handshake, in `u` of the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake<'a> {
+    /// A new process, named after the program (a NUL behind it is cut off).
+    Guest(&'a [u8]),
+    /// Not implemented by anyone.
+    Auth,
+    /// Claims a process made by prefork, or releases it.
+    Fork {
+        /// Which process.
+        token: Token,
+        /// Release instead of claim.
+        cancel: bool,
+    },
+    /// The program behind a running connection was replaced by the named one.
+    Exec(&'a [u8]),
+    /// A number that has no meaning.
+    Unknown(u32),
+}
+
+/// A request from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientRequest<'a> {
+    /// The start of a connection, or of a new image.
+    Handshake(Handshake<'a>),
+    /// A system call and its argument block.
+    Syscall {
+        /// NetBSD's number.
+        number: u32,
+        /// 8 bytes an argument.
+        args: &'a [u8],
+    },
+    /// A copy of the process is wanted.
+    Prefork,
+    /// Extended: the sleep of the call with this number is to end.
+    Interrupt,
+}
+
+/// A frame that says nothing which its receiver understands; answered with [`Refusal::Malformed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+impl<'a> ClientRequest<'a> {
+    /// Reads a frame of class REQ.
+    ///
+    /// A FORK handshake whose body has not 20 bytes is malformed; so is a type that only servers send.
+    pub fn decode(header: &Header, body: &'a [u8]) -> Result<Self, Malformed> {
+        match header.kind() {
+            Some(Kind::Handshake) => Handshake::decode(header.u, body).map(ClientRequest::Handshake),
+            Some(Kind::Syscall) => Ok(ClientRequest::Syscall { number: header.u, args: body }),
+            Some(Kind::Prefork) => Ok(ClientRequest::Prefork),
+            Some(Kind::Interrupt) => Ok(ClientRequest::Interrupt),
+            _ => Err(Malformed),
+        }
+    }
+
+    /// Makes the frame.
+    pub fn encode(&self, reqno: u64) -> Frame {
+        match self {
+            ClientRequest::Handshake(handshake) => {
+                let (u, body) = handshake.encode();
+                Frame::new(reqno, Class::Req, Kind::Handshake, u, body)
+            }
+            ClientRequest::Syscall { number, args } => {
+                Frame::new(reqno, Class::Req, Kind::Syscall, *number, args.to_vec())
+            }
+            ClientRequest::Prefork => Frame::new(reqno, Class::Req, Kind::Prefork, 0, Vec::new()),
+            ClientRequest::Interrupt => Frame::new(reqno, Class::Req, Kind::Interrupt, 0, Vec::new()),
+        }
+    }
+}
+
+impl<'a> Handshake<'a> {
+    fn decode(kind: u32, body: &'a [u8]) -> Result<Self, Malformed> {
+        let name = body.split(|byte| *byte == 0).next().unwrap_or_default();
+        Ok(match kind {
+            0 => Handshake::Guest(name),
+            1 => Handshake::Auth,
+            2 => {
+                let (token, cancel) = body.split_first_chunk::<16>().ok_or(Malformed)?;
+                let cancel = <[u8; 4]>::try_from(cancel).map_err(|_| Malformed)?;
+                Handshake::Fork { token: *token, cancel: u32::from_ne_bytes(cancel) != CLAIM }
+            }
+            3 => Handshake::Exec(name),
+            other => Handshake::Unknown(other),
+        })
+    }
+
+    fn encode(&self) -> (u32, Vec<u8>) {
+        match self {
+            Handshake::Guest(name) => (0, [name, &b"\0"[..]].concat()),
+            Handshake::Auth => (1, Vec::new()),
+            Handshake::Fork { token, cancel } => (2, [&token[..], &u32::from(*cancel).to_ne_bytes()].concat()),
+            Handshake::Exec(name) => (3, [name, &b"\0"[..]].concat()),
+            Handshake::Unknown(kind) => (*kind, Vec::new()),
+        }
+    }
+}
+
+/// A request from the server, while a call of the client is outstanding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerRequest<'a> {
+    /// Wants `len` bytes at `addr`.
+    CopyIn {
+        /// How many.
+        len: u64,
+        /// From where.
+        addr: u64,
+    },
+    /// Wants the string at `addr`, its NUL included, at most `max` bytes.
+    CopyInStr {
+        /// At most so many.
+        max: u64,
+        /// From where.
+        addr: u64,
+    },
+    /// Stores `data` at `addr`; not answered.
+    CopyOut {
+        /// Where to.
+        addr: u64,
+        /// What.
+        data: &'a [u8],
+    },
+    /// Wants `size` bytes of fresh memory.
+    AnonMmap {
+        /// How much.
+        size: u64,
+    },
+    /// Raises a signal (NetBSD's number); not answered, and the frame's number means nothing.
+    Raise {
+        /// Which.
+        signal: i32,
+    },
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Copy {
+    len: u64,
+    addr: u64,
+}
+
+const _: () = assert!(size_of::<Copy>() == 16);
+
+impl<'a> ServerRequest<'a> {
+    /// Reads a frame of class REQ; short bodies and lengths that disagree are malformed.
+    pub fn decode(header: &Header, body: &'a [u8]) -> Result<Self, Malformed> {
+        let copy = || Copy::read_from_prefix(body).map_err(|_| Malformed);
+        Ok(match header.kind().ok_or(Malformed)? {
+            Kind::CopyIn => copy().map(|(c, _)| ServerRequest::CopyIn { len: c.len, addr: c.addr })?,
+            Kind::CopyInStr => copy().map(|(c, _)| ServerRequest::CopyInStr { max: c.len, addr: c.addr })?,
+            Kind::CopyOut | Kind::CopyOutStr => {
+                let (copy, data) = copy()?;
+                let len = usize::try_from(copy.len).map_err(|_| Malformed)?;
+                ServerRequest::CopyOut { addr: copy.addr, data: data.get(..len).ok_or(Malformed)? }
+            }
+            Kind::AnonMmap => {
+                let (size, _) = u64::read_from_prefix(body).map_err(|_| Malformed)?;
+                ServerRequest::AnonMmap { size }
+            }
+            Kind::Raise => ServerRequest::Raise { signal: header.u as i32 },
+            _ => return Err(Malformed),
+        })
+    }
+
+    /// Makes the frame.
+    pub fn encode(&self, reqno: u64) -> Frame {
+        let copy = |len, addr, data: &[u8]| [Copy { len, addr }.as_bytes(), data].concat();
+        match self {
+            ServerRequest::CopyIn { len, addr } => {
+                Frame::new(reqno, Class::Req, Kind::CopyIn, 0, copy(*len, *addr, &[]))
+            }
+            ServerRequest::CopyInStr { max, addr } => {
+                Frame::new(reqno, Class::Req, Kind::CopyInStr, 0, copy(*max, *addr, &[]))
+            }
+            ServerRequest::CopyOut { addr, data } => {
+                Frame::new(reqno, Class::Req, Kind::CopyOut, 0, copy(data.len() as u64, *addr, data))
+            }
+            ServerRequest::AnonMmap { size } => {
+                Frame::new(reqno, Class::Req, Kind::AnonMmap, 0, size.as_bytes().to_vec())
+            }
+            ServerRequest::Raise { signal } => Frame::new(reqno, Class::Req, Kind::Raise, *signal as u32, Vec::new()),
+        }
+    }
+}
+
+/// The answer to a system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct SyscallResult {
+    /// NetBSD's error number, 0 for success.
+    pub error: i32,
+    /// Undefined in the original's answers, 0 in ours.
+    pub padding: u32,
+    /// The two return registers; meaningless after an error.
+    pub retval: [i64; 2],
+}
+
+const _: () = assert!(size_of::<SyscallResult>() == 24);
+
+impl SyscallResult {
+    /// Makes the answer of a call's result.
+    pub fn new(result: abi::Result<[i64; 2]>) -> Self {
+        match result {
+            Ok(retval) => Self { error: 0, padding: 0, retval },
+            Err(errno) => Self { error: errno.raw(), padding: 0, retval: [0; 2] },
+        }
+    }
+
+    /// Reads a body; `None` if it is short.
+    pub fn decode(body: &[u8]) -> Option<Self> {
+        Self::read_from_prefix(body).ok().map(|(result, _)| result)
+    }
+
+    /// Makes the frame that answers request `reqno`.
+    pub fn encode(&self, reqno: u64) -> Frame {
+        response(reqno, Kind::Syscall, self.as_bytes().to_vec())
+    }
+
+    /// Returns what the caller gets.
+    pub fn result(&self) -> abi::Result<[i64; 2]> {
+        match self.error {
+            0 => Ok(self.retval),
+            // NetBSD's ERESTART and its like never leave the kernel on purpose.
+            error if error < 0 => Err(Errno::EINTR),
+            error => Err(Errno::from_raw(error)),
+        }
+    }
+}
+
+/// Makes the answer to a handshake: an error number, always 0 in practice.
+pub fn handshake_done(reqno: u64) -> Frame {
+    response(reqno, Kind::Handshake, 0i32.as_bytes().to_vec())
+}
+
+/// Makes the answer to a prefork.
+pub fn prefork_done(reqno: u64, token: &Token) -> Frame {
+    response(reqno, Kind::Prefork, token.to_vec())
+}
+
+/// Makes the answer to a COPYIN or COPYINSTR, which is typed COPYIN for both.
+pub fn copied_in(reqno: u64, data: Vec<u8>) -> Frame {
+    response(reqno, Kind::CopyIn, data)
+}
+
+/// Makes the answer to an ANONMMAP; 0 if there is no memory.
+pub fn mapped(reqno: u64, addr: u64) -> Frame {
+    response(reqno, Kind::AnonMmap, addr.as_bytes().to_vec())
+}
+
+fn response(reqno: u64, kind: Kind, body: Vec<u8>) -> Frame {
+    Frame::new(reqno, Class::Resp, kind, 0, body)
+}
+
+/// The codes of frames of class ERROR, which only servers send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Refusal {
+    /// No memory for a work item: send again.
+    TryAgain = 1,
+    /// The first frame was no handshake, or one of a bad kind.
+    Auth = 2,
+    /// The token of a FORK handshake is unknown.
+    InvalidPrefork = 3,
+    /// No process could be made.
+    ForkFailed = 4,
+    /// The client is in the middle of an exec.
+    InExec = 5,
+    /// No memory for a prefork.
+    NoMemory = 6,
+    /// A request that makes no sense.
+    Malformed = 7,
+}
+
+impl Refusal {
+    /// Makes the frame that refuses request `reqno`.
+    pub fn encode(self, reqno: u64) -> Frame {
+        Frame::new(reqno, Class::Error, Kind::Handshake, self as u32, Vec::new())
+    }
+
+    /// Returns what an error code means to the caller.
+    pub const fn errno(code: u32) -> Errno {
+        match code {
+            1 => Errno::EAGAIN,
+            2 => Errno::EPERM,
+            3 => Errno::ESRCH,
+            4 => Errno::EIO,
+            5 => Errno::EBUSY,
+            6 => Errno::ENOMEM,
+            7 => Errno::EINVAL,
+            // The original sets errno to -1.
+            _ => Errno::EPROTO,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_of_the_client_come_back_as_they_went() {
+        let requests = [
+            ClientRequest::Handshake(Handshake::Guest(b"demo")),
+            ClientRequest::Handshake(Handshake::Fork { token: *b"0123456789abcdef", cancel: true }),
+            ClientRequest::Handshake(Handshake::Exec(b"next")),
+            ClientRequest::Syscall { number: 4, args: &[1, 2, 3, 4, 5, 6, 7, 8] },
+            ClientRequest::Prefork,
+            ClientRequest::Interrupt,
+        ];
+        for request in requests {
+            let frame = request.encode(9);
+            assert_eq!(ClientRequest::decode(&frame.header, &frame.body), Ok(request));
+        }
+    }
+
+    #[test]
+    fn requests_of_the_server_come_back_as_they_went() {
+        let requests = [
+            ServerRequest::CopyIn { len: 5, addr: 0x1000 },
+            ServerRequest::CopyInStr { max: 1024, addr: 0x1000 },
+            ServerRequest::CopyOut { addr: 0x1000, data: b"xyz" },
+            ServerRequest::AnonMmap { size: 4096 },
+            ServerRequest::Raise { signal: 13 },
+        ];
+        for request in requests {
+            let frame = request.encode(9);
+            assert_eq!(ServerRequest::decode(&frame.header, &frame.body), Ok(request));
+        }
+    }
+
+    #[test]
+    fn a_fork_handshake_of_another_length_is_malformed() {
+        let frame = Frame::new(1, Class::Req, Kind::Handshake, 2, vec![0; 19]);
+        assert_eq!(ClientRequest::decode(&frame.header, &frame.body), Err(Malformed));
+    }
+
+    #[test]
+    fn a_copyout_that_promises_more_than_it_brings_is_malformed() {
+        let mut frame = ServerRequest::CopyOut { addr: 1, data: b"xyz" }.encode(0);
+        frame.body.pop();
+        assert_eq!(ServerRequest::decode(&frame.header, &frame.body), Err(Malformed));
+    }
+}

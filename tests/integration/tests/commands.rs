@@ -1,0 +1,117 @@
+//! The commands: launcher, server and rumpctl, their status, messages, signals, and what they leave behind.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use integration::{Rump, Transport, built, limited, output, stdout};
+
+/// Waits for a condition, at most a minute.
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "never: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn alive(pid: i32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+        && !std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default().contains(") Z ")
+}
+
+#[test]
+fn the_launcher_ends_as_the_program_did() {
+    let rump = Rump::start(Transport::Private);
+    assert_eq!(output(rump.command("sh").args(["-c", "exit 7"])).status.code(), Some(7));
+    assert_eq!(output(rump.command("sh").args(["-c", "kill -TERM $$"])).status.code(), Some(128 + 15));
+    assert_eq!(output(&mut rump.command("/no/such/program")).status.code(), Some(127));
+    assert_eq!(output(&mut rump.command("/etc/passwd")).status.code(), Some(126));
+}
+
+#[test]
+fn the_launcher_passes_signals_on_and_leaves_nothing_behind() {
+    for signal in [libc::SIGTERM, libc::SIGHUP, libc::SIGKILL] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = std::process::Command::new(built("rumphijack"));
+        command.env("TMPDIR", folder.path()).args(["--", "sh", "-c", "echo $$; echo ready > /rump/tmp/f; exec cat"]);
+        let mut launcher = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(launcher.stdout.take().unwrap()), &mut line).unwrap();
+        let program: i32 = line.trim().parse().unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the private server's folder");
+        // SAFETY: plain kill(2) of our own child.
+        unsafe { libc::kill(launcher.id() as i32, signal) };
+        let status = launcher.wait().unwrap();
+        assert!(!status.success());
+        until("the program ends", || !alive(program));
+        until("the folder goes", || std::fs::read_dir(folder.path()).unwrap().count() == 0);
+    }
+}
+
+#[test]
+fn mistakes_give_one_clear_line_and_status_1() {
+    let missing = limited(built("rumphijack")).args(["--server", "unix:///nonexistent/socket", "--", "true"]).output().unwrap();
+    let wrong = limited(built("rumphijack")).args(["--server", "carrier-pigeon://x", "--", "true"]).output().unwrap();
+    let rump = Rump::start(Transport::Unix);
+    let string = output(rump.launch(&["--config", "pth=/rump"], "true").stderr(Stdio::piped()));
+    let prefix = output(&mut rump.launch(&["--config", "path=rump"], "true"));
+    for done in [missing, wrong, string, prefix] {
+        let text = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(1), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(done.stdout.is_empty());
+    }
+}
+
+#[test]
+fn the_server_detaches_when_it_accepts_and_ends_cleanly() {
+    let rump = Rump::start(Transport::Unix);
+    let (pid, socket) = (rump.pid(), rump.folder().join("socket"));
+    assert!(alive(pid) && socket.exists());
+    let again = output(limited(built("rump_server")).arg(rump.url()));
+    assert_eq!(again.status.code(), Some(48), "EADDRINUSE of NetBSD");
+    // SAFETY: plain kill(2) of our own server.
+    unsafe { libc::kill(pid, libc::SIGTERM) };
+    until("the server ends", || !alive(pid));
+    assert!(!socket.exists());
+    std::fs::remove_file(rump.folder().join("pid")).ok();
+}
+
+#[test]
+fn the_server_stays_in_the_foreground_with_s() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("unix://{}/socket", folder.path().display());
+    let mut server = std::process::Command::new(built("rump_server")).args(["-s", &url]).stdout(Stdio::piped()).spawn().unwrap();
+    until("it serves", || limited(built("rumpctl")).args(["-s", &url, "ps"]).output().unwrap().status.success());
+    // SAFETY: plain kill(2) of our own child.
+    unsafe { libc::kill(server.id() as i32, libc::SIGINT) };
+    assert!(server.wait().unwrap().success());
+    assert!(!folder.path().join("socket").exists());
+}
+
+#[test]
+fn the_server_refuses_bad_usage() {
+    for args in [&["-x", "unix://s"][..], &[], &["unix://a", "unix://b"], &["-d", "key=/a", "unix://s"], &["-l", "nosuchlib", "unix://s"]] {
+        let done = limited(built("rump_server")).args(args).output().unwrap();
+        assert!(!done.status.success() && !done.stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn rumpctl_looks_at_a_running_kernel() {
+    let rump = Rump::start(Transport::Unix);
+    assert!(rump.ctl(&["sysctl", "kern.ostype"]).starts_with("kern.ostype = NetBSD"));
+    assert!(rump.ctl(&["sysctl", "-a"]).contains("hw.ncpu = "));
+    assert!(rump.ctl(&["sysctl", "kern.hostname=elsewhere"]).ends_with("-> elsewhere\n"));
+    assert_eq!(rump.ctl(&["sysctl", "kern.hostname"]), "kern.hostname = elsewhere\n");
+    let interfaces = rump.ctl(&["ifconfig"]);
+    assert!(interfaces.starts_with("lo0: flags=") && interfaces.contains("inet 127.0.0.1 netmask 0xff000000"), "{interfaces}");
+    assert!(interfaces.contains("inet6 ::1 prefixlen 128"), "{interfaces}");
+    assert!(rump.ctl(&["mount"]).lines().any(|line| line.contains(" on / type tmpfs")));
+    assert!(rump.ctl(&["ps"]).contains("rumpctl"));
+    assert!(rump.ctl(&["--json", "ps"]).starts_with("[{"));
+    stdout(limited(built("rumpctl")).args(["-s", &rump.url(), "halt"]));
+    until("the server ends", || !rump.folder().join("socket").exists());
+    std::fs::remove_file(rump.folder().join("pid")).ok();
+}

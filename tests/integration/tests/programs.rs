@@ -1,0 +1,169 @@
+//! Debian's own programs doing real work on the rump kernel, on every transport.
+
+use integration::{Rump, Transport, have, stdout};
+
+fn on(transports: &[Transport], test: impl Fn(&Rump, Transport)) {
+    for &transport in transports {
+        eprintln!("--- {transport:?}");
+        test(&Rump::start(transport), transport);
+    }
+}
+
+#[test]
+fn ls_lists_the_root_and_the_devices() {
+    on(&Transport::ALL, |rump, _| {
+        let text = stdout(rump.command("ls").args(["-la", "/rump", "/rump/dev"]));
+        for name in ["dev", "etc", "home", "root", "tmp", "usr", "var", "null", "zero", "full", "random", "urandom", "console"] {
+            assert!(text.lines().any(|line| line.ends_with(&format!(" {name}"))), "{name} is missing in\n{text}");
+        }
+        assert!(text.lines().any(|line| line.starts_with("drwxrwxrwt") && line.ends_with(" tmp")), "{text}");
+        assert!(text.lines().any(|line| line.starts_with("crw-rw-rw-") && line.ends_with(" null")), "{text}");
+    });
+}
+
+#[test]
+fn bash_works_in_a_rump_directory() {
+    on(&Transport::REMOTE, |rump, _| {
+        let copied = rump.folder().join("copied");
+        let script = format!(
+            "mkdir -p /rump/home/u && cd /rump/home/u && pwd && echo hello > f && cat < f | tr a-z A-Z >> g && cat g && \
+             ls -l && cp f {0} && cp /etc/passwd . && wc -l passwd && rm f g passwd && ls -A",
+            copied.display()
+        );
+        let text = stdout(rump.command("bash").args(["-c", &script]));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(&lines[..2], ["/rump/home/u", "HELLO"], "{text}");
+        assert!(text.contains(" f\n") && text.contains(" g\n"), "{text}");
+        let count = std::fs::read_to_string("/etc/passwd").unwrap().lines().count();
+        assert_eq!(lines.last(), Some(&format!("{count} passwd").as_str()), "{text}");
+        assert_eq!(std::fs::read_to_string(copied).unwrap(), "hello\n");
+    });
+}
+
+#[test]
+fn netcat_talks_over_the_rump_stack_and_the_host_does_not_see_it() {
+    if !have("nc") {
+        return;
+    }
+    on(&Transport::REMOTE, |rump, _| {
+        let port = integration::free_port();
+        let text = rump.sh(&format!(
+            "nc -l 127.0.0.1 {port} > /rump/got & \
+             until echo over the rump stack | nc -N 127.0.0.1 {port} 2> /dev/null; do :; done; \
+             grep -q :{port:04X} /proc/net/tcp && echo the host has it; wait; cat /rump/got"
+        ));
+        assert_eq!(text, "over the rump stack\n");
+    });
+}
+
+#[test]
+fn python_moves_60000_bytes_through_one_process() {
+    if !have("python3") {
+        return;
+    }
+    let script = "import os,socket; s=socket.create_server((\"127.0.0.1\",0)); c=socket.create_connection(s.getsockname()); \
+                  a,_=s.accept(); c.sendall(b\"x\"*60000); c.close(); n=0\n\
+                  while (d:=a.recv(65536)): n+=len(d)\nprint(n, sorted(os.listdir(\"/rump\")))";
+    on(&Transport::ALL, |rump, _| {
+        let text = stdout(rump.command("python3").args(["-c", script]));
+        assert_eq!(text, "60000 ['dev', 'etc', 'home', 'root', 'tmp', 'usr', 'var']\n");
+    });
+}
+
+#[test]
+fn two_programs_share_a_server_and_a_third_on_another_sees_nothing() {
+    for transport in [Transport::Unix, Transport::Tcp] {
+        let (shared, other) = (Rump::start(transport), Rump::start(transport));
+        shared.sh("echo mine > /rump/tmp/note");
+        assert_eq!(stdout(shared.command("cat").arg("/rump/tmp/note")), "mine\n");
+        assert_eq!(other.sh("ls -A /rump/tmp"), "");
+        if have("nc") {
+            let port = integration::free_port();
+            let mut listener = shared.command("nc").args(["-l", "127.0.0.1", &port.to_string()]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+            shared.sh(&format!("until echo hello | nc -N 127.0.0.1 {port} 2> /dev/null; do :; done"));
+            let mut got = String::new();
+            std::io::Read::read_to_string(listener.stdout.as_mut().unwrap(), &mut got).unwrap();
+            assert!(listener.wait().unwrap().success());
+            assert_eq!(got, "hello\n");
+            assert_eq!(other.sh(&format!("nc -z 127.0.0.1 {port} || echo refused")), "refused\n");
+        }
+    }
+}
+
+#[test]
+fn tcp_and_udp_work_over_both_versions_of_ip() {
+    if !have("python3") {
+        return;
+    }
+    let script = r#"
+import socket
+for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+    s = socket.create_server((host, 0), family=family)
+    c = socket.create_connection(s.getsockname()[:2]); a, peer = s.accept()
+    assert peer[:2] == c.getsockname()[:2], (peer, c.getsockname())
+    c.sendall(b"ping"); print(a.recv(10)); a.sendall(b"pong"); print(c.recv(10))
+    u = socket.socket(family, socket.SOCK_DGRAM); u.bind((host, 0))
+    v = socket.socket(family, socket.SOCK_DGRAM); v.sendto(b"datagram", u.getsockname())
+    data, frm = u.recvfrom(100); print(data, frm[0] == host)
+"#;
+    on(&Transport::ALL, |rump, _| {
+        let text = stdout(rump.command("python3").args(["-c", script]));
+        assert_eq!(text, "b'ping'\nb'pong'\nb'datagram' True\n".repeat(2));
+    });
+}
+
+#[test]
+fn the_configuration_says_what_is_taken() {
+    let rump = Rump::start(Transport::Unix);
+    let missing = stdout(rump.launch(&["--config", "socket=inet"], "sh").args(["-c", "test -e /rump || echo no /rump"]));
+    assert_eq!(missing, "no /rump\n");
+    let moved = stdout(rump.launch(&["--config", "path=/virt"], "ls").arg("/virt"));
+    assert!(moved.contains("dev\n") && moved.contains("tmp\n"), "{moved}");
+    rump.sh("echo name=value > /rump/etc/rc.conf; echo other > /rump/etc/other");
+    let taken = stdout(rump.launch(&["--config", "blanket=/etc/rc.conf"], "cat").arg("/etc/rc.conf"));
+    assert_eq!(taken, "name=value\n");
+    let host = stdout(rump.launch(&["--config", "blanket=/etc/rc.conf"], "cat").arg("/etc/passwd"));
+    assert_eq!(host, std::fs::read_to_string("/etc/passwd").unwrap());
+    let nothing = stdout(rump.launch(&["--config", ""], "sh").args(["-c", "test -e /rump || echo no /rump"]));
+    assert_eq!(nothing, "no /rump\n");
+}
+
+#[test]
+fn redirections_pipes_and_substitutions_of_shells() {
+    for shell in ["bash", "dash"] {
+        on(&Transport::REMOTE, |rump, _| {
+            let script = "cd /rump/tmp; exec 5>log; echo one >&5; (echo two; echo three) >&5; exec 5>&-; \
+                          while read -r line; do echo \"<$line>\"; done < log; x=$(cat log | wc -l); echo $((x)); \
+                          cat <<EOF > here\nhere $x\nEOF\ncat here; echo err 2>&1 >both 1>&2; ls; test -d /rump/tmp && cd / && pwd; \
+                          cat /rump/tmp/log /etc/hostname > /rump/tmp/mixed; wc -l < /rump/tmp/mixed";
+            let text = stdout(rump.command(shell).args(["-c", script]));
+            assert!(text.starts_with("<one>\n<two>\n<three>\n3\nhere 3\n"), "{shell}: {text}");
+            assert!(text.ends_with("both\nhere\nlog\n/\n4\n"), "{shell}: {text}");
+        });
+    }
+}
+
+#[test]
+fn stdio_directories_and_subprocesses_of_libc() {
+    if !have("python3") {
+        return;
+    }
+    let script = r#"
+import os, subprocess, shutil, tempfile, glob
+os.makedirs("/rump/home/a/b")
+for i in range(200): open(f"/rump/home/a/f{i}", "w").write("x" * i)
+print(len(os.listdir("/rump/home/a")), sum(os.path.getsize(p) for p in glob.glob("/rump/home/a/f*")))
+print(os.path.realpath("/rump/home/a/../a/b"))
+with tempfile.TemporaryDirectory(dir="/rump/tmp") as d:
+    open(d + "/x", "wb").write(b"123"); print(os.stat(d + "/x").st_size)
+print(subprocess.run(["cat"], stdin=open("/rump/home/a/f3"), capture_output=True).stdout)
+out = open("/rump/tmp/out", "w"); subprocess.run(["echo", "to rump"], stdout=out); out.close()
+print(open("/rump/tmp/out").read())
+print(os.popen("cat /rump/tmp/out").read(), os.system("test -s /rump/tmp/out"))
+shutil.rmtree("/rump/home/a"); print(os.listdir("/rump/home"))
+"#;
+    on(&Transport::REMOTE, |rump, _| {
+        let text = stdout(rump.command("python3").args(["-c", script]));
+        assert_eq!(text, "201 19900\n/rump/home/a/b\n3\nb'xxx'\nto rump\n\nto rump\n 0\n[]\n");
+    });
+}
