@@ -1,1 +1,48 @@
-//! Placeholder.
+//! The client's end of a rump kernel: connection, handshakes, retries, and typed stubs for the kernel's calls.
+//!
+//! Everything that makes calls does so through [`Caller`]: [`Remote`] sends them to a server, and a
+//! kernel in the same process implements the same trait. All signals are blocked while a call is under way
+//! ([`signals`]), so this library may take locks and allocate in it.
+
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+
+mod conn;
+mod connect;
+mod exchange;
+pub mod fds;
+mod poll;
+mod remote;
+mod retry;
+mod serve;
+pub mod signals;
+pub mod stubs;
+
+use std::time::Duration;
+
+use abi::poll::PollFd;
+use abi::{Region, Result};
+
+pub use connect::{ConnectError, Handshake, program_name};
+pub use remote::{Adopted, Remote};
+pub use retry::Retry;
+pub use sysproxy::host::PollFd as HostPollFd;
+pub use sysproxy::message::Token;
+
+/// Someone who makes calls to a rump kernel.
+pub trait Caller: Sync {
+    /// Makes one call: NetBSD's number, one word an argument, and the memory that the call opens to the kernel.
+    ///
+    /// `EINTR` if a host signal with a handler ended the wait; the handler runs when the caller's
+    /// [`signals::Blocked`] ends. `ENOTCONN` if the server is gone.
+    fn call(&self, number: u32, args: &[u64], regions: &[Region]) -> Result<[i64; 2]>;
+
+    /// Waits for descriptors of both kernels at once, and returns how many of each are ready.
+    ///
+    /// `EINTR` as for [`Caller::call`]. Without a `timeout` it waits for ever.
+    fn poll_mixed(
+        &self,
+        rump: &mut [PollFd],
+        host: &mut [HostPollFd],
+        timeout: Option<Duration>,
+    ) -> Result<(usize, usize)>;
+}

@@ -8,11 +8,12 @@
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering};
 
 use abi::{Errno, Result};
-use client::stubs;
+use client::{fds as cfds, stubs};
 use rustix_futex_sync::{Mutex, MutexGuard};
+use sysproxy::HostFd;
 
 use crate::process::{self, kernel};
-use crate::raw;
+use crate::{raw, trace};
 
 /// A descriptor of the rump kernel's process. (Its number there, not the program's.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,41 +53,37 @@ static TEMPLATE: AtomicI32 = AtomicI32::new(-1);
 /// `fdoff=`: lowest number of a new rump descriptor.
 static OFFSET: AtomicI32 = AtomicI32::new(0);
 
-/// Lowest number of the library's own descriptors.
+/// From this number on, [`OWNED`] is always set: the library's own descriptors are there.
 static OWN_BASE: AtomicI32 = AtomicI32::new(i32::MAX);
-
-/// How many numbers from `OWN_BASE` on are looked at for the library's own descriptors.
-const OWN_SPAN: i32 = 256;
 
 /// Makes the template of the placeholders, or takes over the one that came through exec.
 pub fn init(offset: i32, template: Option<i32>) -> Result<()> {
     OFFSET.store(offset, Ordering::Relaxed);
-    let base = own_base();
-    OWN_BASE.store(base, Ordering::Relaxed);
-    (base..base + OWN_SPAN).for_each(|fd| mark(fd, 2));
     let template = match template {
         Some(template) => template,
         None => lift(make_template()?)?,
     };
     TEMPLATE.store(template, Ordering::Relaxed);
+    // What the library opens later lies above the template, as a rule.
+    OWN_BASE.store(template, Ordering::Relaxed);
+    (template..1 << 16).for_each(|fd| mark(fd, 2));
     Ok(())
-}
-
-/// Where the library's own descriptors begin: near the end of what the host allows.
-pub fn own_base() -> i32 {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let limit = limit.and_then(|limit| i32::try_from(limit).ok()).unwrap_or(i32::MAX).min(1 << 16);
-    (limit - OWN_SPAN).max(limit / 2)
 }
 
 /// Moves a host descriptor of the library up, out of the program's way, and makes it close on exec.
 pub fn lift(fd: i32) -> Result<i32> {
-    let moved = raw::fcntl(fd, libc::F_DUPFD_CLOEXEC, raw::word(own_base()));
-    if moved < 0 {
-        return Ok(fd);
-    }
+    let moved = cfds::raise(HostFd(fd)).map_err(|error| Errno::from_linux(error.raw_os_error()))?;
     raw::close(fd);
-    Ok(moved as i32)
+    Ok(moved.into_fd().0)
+}
+
+/// Moves the library's own descriptor away from a number that the program wants for something else.
+pub fn move_away(fd: i32) {
+    if fd == template()
+        && let Ok(moved) = cfds::raise(HostFd(fd))
+    {
+        TEMPLATE.store(moved.into_fd().0, Ordering::Relaxed);
+    }
 }
 
 /// A sealed memfd, opened so that only its number can be used.
@@ -152,7 +149,7 @@ pub fn entry(fd: i32) -> Option<RumpFd> {
 
 /// Whether `fd` is a host descriptor of the library itself, which the program does not know of.
 pub fn is_ours(fd: i32) -> bool {
-    perhaps(fd) && fd >= 0 && (fd == template() || crate::trace::owns(fd) || process::owns(fd))
+    perhaps(fd) && fd >= 0 && (fd == template() || trace::owns(fd) || cfds::owns(HostFd(fd)))
 }
 
 /// Keeps numbers from changing hands.
@@ -188,8 +185,7 @@ fn mark(fd: i32, what: u8) {
 pub fn unmark(fd: i32) {
     let low = fd & 0xffff;
     let base = OWN_BASE.load(Ordering::Relaxed);
-    let needed = (base..base.saturating_add(OWN_SPAN)).contains(&low)
-        || (0..16).any(|high| entry(low | high << 16).is_some());
+    let needed = low >= base || (0..16).any(|high| entry(low | high << 16).is_some());
     if !needed {
         mark(fd, 0);
     }

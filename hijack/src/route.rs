@@ -8,10 +8,10 @@ use std::ffi::{CStr, CString};
 
 use abi::fcntl::AT_FDCWD;
 use abi::{Errno, Result};
+use client::signals::Blocked;
 
 use crate::spec::{PathClass, Spec};
 use crate::user::{self, UserString};
-use crate::signals::Guard;
 use crate::{config, fds, process, raw};
 
 /// A path in the rump kernel: `path` relative to `dir`, which is `AT_FDCWD` for an absolute path and in a rump
@@ -57,7 +57,7 @@ pub fn at(dir: i32, addr: usize) -> Owner {
         return Owner::Host;
     }
     // Matching an expression allocates.
-    let _guard = spec.pathre.is_some().then(Guard::block);
+    let _blocked = spec.pathre.is_some().then(Blocked::enter);
     let Ok(text) = user::read_cstr(addr) else { return Owner::Host };
     let class = spec.classify(text.to_bytes(), from.is_some());
     match (class, from) {

@@ -237,6 +237,8 @@ pub fn map(len: usize) -> Result<u64> {
 pub const POLLIN: i16 = 0x1;
 /// There is room to write.
 pub const POLLOUT: i16 = 0x4;
+/// The number is not open.
+pub const POLLNVAL: i16 = 0x20;
 
 /// The host's `struct pollfd`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

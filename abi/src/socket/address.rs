@@ -122,7 +122,7 @@ impl Sockaddr {
         if bytes.len() > SOCK_MAXADDRLEN {
             return Err(Errno::EINVAL);
         }
-        let family = if family == 0 && i32::from(len) < AF_MAX && bytes.len() != usize::from(len) { len } else { family };
+        let family = if family == 0 && i32::from(len) < AF_MAX { len } else { family };
         Self::of_family(family, data)
     }
 
@@ -170,10 +170,13 @@ impl Sockaddr {
     }
 
     /// Makes NetBSD's layout, with length and family bytes. A path ends with a NUL that the length counts; an unbound
-    /// local socket's address is `02 01`.
+    /// local socket's address is `02 01`. No address is all zeros, its length byte too: a kernel would take it for the family.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![0, self.family() as u8];
         self.write_data(&mut bytes);
+        if *self == Sockaddr::Unspec {
+            return bytes;
+        }
         bytes.truncate(SOCK_MAXADDRLEN);
         let length = bytes.len() as u8;
         if let Some(first) = bytes.first_mut() {
@@ -299,7 +302,7 @@ mod tests {
     #[test]
     fn no_address_is_not_mistaken_for_a_family_word() {
         let bytes = Sockaddr::Unspec.encode();
-        assert_eq!(bytes.len(), 16);
+        assert_eq!(bytes, [0; 16]);
         assert_eq!(Sockaddr::parse(&bytes), Ok(Sockaddr::Unspec));
         assert_eq!(Sockaddr::from_linux(&[0, 0]), Ok(Sockaddr::Unspec));
     }

@@ -146,4 +146,137 @@ unsafe extern "C-unwind" fn decide(registers: *mut Registers) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use core::ffi::{c_char, c_int, c_void};
+    use core::sync::atomic::AtomicUsize;
+
+    const MAGIC_FD: i32 = 777;
+    static OWNED: [AtomicU8; 65536] = [const { AtomicU8::new(0) }; 65536];
+    static DOOR_FOR_TESTS: Door = Door { wanted, dispatch, owned: &OWNED };
+    /// Calls about [`MAGIC_FD`], and of those the ones whose backtrace reached `raw_read_of_magic_fd`.
+    static CAUGHT: AtomicUsize = AtomicUsize::new(0);
+    static TRACED: AtomicUsize = AtomicUsize::new(0);
+
+    type Frame = c_void;
+    unsafe extern "C-unwind" {
+        fn _Unwind_Backtrace(each: extern "C-unwind" fn(*mut Frame, *mut c_void) -> c_int, data: *mut c_void) -> c_int;
+        fn _Unwind_GetIP(frame: *mut Frame) -> usize;
+        fn _Unwind_FindEnclosingFunction(address: usize) -> usize;
+    }
+
+    fn wanted(nr: usize) -> Wanted {
+        match nr as i64 {
+            libc::SYS_read | libc::SYS_write | libc::SYS_fstat | libc::SYS_getdents64 | libc::SYS_close => Wanted::Fd(0),
+            libc::SYS_mmap => Wanted::Fd(4),
+            libc::SYS_openat | libc::SYS_readlink | libc::SYS_access | libc::SYS_newfstatat => Wanted::Always,
+            _ => Wanted::No,
+        }
+    }
+
+    /// Serves the names under /deep and the descriptor 777, and /etc/hosts.
+    fn dispatch(nr: usize, args: [usize; 6]) -> Outcome {
+        dirty_vectors();
+        // SAFETY: the tests pass good strings only.
+        let path = |argument: usize| unsafe { CStr::from_ptr(argument as *const c_char) }.to_bytes();
+        match nr as i64 {
+            libc::SYS_openat => match path(args[1]) {
+                b"/deep/file" => open_text(b"first line\nsecond line\n"),
+                b"/etc/hosts" => open_text(b"10.9.8.7 host.deep\n"),
+                b"/deep/directory" => {
+                    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY;
+                    let opened = rustix::fs::open(c"/proc/self/task", flags, rustix::fs::Mode::empty());
+                    Outcome::Done(opened.map_or(-2, |fd| rustix::fd::IntoRawFd::into_raw_fd(fd) as isize))
+                }
+                _ => Outcome::Host,
+            },
+            libc::SYS_readlink => match path(args[0]) {
+                b"/deep" => Outcome::Done(-(libc::EINVAL as isize)),
+                b"/deep/link" => {
+                    // SAFETY: realpath passes a buffer of a path's size.
+                    unsafe { core::ptr::copy_nonoverlapping(b"/proc".as_ptr(), args[1] as *mut u8, 5) };
+                    Outcome::Done(5)
+                }
+                _ => Outcome::Host,
+            },
+            libc::SYS_access if path(args[0]) == b"/deep/file" => Outcome::Done(0),
+            libc::SYS_read | libc::SYS_write if args[0] as i32 == MAGIC_FD => {
+                CAUGHT.fetch_add(1, Ordering::Relaxed);
+                count_backtrace();
+                Outcome::Done(args[2] as isize)
+            }
+            _ => Outcome::Host,
+        }
+    }
+
+    fn open_text(text: &[u8]) -> Outcome {
+        let Ok(file) = rustix::fs::memfd_create(c"deep", rustix::fs::MemfdFlags::empty()) else { return Outcome::Done(-12) };
+        let _ = rustix::io::pwrite(&file, text, 0);
+        Outcome::Done(rustix::fd::IntoRawFd::into_raw_fd(file) as isize)
+    }
+
+    /// Overwrites what Rust code may overwrite.
+    fn dirty_vectors() {
+        // SAFETY: all registers written are declared.
+        unsafe {
+            core::arch::asm!("pcmpeqd xmm0, xmm0", "pcmpeqd xmm6, xmm6", "pcmpeqd xmm15, xmm15", out("xmm0") _, out("xmm6") _, out("xmm15") _);
+            if std::is_x86_feature_detected!("avx") {
+                core::arch::asm!("vzeroall", out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _, out("ymm4") _, out("ymm5") _,
+                    out("ymm6") _, out("ymm7") _, out("ymm8") _, out("ymm9") _, out("ymm10") _, out("ymm11") _, out("ymm12") _,
+                    out("ymm13") _, out("ymm14") _, out("ymm15") _);
+            }
+        }
+    }
+
+    fn count_backtrace() {
+        extern "C-unwind" fn each(frame: *mut Frame, _: *mut c_void) -> c_int {
+            // SAFETY: called by the unwinder with its frame.
+            let function = unsafe { _Unwind_FindEnclosingFunction(_Unwind_GetIP(frame)) };
+            let wanted = [raw_read_of_magic_fd as *const () as usize, blocked_read as *const () as usize];
+            TRACED.fetch_add(wanted.contains(&function) as usize, Ordering::Relaxed);
+            0
+        }
+        // SAFETY: `each` has the signature that the unwinder asks for.
+        unsafe { _Unwind_Backtrace(each, core::ptr::null_mut()) };
+    }
+
+    #[inline(never)]
+    extern "C-unwind" fn raw_read_of_magic_fd() -> isize {
+        // SAFETY: the door answers without touching the buffer.
+        let got = unsafe { libc::syscall(libc::SYS_read, MAGIC_FD, 0, 12) };
+        core::hint::black_box(got as isize)
+    }
+
+    #[inline(never)]
+    extern "C-unwind" fn blocked_read(fd: c_int) -> isize {
+        let mut byte = 0u8;
+        // SAFETY: one byte for one byte.
+        let got = unsafe { libc::read(fd, (&raw mut byte).cast(), 1) };
+        core::hint::black_box(got)
+    }
+
+    extern "C" fn on_alarm(_: c_int) {
+        count_backtrace();
+    }
+
+    /// Returns what ymm0 to ymm15 hold after access(2) of a name that the door serves, all having held 0x5a.
+    #[target_feature(enable = "avx")]
+    fn vectors_after_a_call() -> ([u8; 512], isize) {
+        let (pattern, mut after, result) = ([0x5au8; 32], [0u8; 512], isize::default());
+        let mut result = result;
+        macro_rules! each { ($($format:literal)*) => { concat!($($format, "\n"),*) } }
+        // SAFETY: access(2) is called as the ABI asks, on an aligned stack; what it may change is declared.
+        unsafe {
+            core::arch::asm!(
+                each!("vmovups ymm0, [rbx]" "vmovups ymm1, [rbx]" "vmovups ymm2, [rbx]" "vmovups ymm3, [rbx]" "vmovups ymm4, [rbx]"),
+                "mov r13, rbx", "call r14",
+                "vmovups [r12], ymm0", "vmovups [r12 + 32], ymm1", "vmovups [r12 + 64], ymm2", "vmovups [r12 + 96], ymm3",
+                "vmovups [r12 + 128], ymm4",
+                in("rdi") c"/deep/file".as_ptr(), in("rsi") 0, in("r14") libc::access as *const () as usize,
+                in("r12") after.as_mut_ptr(), out("r13") _, lateout("rax") result, clobber_abi("C"),
+            );
+        }
+        let _ = pattern;
+        (after, result)
+    }
+}

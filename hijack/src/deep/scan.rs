@@ -7,7 +7,6 @@ use super::Wanted;
 use super::code::{self, Code};
 use super::frames::{Frames, Function};
 use super::object::Object;
-use core::arch::x86_64::{__m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8};
 use core::ops::Range;
 use iced_x86::{Code as Op, FlowControl, Mnemonic, Register};
 
@@ -17,7 +16,6 @@ pub const JUMP: usize = 5;
 pub const SHORT_JUMP: usize = 2;
 /// Farthest that a window may begin before its `syscall`.
 const FARTHEST: usize = 32;
-const SYSCALL: [u8; 2] = [0x0f, 0x05];
 /// `mov rax, 15` before `syscall`: debuggers and unwinders know a signal frame by exactly these bytes.
 const SIGRETURN: [u8; 7] = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0];
 /// syscall(2) before its instruction: the number from rdi to rax, and each argument one register down.
@@ -167,7 +165,7 @@ fn island(frames: &Frames, code: &Code, function: &Function, from: usize, taken:
 /// Lists runs of no-operations inside a function that no way leads to.
 fn padding_inside(code: &Code) -> Vec<usize> {
     let mut gaps = Vec::new();
-    let mut index = 1;
+    let mut index = 1usize;
     while let (Some(before), Some(start)) = (index.checked_sub(1).and_then(|before| code.get(before)), code.address(index)) {
         let run = (index..).take_while(|&at| code.get(at).is_some_and(|at| at.mnemonic() == Mnemonic::Nop)).count();
         let end = code.address(index + run);
@@ -218,30 +216,92 @@ fn entered(base: usize, text: &[u8], sites: &[Site]) -> Vec<bool> {
     entered
 }
 
+/// Returns the byte `value` eight times.
+const fn eight(value: u8) -> u64 {
+    u64::from_ne_bytes([value; 8])
+}
+
+/// Returns 0x80 for each byte of `word` that equals `value` under `mask`, and zero for the others.
+const fn equal(word: u64, mask: u8, value: u8) -> u64 {
+    let (difference, low) = ((word & eight(mask)) ^ eight(value), eight(0x7f));
+    !(((difference & low) + low) | difference | low)
+}
+
 /// Marks the bytes where `syscall` stands; `next` holds the bytes one further.
-fn is_syscall(bytes: __m128i, next: __m128i) -> __m128i {
-    let [first, second] = SYSCALL.map(|byte| _mm_set1_epi8(byte as i8));
-    _mm_and_si128(_mm_cmpeq_epi8(bytes, first), _mm_cmpeq_epi8(next, second))
+fn is_syscall(word: u64, next: u64) -> u64 {
+    equal(word, 0xff, 0x0f) & equal(next, 0xff, 0x05)
 }
 
 /// Marks the bytes where a call or jump with a 32-bit distance may begin: E8, E9, 0F 80 to 0F 8F.
-fn is_branch(bytes: __m128i, next: __m128i) -> __m128i {
-    let masked = |bytes, mask: u8, value: u8| _mm_cmpeq_epi8(_mm_and_si128(bytes, _mm_set1_epi8(mask as i8)), _mm_set1_epi8(value as i8));
-    _mm_or_si128(masked(bytes, 0xfe, 0xe8), _mm_and_si128(masked(bytes, 0xff, 0x0f), masked(next, 0xf0, 0x80)))
+fn is_branch(word: u64, next: u64) -> u64 {
+    equal(word, 0xfe, 0xe8) | (equal(word, 0xff, 0x0f) & equal(next, 0xf0, 0x80))
 }
 
-/// Calls `hit` with each offset of `text` that `matches` marks; 16 bytes are looked at together.
-fn each_match(text: &[u8], matches: impl Fn(__m128i, __m128i) -> __m128i, mut hit: impl FnMut(usize)) {
-    for (block, window) in text.windows(17).step_by(16).enumerate() {
-        // SAFETY: the window holds 17 bytes, 16 from its first and 16 from its second.
-        let (bytes, next) = unsafe {
-            let start = window.as_ptr();
-            (_mm_loadu_si128(start.cast()), _mm_loadu_si128(start.add(1).cast()))
-        };
-        let mut marks = _mm_movemask_epi8(matches(bytes, next)) as u32;
+/// Calls `hit` with each offset of `text` that `marks` marks; eight bytes are looked at together.
+fn each_match(text: &[u8], marks: impl Fn(u64, u64) -> u64, mut hit: impl FnMut(usize)) {
+    let (words, _) = text.as_chunks::<8>();
+    let following = text.get(1..).unwrap_or_default().as_chunks::<8>().0;
+    for (block, (word, next)) in words.iter().zip(following).enumerate() {
+        let mut marks = marks(u64::from_le_bytes(*word), u64::from_le_bytes(*next));
         while marks != 0 {
-            hit(block * 16 + marks.trailing_zeros() as usize);
+            hit(block * 8 + marks.trailing_zeros() as usize / 8);
             marks &= marks - 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::object;
+    use super::*;
+
+    fn all(_: usize) -> Wanted {
+        Wanted::Always
+    }
+
+    #[test]
+    fn matches_are_found_at_any_place() {
+        let mut text = vec![0x0f; 64];
+        text.extend([0x05, 0x90, 0x0f, 0x05, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let mut found = Vec::new();
+        each_match(&text, is_syscall, |offset| found.push(offset));
+        assert_eq!(found, [63, 66]);
+        found.clear();
+        each_match(&[0xe8, 0xe7, 0xe9, 0x0f, 0x8f, 0x0f, 0x90, 0x80, 0x0f, 0, 0, 0, 0, 0, 0, 0, 0], is_branch, |at| found.push(at));
+        assert_eq!(found, [0, 2, 3]);
+    }
+
+    #[test]
+    fn each_window_is_a_whole_instruction_before_its_syscall() {
+        for object in object::loaded() {
+            let sites = sites(&object, all);
+            let least = if object.name == "libc.so.6" { 200 } else { 15 };
+            assert!(sites.len() >= least, "{}: {}", object.name, sites.len());
+            for site in &sites {
+                assert_eq!(object.bytes(site.syscall..site.syscall + 2), Some(&[0x0f, 0x05][..]));
+                let code = Code::decode(&object, &site.function.range).unwrap();
+                let first = code.get(code.index_of(site.window).unwrap()).unwrap();
+                assert!(first.len() >= if site.island.is_some() { SHORT_JUMP } else { JUMP });
+                assert!(!code.is_target(site.window + 1..site.syscall + 1));
+                let before = object.bytes(site.window..site.syscall).unwrap();
+                assert!(!before.ends_with(&SIGRETURN) && before.len() <= FARTHEST);
+            }
+        }
+    }
+
+    #[test]
+    fn syscall_itself_is_found_and_tests_the_number() {
+        let objects = object::loaded();
+        let libc = objects.iter().find(|object| object.name == "libc.so.6").unwrap();
+        let sites = sites(libc, |_| Wanted::No);
+        assert_eq!(sites.iter().map(|site| site.test).collect::<Vec<_>>(), [Test::Number]);
+    }
+
+    #[test]
+    fn calls_that_start_threads_or_end_frames_are_never_taken() {
+        for refused in [libc::SYS_clone, libc::SYS_vfork, libc::SYS_rt_sigreturn, libc::SYS_futex] {
+            assert_eq!(wanted(all, refused as usize), Wanted::No);
+        }
+        assert_eq!(wanted(all, libc::SYS_read as usize), Wanted::Always);
     }
 }

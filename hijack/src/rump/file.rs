@@ -3,8 +3,6 @@
 //! Known differences from Linux: an `O_PATH` descriptor is an ordinary one, opened for reading; extended
 //! attributes, `O_TMPFILE` and `RENAME_NOREPLACE` are refused with the errno that makes programs fall back.
 
-use core::ffi::CStr;
-
 use abi::fcntl::{self, AT_EACCESS, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW};
 use abi::slot::Direction;
 use abi::socket::IoVec;
@@ -393,8 +391,9 @@ pub fn mknodat(at: &RumpAt, mode: u32, dev: u32) -> Result<usize> {
 }
 
 /// See symlinkat(2); the target is stored as it is given.
-pub fn symlinkat(target: &CStr, at: &RumpAt) -> Result<usize> {
-    done(stubs::symlinkat(kernel()?, UserStr::new(target), at.dir, UserStr::new(at.path)))
+pub fn symlinkat(at: &RumpAt, target: usize) -> Result<usize> {
+    let target = user::read_cstr(target)?;
+    done(stubs::symlinkat(kernel()?, UserStr::new(&target), at.dir, UserStr::new(at.path)))
 }
 
 /// See truncate(2).

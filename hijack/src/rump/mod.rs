@@ -4,13 +4,16 @@
 //! calls the kernel, and answers with the value for the program or an [`Errno`](abi::Errno). It runs with all signals
 //! blocked, and reaches the program's memory only through [`crate::user`].
 
+mod control;
+pub mod descriptor;
 pub mod dir;
 pub mod file;
 pub mod ioctl;
 pub mod memory;
+pub mod message;
+mod option;
 pub mod poll;
 pub mod socket;
-pub mod time;
 
 pub use crate::process::kernel;
 pub use abi::Result;

@@ -63,6 +63,12 @@ impl Ports {
         Ok(())
     }
 
+    /// Takes a port for a connection whose four ends nobody else has, whoever else holds it.
+    pub fn share(&mut self, id: Id, binding: Binding) {
+        let claim = Claim { id, binding, reuse_addr: true, reuse_port: false, exclusive: false };
+        self.claims.entry(binding.port).or_default().push(claim);
+    }
+
     /// Marks a socket as the one that listens; `EADDRINUSE` if another one already does.
     pub fn make_exclusive(&mut self, id: Id, port: u16) -> Result<()> {
         let claims = self.claims.get_mut(&port).ok_or(Errno::EINVAL)?;

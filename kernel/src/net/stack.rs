@@ -51,6 +51,8 @@ pub struct Base {
     pub links: Vec<Link>,
     /// For ports.
     pub random: Random,
+    /// Whom to ask for the memory of buffers.
+    pub host: Arc<dyn Rumpuser>,
     /// Queues to wake when the stack's lock is gone.
     pub woken: Vec<Arc<WaitQueue>>,
 }
@@ -79,7 +81,9 @@ impl Base {
 
     /// Remembers a queue to be woken.
     pub fn wake(&mut self, queue: &Arc<WaitQueue>) {
-        self.woken.push(queue.clone());
+        if self.woken.last().is_none_or(|last| !Arc::ptr_eq(last, queue)) {
+            self.woken.push(queue.clone());
+        }
     }
 }
 
@@ -95,11 +99,11 @@ pub struct Stack {
 
 impl Stack {
     /// Makes a stack with `lo0`.
-    pub fn new(now: Instant, seed: u64) -> Self {
+    pub fn new(host: Arc<dyn Rumpuser>, now: Instant, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let device = dev::net::KINDS.iter().find(|(kind, _)| *kind == "lo").map(|(_, open)| open());
         let links = device.map(|device| Link::loopback(device, now, random.next())).into_iter().collect();
-        let base = Base { now, links, random, woken: Vec::new() };
+        let base = Base { now, links, random, host, woken: Vec::new() };
         Self { base, tcp: Tcp::default(), udp: Udp::default() }
     }
 
@@ -204,7 +208,7 @@ impl Inet {
     pub fn new(host: Arc<dyn Rumpuser>) -> Self {
         let mut seed = [0; 8];
         host.random(&mut seed);
-        let stack = Stack::new(instant(host.monotonic()), u64::from_le_bytes(seed));
+        let stack = Stack::new(host.clone(), instant(host.monotonic()), u64::from_le_bytes(seed));
         Self { stack: Mutex::new(stack), host, kick: Mutex::new(None) }
     }
 
@@ -236,9 +240,7 @@ impl Inet {
         stack.pump();
         let after = stack.tcp.deadline();
         let woken = std::mem::take(&mut stack.base.woken);
-        let reset = std::mem::take(&mut stack.tcp.released);
         drop(stack);
-        reset.into_iter().for_each(|bytes| self.host.release(bytes));
         woken.iter().for_each(|queue| queue.wake());
         if after.is_some_and(|after| before.is_none_or(|before| after < before))
             && let Some(kick) = &*lock(&self.kick)

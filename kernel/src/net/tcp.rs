@@ -106,8 +106,6 @@ pub struct Tcp {
     pub ports: Ports,
     timers: BTreeSet<(Instant, Id)>,
     orphans: usize,
-    /// Memory to give back to the host.
-    pub released: Vec<usize>,
 }
 
 impl Tcp {
@@ -233,15 +231,16 @@ impl Tcp {
         if *embryos + ready.len() > *backlog {
             return None;
         }
-        *embryos += 1;
         let options = parent.options.clone();
         let buffers = (options.receive_buffer, options.send_buffer);
-        let engine = Smol::listen(local, buffers, &options.tuning()).ok();
-        let family = parent.family;
-        let Some(engine) = engine else {
-            *embryos -= 1;
+        let reserved = buffers.0 + buffers.1;
+        base.host.reserve(reserved).ok()?;
+        let Ok(engine) = Smol::listen(local, buffers, &options.tuning()) else {
+            base.host.release(reserved);
             return None;
         };
+        *embryos += 1;
+        let family = parent.family;
         let binding = Binding { family, addr: Some(local.addr), port: local.port };
         let id = self.insert(Pcb {
             family,
@@ -249,7 +248,7 @@ impl Tcp {
             options,
             binding: Some(binding),
             bound_explicitly: false,
-            role: Role::Connection(Conn::new(Box::new(engine), local, remote, link, 0)),
+            role: Role::Connection(Conn::new(Box::new(engine), local, remote, link, reserved)),
             error: None,
             shut_read: false,
             shut_write: false,
@@ -258,7 +257,6 @@ impl Tcp {
         });
         self.flows.insert((local, remote), id);
         self.ports.connection_begins(local.port);
-        let _ = base;
         Some(id)
     }
 
@@ -276,6 +274,10 @@ impl Tcp {
         let mut deadline = conn.engine.deadline(&mut base.links[conn.link], base.now);
         // What could not be done now cannot be done at once either.
         deadline = deadline.map(|at| at.max(base.now + Duration::from_millis(1)));
+        if *owned && conn.seen == TcpState::TimeWait && conn.engine.queues().readable > 0 {
+            // The engine forgets unread data when TIME-WAIT ends.
+            deadline = None;
+        }
         if !*owned && conn.seen == TcpState::FinWait2 {
             deadline = Some(conn.deadline.unwrap_or(base.now + FIN_WAIT_2));
         }
@@ -294,10 +296,10 @@ impl Tcp {
         let Role::Connection(conn) = &mut pcb.role else { return };
         let (before, now) = (conn.seen, conn.engine.state());
         conn.seen = now;
-        base.woken.push(pcb.queue.clone());
+        base.wake(&pcb.queue);
         let parent = pcb.parent;
         match parent {
-            Some(parent) if now == TcpState::Closed || now == TcpState::Listen && before != now => {
+            Some(parent) if matches!(now, TcpState::Closed | TcpState::Listen) => {
                 self.leave_queue(parent, id, before);
                 return self.forget(base, id);
             }
@@ -351,7 +353,7 @@ impl Tcp {
         if let Some(Pcb { role: Role::Listening { embryos, ready, .. }, queue, .. }) = self.pcbs.get_mut(&parent) {
             *embryos -= 1;
             ready.push_back(id);
-            base.woken.push(queue.clone());
+            base.wake(queue);
         }
     }
 
@@ -372,11 +374,11 @@ impl Tcp {
     pub fn forget(&mut self, base: &mut Base, id: Id) {
         self.end_flow(id);
         let Some(pcb) = self.pcbs.remove(&id) else { return };
-        base.woken.push(pcb.queue);
+        base.wake(&pcb.queue);
         let Some(binding) = pcb.binding else { return };
         match &pcb.role {
             Role::Connection(conn) => {
-                self.released.extend((conn.reserved > 0).then_some(conn.reserved));
+                base.host.release(conn.reserved);
                 if conn.claimed {
                     self.ports.release(id, binding.port);
                 } else {
@@ -428,6 +430,9 @@ impl Tcp {
         let pcb = self.pcb_mut(id)?;
         pcb.parent = None;
         pcb.owned = true;
+        if let Role::Connection(conn) = &mut pcb.role {
+            conn.reported = true;
+        }
         Ok(id)
     }
 

@@ -68,15 +68,25 @@ pub const SIG_IGN: usize = 1;
 /// A call that the handler interrupts is to be done again.
 pub const SA_RESTART: u64 = 0x1000_0000;
 
+const SIG_BLOCK: usize = 0;
 const SIG_SETMASK: usize = 2;
 
 /// Replaces the mask of the calling thread and returns the old one.
 pub fn set_mask(mask: SigSet) -> SigSet {
+    change_mask(SIG_SETMASK, mask)
+}
+
+/// Adds signals to the mask of the calling thread and returns the old one.
+pub fn block(signals: SigSet) -> SigSet {
+    change_mask(SIG_BLOCK, signals)
+}
+
+fn change_mask(how: usize, set: SigSet) -> SigSet {
     let mut old = SigSet::EMPTY;
     // SAFETY: both sets are valid for the 8 bytes that are named.
     let _ = unsafe {
-        let (new, old) = (&raw const mask as usize, &raw mut old as usize);
-        syscall6(raw::RT_SIGPROCMASK, [SIG_SETMASK, new, old, size_of::<SigSet>(), 0, 0])
+        let (new, old) = (&raw const set as usize, &raw mut old as usize);
+        syscall6(raw::RT_SIGPROCMASK, [how, new, old, size_of::<SigSet>(), 0, 0])
     };
     old
 }

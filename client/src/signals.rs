@@ -1,0 +1,190 @@
+//! Signals stay blocked while a call is under way, and what happens to those that come meanwhile.
+//!
+//! The locks of this library are taken only under [`Blocked`], so that no signal handler can find
+//! one of them held by its own thread. A handler may itself make calls: it runs only when the mask is open.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+
+use sysproxy::host::signal::{self, Action, SA_RESTART, SIG_DFL, SIG_IGN};
+use sysproxy::host::{self, HostFd, Owned, SigSet};
+
+/// Raised by the program's own instructions: blocking them would end the process.
+const SYNCHRONOUS: SigSet = SigSet::of(4)
+    .union(SigSet::of(5))
+    .union(SigSet::of(7))
+    .union(SigSet::of(8))
+    .union(SigSet::of(11))
+    .union(SigSet::of(31));
+
+/// What is blocked while a call is under way.
+const BLOCKED: SigSet = SigSet::ALL.without(SYNCHRONOUS);
+
+thread_local! {
+    /// The program's own mask, while this library has all signals blocked.
+    static OUTER: Cell<Option<SigSet>> = const { Cell::new(None) };
+}
+
+/// Blocks all signals as long as it lives. Cheap when they are blocked already.
+#[derive(Debug)]
+pub struct Blocked {
+    outermost: bool,
+    /// The mask belongs to the thread.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Blocked {
+    /// Blocks all signals of the calling thread.
+    pub fn enter() -> Self {
+        let outermost = OUTER.get().is_none();
+        if outermost {
+            OUTER.set(Some(signal::block(BLOCKED)));
+        }
+        Self { outermost, not_send: PhantomData }
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        if self.outermost && let Some(mask) = OUTER.take() {
+            signal::set_mask(mask);
+        }
+    }
+}
+
+/// The program's own mask.
+pub fn outer() -> SigSet {
+    OUTER.get().unwrap_or_else(signal::mask)
+}
+
+/// Opens the mask for an instant: handlers run, default actions happen, ignored signals are forgotten.
+pub fn open() {
+    if let Some(mask) = OUTER.take() {
+        signal::set_mask(mask);
+        signal::block(BLOCKED);
+        OUTER.set(Some(mask));
+    }
+}
+
+/// Runs `f` with the program's own mask, and blocks all signals again.
+pub fn unblocked<T>(f: impl FnOnce() -> T) -> T {
+    let Some(mask) = OUTER.take() else { return f() };
+    signal::set_mask(mask);
+    let value = f();
+    signal::block(BLOCKED);
+    OUTER.set(Some(mask));
+    value
+}
+
+/// Runs `f` as if the program's own mask were `mask` (ppoll(2), pselect(2)): signals outside it interrupt,
+/// and [`open`] runs their handlers under it.
+pub fn with_mask<T>(mask: SigSet, f: impl FnOnce() -> T) -> T {
+    let _blocked = Blocked::enter();
+    let before = OUTER.replace(Some(mask));
+    let value = f();
+    OUTER.set(before);
+    value
+}
+
+/// The signals that wait for the mask to open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Those with a handler: they interrupt a call.
+    pub caught: SigSet,
+    /// Those that are ignored or have their default action: they do not.
+    pub other: SigSet,
+    /// Whether every handler was installed with SA_RESTART.
+    pub restart: bool,
+}
+
+impl Pending {
+    /// Whether nothing waits for the mask to open.
+    pub const fn is_empty(&self) -> bool {
+        self.caught.is_empty() && self.other.is_empty()
+    }
+}
+
+/// Looks at the signals that wait for the mask to open; those that the program itself blocks are left out.
+pub fn pending() -> Pending {
+    let mut found = Pending { caught: SigSet::EMPTY, other: SigSet::EMPTY, restart: true };
+    for number in signal::pending().without(outer()).iter() {
+        match signal::action(number) {
+            Action { handler: SIG_DFL | SIG_IGN, .. } => found.other = found.other.union(SigSet::of(number)),
+            Action { flags, .. } => {
+                found.caught = found.caught.union(SigSet::of(number));
+                found.restart &= flags & SA_RESTART != 0;
+            }
+        }
+    }
+    found
+}
+
+/// Makes a descriptor that is readable while any signal is pending; see [`Watch`].
+pub fn descriptor() -> host::Result<Owned> {
+    signal::signalfd(BLOCKED)
+}
+
+/// The signals that a wait looks out for.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    shared: HostFd,
+    own: Option<Owned>,
+}
+
+impl Watch {
+    /// Looks out for any signal, through the shared descriptor.
+    pub(crate) const fn new(shared: HostFd) -> Self {
+        Self { shared, own: None }
+    }
+
+    /// What to poll.
+    pub(crate) fn fd(&self) -> HostFd {
+        self.own.as_ref().map_or(self.shared, Owned::fd)
+    }
+
+    /// Looks out no more for signals that the program blocks itself, nor for `seen`.
+    pub(crate) fn without(&mut self, seen: SigSet) {
+        match signal::signalfd(BLOCKED.without(outer()).without(seen)) {
+            Ok(own) => self.own = Some(own),
+            Err(_) => (self.shared, self.own) = (HostFd(-1), None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIGWINCH: i32 = 28;
+
+    #[test]
+    fn an_ignored_signal_is_pending_while_blocked_and_gone_after_the_mask_was_open() {
+        let _blocked = Blocked::enter();
+        signal::raise(SIGWINCH).unwrap();
+        assert!(pending().caught.is_empty() && pending().other.contains(SIGWINCH));
+        open();
+        assert!(pending().is_empty());
+    }
+
+    #[test]
+    fn what_the_program_blocks_itself_is_left_out() {
+        let _blocked = Blocked::enter();
+        with_mask(SigSet::of(SIGWINCH), || {
+            signal::raise(SIGWINCH).unwrap();
+            assert!(pending().is_empty());
+        });
+        open();
+    }
+
+    #[test]
+    fn guards_nest() {
+        let before = signal::mask();
+        {
+            let _first = Blocked::enter();
+            let _second = Blocked::enter();
+            assert_eq!(outer(), before);
+            assert!(signal::mask().contains(2) && !signal::mask().contains(11));
+        }
+        assert_eq!(signal::mask(), before);
+    }
+}

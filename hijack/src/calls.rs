@@ -1,0 +1,479 @@
+//! THE calls table: each Linux system call that the library looks at, how it is routed, and who serves it.
+//!
+//! Both front doors ask [`dispatch`]. A row reads as a sentence:
+//!
+//! ```text
+//! by fd(fd)        SYS_read(fd, buf, len) => file::read(buf, len);            a rump descriptor: the handler gets it first
+//! by path(path)    SYS_mkdir(path, mode) => file::mkdirat(mode);              a path from the working directory: RumpAt first
+//! by at(dir, path) SYS_openat(dir, path, flags, mode) => file::openat(flags, mode);
+//! by at(dir, path, flags or file::fstat(buf)) …                               the same; a null or (AT_EMPTY_PATH) empty path is by fd
+//! by two(d, p, e, q) …                                                        two paths: two RumpAt first
+//! by number(fd) …, by call() …                                                the handler judges for itself
+//! ```
+//!
+//! Arguments of a handler are made of the call's by [`Arg`], in the type that the handler has. `once` at the end of a row says
+//! that an interrupted call is not done again, whatever SA_RESTART says.
+
+use abi::{Errno, Result};
+use client::signals::{self, Blocked};
+
+pub use crate::deep::{Outcome, Wanted};
+use crate::fds::{self, NewFd, RumpFd};
+use crate::route::{self, Owner, RumpAt};
+use crate::rump::{descriptor, dir, file, ioctl, memory, message, poll, socket};
+use crate::user;
+use crate::{exec, process, trace};
+
+/// An argument as the handler wants it.
+pub trait Arg: Sized {
+    /// Reads the declared width of an argument.
+    fn arg(word: usize) -> Self;
+}
+
+macro_rules! numbers {
+    ($($type:ty),*) => {$(
+        impl Arg for $type {
+            fn arg(word: usize) -> Self {
+                word as Self
+            }
+        }
+    )*};
+}
+
+numbers!(i32, u32, i64, u64, usize);
+
+fn arg<T: Arg>(word: usize) -> T {
+    T::arg(word)
+}
+
+/// What a handler may answer: a value, or a descriptor that needs a number.
+pub trait Answer {
+    /// Makes the value for the program.
+    fn finish(self) -> Result<usize>;
+}
+
+impl Answer for usize {
+    fn finish(self) -> Result<usize> {
+        Ok(self)
+    }
+}
+
+impl Answer for NewFd {
+    fn finish(self) -> Result<usize> {
+        fds::install(self).map(|fd| fd as usize)
+    }
+}
+
+/// Does a call in the rump kernel: signals blocked meanwhile, again if a signal interrupted it and `restart` allows it.
+pub fn serve<T: Answer>(restart: bool, mut call: impl FnMut() -> Result<T>) -> Outcome {
+    let _blocked = Blocked::enter();
+    let answer = loop {
+        match call() {
+            Err(Errno::EINTR) if again(restart) => {}
+            Err(error) => break Err(error),
+            Ok(answer) => break answer.finish(),
+        }
+    };
+    outcome(answer)
+}
+
+/// Lets the signals through that interrupted a call, and says whether the call is to be done again.
+///
+/// As on Linux: yes if none had a handler (the process was stopped and continued, perhaps), or if the call can be restarted and
+/// all handlers ask for it.
+pub fn again(restart: bool) -> bool {
+    let pending = signals::pending();
+    signals::open();
+    pending.caught.is_empty() || restart && pending.restart
+}
+
+/// What the kernel would have returned.
+pub fn outcome(answer: Result<usize>) -> Outcome {
+    Outcome::Done(match answer {
+        Ok(value) => value as isize,
+        Err(error) => -(error.to_linux() as isize),
+    })
+}
+
+/// Serves a call on one path.
+fn by_path<T: Answer>(restart: bool, owner: Owner, mut call: impl FnMut(&RumpAt<'_>) -> Result<T>) -> Outcome {
+    match owner {
+        Owner::Host => Outcome::Host,
+        Owner::Rump(name) => serve(restart, || call(&name.at())),
+    }
+}
+
+/// Serves a call on two paths.
+fn by_two(from: Owner, to: Owner, mut call: impl FnMut(&RumpAt<'_>, &RumpAt<'_>) -> Result<usize>) -> Outcome {
+    match route::two(from, to) {
+        Ok(None) => Outcome::Host,
+        Ok(Some((from, to))) => serve(true, || call(&from.at(), &to.at())),
+        Err(error) => outcome(Err(error)),
+    }
+}
+
+/// Whether a call on a directory descriptor means the descriptor itself: no path, or an empty one that `flags` allows.
+fn means_fd(fd: usize, path: usize, flags: usize) -> bool {
+    fds::lookup(fd as i32).is_some()
+        && (path == 0 || flags & libc::AT_EMPTY_PATH as usize != 0 && matches!(user::read::<u8>(path), Ok(0)))
+}
+
+/// Where `name` stands among `names`.
+#[expect(clippy::indexing_slicing, reason = "the index is below the length")]
+const fn position(names: &[&str], name: &str) -> usize {
+    let mut at = 0;
+    while at < names.len() {
+        if same(names[at].as_bytes(), name.as_bytes()) {
+            return at;
+        }
+        at += 1;
+    }
+    at
+}
+
+#[expect(clippy::indexing_slicing, reason = "the index is below the length")]
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < a.len() {
+        if a[at] != b[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+/// A row without its types: what the trace and the tests read.
+#[derive(Debug)]
+pub struct Row {
+    /// Number of the Linux call.
+    pub nr: usize,
+    /// Its name in `libc`: `SYS_read`.
+    pub name: &'static str,
+    /// How many arguments it has.
+    pub arguments: usize,
+    /// Which argument is a path, to be shown as one.
+    pub path: Option<usize>,
+}
+
+/// Expands the rows to [`dispatch`], [`wanted`] and [`TABLE`]: `by fd(fd) SYS_read(fd, buf, len) => file::read(buf, len);` becomes
+/// ```text
+/// libc::SYS_read => { let [fd, buf, len, ..] = args; match fds::lookup(fd as i32) {
+///     Some(rump) => serve(true, || file::read(rump, arg(buf), arg(len))), None => Outcome::Host } }
+/// ```
+macro_rules! calls {
+    ($(by $how:ident $key:tt $nr:ident $args:tt => $($handler:ident)::+ $values:tt $($once:ident)?;)*) => {
+        fn route(nr: usize, args: [usize; 6]) -> Outcome {
+            match nr as i64 {
+                $(libc::$nr => calls!(@$how args $key $args ($($handler)::+) $values calls!(@restart $($once)?)),)*
+                _ => Outcome::Host,
+            }
+        }
+
+        /// Says which calls the front doors ask about, and by which argument they may judge that they need not.
+        pub const fn wanted(nr: usize) -> Wanted {
+            match nr as i64 {
+                $(libc::$nr => calls!(@wanted $how $key $args),)*
+                _ => Wanted::No,
+            }
+        }
+
+        /// The rows.
+        pub const TABLE: &[Row] = &[
+            $(Row {
+                nr: libc::$nr as usize,
+                name: stringify!($nr),
+                arguments: <[&str]>::len(&calls!(@names $args)),
+                path: calls!(@shown $how $key $args),
+            }),*
+        ];
+    };
+
+    (@restart once) => { false };
+    (@restart) => { true };
+
+    (@fd $all:ident ($fd:ident) ($($arg:ident),*) ($($handler:tt)+) ($($value:expr),*) $restart:expr) => {{
+        let [$($arg,)* ..] = $all;
+        match fds::lookup($fd as i32) {
+            Some(rump) => serve($restart, || $($handler)+(rump $(, arg($value))*)),
+            None if fds::is_ours($fd as i32) => outcome(Err(Errno::EBADF)),
+            None => Outcome::Host,
+        }
+    }};
+    (@path $all:ident ($path:ident) ($($arg:ident),*) ($($handler:tt)+) ($($value:expr),*) $restart:expr) => {{
+        let [$($arg,)* ..] = $all;
+        by_path($restart, route::path($path), |at| $($handler)+(at $(, arg($value))*))
+    }};
+    (@at $all:ident ($dir:ident, $path:ident) ($($arg:ident),*) ($($handler:tt)+) ($($value:expr),*) $restart:expr) => {{
+        let [$($arg,)* ..] = $all;
+        by_path($restart, route::at($dir as i32, $path), |at| $($handler)+(at $(, arg($value))*))
+    }};
+    (@at $all:ident ($dir:ident, $path:ident, $flags:ident or $($by_fd:ident)::+($($own:expr),*))
+        ($($arg:ident),*) ($($handler:tt)+) ($($value:expr),*) $restart:expr) => {{
+        let [$($arg,)* ..] = $all;
+        match fds::lookup($dir as i32) {
+            Some(rump) if means_fd($dir, $path, $flags) => serve($restart, || $($by_fd)::+(rump $(, arg($own))*)),
+            _ => by_path($restart, route::at($dir as i32, $path), |at| $($handler)+(at $(, arg($value))*)),
+        }
+    }};
+    (@two $all:ident ($dir:expr, $path:ident, $dir2:expr, $path2:ident)
+        ($($arg:ident),*) ($($handler:tt)+) ($($value:expr),*) $restart:expr) => {{
+        let [$($arg,)* ..] = $all;
+        by_two(route::at($dir as i32, $path), route::at($dir2 as i32, $path2), |from, to| {
+            $($handler)+(from, to $(, arg($value))*)
+        })
+    }};
+    (@number $all:ident ($fd:ident) ($($arg:ident),*) ($($handler:tt)+) ($($value:expr),*) $restart:expr) => {{
+        let [$($arg,)* ..] = $all;
+        $($handler)+($(arg($value)),*)
+    }};
+    (@call $all:ident () ($($arg:ident),*) ($($handler:tt)+) ($($value:expr),*) $restart:expr) => {{
+        let [$($arg,)* ..] = $all;
+        $($handler)+($(arg($value)),*)
+    }};
+
+    (@wanted fd ($fd:ident) $args:tt) => { Wanted::Fd(position(&calls!(@names $args), stringify!($fd))) };
+    (@wanted number ($fd:ident) $args:tt) => { Wanted::Fd(position(&calls!(@names $args), stringify!($fd))) };
+    (@wanted $how:ident $key:tt $args:tt) => { Wanted::Always };
+
+    (@shown at ($dir:ident, $path:ident $($rest:tt)*) $args:tt) => {
+        Some(position(&calls!(@names $args), stringify!($path)))
+    };
+    (@shown path ($path:ident) $args:tt) => { Some(position(&calls!(@names $args), stringify!($path))) };
+    (@shown $how:ident $key:tt $args:tt) => { None };
+
+    (@names ($($arg:ident),*)) => { [$(stringify!($arg)),*] };
+}
+
+calls! {
+    by fd(fd) SYS_read(fd, buf, len) => file::read(buf, len);
+    by fd(fd) SYS_write(fd, buf, len) => file::write(buf, len);
+    by fd(fd) SYS_pread64(fd, buf, len, offset) => file::pread64(buf, len, offset);
+    by fd(fd) SYS_pwrite64(fd, buf, len, offset) => file::pwrite64(buf, len, offset);
+    by fd(fd) SYS_readv(fd, iov, count) => file::readv(iov, count);
+    by fd(fd) SYS_writev(fd, iov, count) => file::writev(iov, count);
+    by fd(fd) SYS_preadv(fd, iov, count, low, high) => file::preadv(iov, count, low, high);
+    by fd(fd) SYS_pwritev(fd, iov, count, low, high) => file::pwritev(iov, count, low, high);
+    by fd(fd) SYS_preadv2(fd, iov, count, low, high, flags) => file::preadv2(iov, count, low, high, flags);
+    by fd(fd) SYS_pwritev2(fd, iov, count, low, high, flags) => file::pwritev2(iov, count, low, high, flags);
+    by fd(fd) SYS_lseek(fd, offset, whence) => file::lseek(offset, whence);
+    by fd(fd) SYS_fstat(fd, buf) => file::fstat(buf);
+    by fd(fd) SYS_fstatfs(fd, buf) => file::fstatfs(buf);
+    by fd(fd) SYS_ftruncate(fd, length) => file::ftruncate(length);
+    by fd(fd) SYS_fsync(fd) => file::fsync();
+    by fd(fd) SYS_fdatasync(fd) => file::fdatasync();
+    by fd(fd) SYS_sync_file_range(fd, offset, length, flags) => file::sync_file_range(offset, length, flags);
+    by fd(fd) SYS_syncfs(fd) => file::syncfs();
+    by fd(fd) SYS_readahead(fd, offset, count) => file::readahead(offset, count);
+    by fd(fd) SYS_fchmod(fd, mode) => file::fchmod(mode);
+    by fd(fd) SYS_fchown(fd, uid, gid) => file::fchown(uid, gid);
+    by fd(fd) SYS_flock(fd, operation) => file::flock(operation);
+    by fd(fd) SYS_fallocate(fd, mode, offset, length) => file::fallocate(mode, offset, length);
+    by fd(fd) SYS_fadvise64(fd, offset, length, advice) => file::fadvise64(offset, length, advice);
+    by fd(fd) SYS_fgetxattr(fd, name, value, size) => no_attributes_fd();
+    by fd(fd) SYS_fsetxattr(fd, name, value, size, flags) => no_attributes_fd();
+    by fd(fd) SYS_flistxattr(fd, list, size) => no_attributes_fd();
+    by fd(fd) SYS_fremovexattr(fd, name) => no_attributes_fd();
+    by fd(fd) SYS_getdents64(fd, buf, len) => dir::getdents64(buf, len);
+    by fd(fd) SYS_ioctl(fd, command, data) => ioctl::ioctl(command, data);
+
+    by path(path) SYS_open(path, flags, mode) => file::openat(flags, mode);
+    by path(path) SYS_creat(path, mode) => file::openat(O_CREAT, mode);
+    by at(dir, path) SYS_openat(dir, path, flags, mode) => file::openat(flags, mode);
+    by at(dir, path) SYS_openat2(dir, path, how, size) => file::openat2(how, size);
+    by path(path) SYS_stat(path, buf) => file::newfstatat(buf, 0);
+    by path(path) SYS_lstat(path, buf) => file::newfstatat(buf, NOFOLLOW);
+    by at(dir, path, flags or file::fstat(buf)) SYS_newfstatat(dir, path, buf, flags) => file::newfstatat(buf, flags);
+    by at(dir, path, flags or file::fstatx(buf)) SYS_statx(dir, path, flags, mask, buf) => file::statx(flags, mask, buf);
+    by path(path) SYS_statfs(path, buf) => file::statfs(buf);
+    by path(path) SYS_access(path, mode) => file::faccessat2(mode, 0);
+    by at(dir, path) SYS_faccessat(dir, path, mode) => file::faccessat2(mode, 0);
+    by at(dir, path, flags or file::faccess(mode)) SYS_faccessat2(dir, path, mode, flags) => file::faccessat2(mode, flags);
+    by path(path) SYS_chmod(path, mode) => file::fchmodat(mode, 0);
+    by at(dir, path) SYS_fchmodat(dir, path, mode) => file::fchmodat(mode, 0);
+    by at(dir, path, flags or file::fchmod(mode)) SYS_fchmodat2(dir, path, mode, flags) => file::fchmodat(mode, flags);
+    by path(path) SYS_chown(path, uid, gid) => file::fchownat(uid, gid, 0);
+    by path(path) SYS_lchown(path, uid, gid) => file::fchownat(uid, gid, NOFOLLOW);
+    by at(dir, path, flags or file::fchown(uid, gid)) SYS_fchownat(dir, path, uid, gid, flags) => file::fchownat(uid, gid, flags);
+    by at(dir, path, flags or file::futimens(times)) SYS_utimensat(dir, path, times, flags) => file::utimensat(times, flags);
+    by path(path) SYS_readlink(path, buf, len) => file::readlinkat(buf, len);
+    by at(dir, path) SYS_readlinkat(dir, path, buf, len) => file::readlinkat(buf, len);
+    by path(path) SYS_unlink(path) => file::unlinkat(0);
+    by path(path) SYS_rmdir(path) => file::unlinkat(REMOVEDIR);
+    by at(dir, path) SYS_unlinkat(dir, path, flags) => file::unlinkat(flags);
+    by path(path) SYS_mkdir(path, mode) => file::mkdirat(mode);
+    by at(dir, path) SYS_mkdirat(dir, path, mode) => file::mkdirat(mode);
+    by path(path) SYS_mknod(path, mode, dev) => file::mknodat(mode, dev);
+    by at(dir, path) SYS_mknodat(dir, path, mode, dev) => file::mknodat(mode, dev);
+    by path(path) SYS_symlink(target, path) => symlinkat(target);
+    by at(dir, path) SYS_symlinkat(target, dir, path) => symlinkat(target);
+    by path(path) SYS_truncate(path, length) => file::truncate(length);
+    by two(CWD, path, CWD, link) SYS_link(path, link) => file::linkat(0);
+    by two(dir, path, dir2, link) SYS_linkat(dir, path, dir2, link, flags) => file::linkat(flags);
+    by two(CWD, from, CWD, to) SYS_rename(from, to) => file::renameat2(0);
+    by two(dir, from, dir2, to) SYS_renameat(dir, from, dir2, to) => file::renameat2(0);
+    by two(dir, from, dir2, to) SYS_renameat2(dir, from, dir2, to, flags) => file::renameat2(flags);
+    by path(path) SYS_getxattr(path, name, value, size) => no_attributes();
+    by path(path) SYS_lgetxattr(path, name, value, size) => no_attributes();
+    by path(path) SYS_setxattr(path, name, value, size, flags) => no_attributes();
+    by path(path) SYS_lsetxattr(path, name, value, size, flags) => no_attributes();
+    by path(path) SYS_listxattr(path, list, size) => no_attributes();
+    by path(path) SYS_llistxattr(path, list, size) => no_attributes();
+    by path(path) SYS_removexattr(path, name) => no_attributes();
+    by path(path) SYS_lremovexattr(path, name) => no_attributes();
+    by path(path) SYS_inotify_add_watch(fd, path, mask) => no_attributes();
+    by path(path) SYS_chroot(path) => dir::chroot();
+    by call() SYS_chdir(path) => process::chdir(path);
+    by call() SYS_fchdir(fd) => process::fchdir(fd);
+    by call() SYS_getcwd(buf, size) => process::getcwd(buf, size);
+    by call() SYS_umask(mask) => process::umask(mask);
+
+    by call() SYS_socket(domain, kind, protocol) => socket_of(domain, kind, protocol);
+    by call() SYS_socketpair(domain, kind, protocol, pair) => socketpair_of(domain, kind, protocol, pair);
+    by fd(fd) SYS_bind(fd, addr, len) => socket::bind(addr, len);
+    by fd(fd) SYS_connect(fd, addr, len) => socket::connect(addr, len) once;
+    by fd(fd) SYS_listen(fd, backlog) => socket::listen(backlog);
+    by fd(fd) SYS_accept(fd, addr, len) => socket::accept4(addr, len, 0);
+    by fd(fd) SYS_accept4(fd, addr, len, flags) => socket::accept4(addr, len, flags);
+    by fd(fd) SYS_getsockname(fd, addr, len) => socket::getsockname(addr, len);
+    by fd(fd) SYS_getpeername(fd, addr, len) => socket::getpeername(addr, len);
+    by fd(fd) SYS_getsockopt(fd, level, name, value, len) => socket::getsockopt(level, name, value, len);
+    by fd(fd) SYS_setsockopt(fd, level, name, value, len) => socket::setsockopt(level, name, value, len);
+    by fd(fd) SYS_sendto(fd, buf, len, flags, addr, addrlen) => socket::sendto(buf, len, flags, addr, addrlen);
+    by fd(fd) SYS_recvfrom(fd, buf, len, flags, addr, addrlen) => socket::recvfrom(buf, len, flags, addr, addrlen);
+    by fd(fd) SYS_sendmsg(fd, message, flags) => message::sendmsg(message, flags);
+    by fd(fd) SYS_recvmsg(fd, message, flags) => message::recvmsg(message, flags);
+    by fd(fd) SYS_sendmmsg(fd, vector, count, flags) => message::sendmmsg(vector, count, flags);
+    by fd(fd) SYS_recvmmsg(fd, vector, count, flags, timeout) => message::recvmmsg(vector, count, flags, timeout);
+    by fd(fd) SYS_shutdown(fd, how) => socket::shutdown(how);
+
+    by number(fd) SYS_close(fd) => descriptor::close(fd);
+    by number(fd) SYS_dup(fd) => descriptor::dup(fd);
+    by number(fd) SYS_fcntl(fd, command, data) => descriptor::fcntl(fd, command, data);
+    by call() SYS_dup2(from, to) => descriptor::dup2(from, to);
+    by call() SYS_dup3(from, to, flags) => descriptor::dup3(from, to, flags);
+    by call() SYS_close_range(first, last, flags) => descriptor::close_range(first, last, flags);
+    by number(fd) SYS_mmap(addr, len, protection, flags, fd, offset) => mapping(flags, fd);
+    by call() SYS_sendfile(out, input, offset, count) => sendfile(out, input, offset, count);
+    by call() SYS_copy_file_range(input, in_offset, out, out_offset, len, flags) => copy_file_range(input, out);
+    by call() SYS_splice(input, in_offset, out, out_offset, len, flags) => splice(input, out);
+    by call() SYS_tee(input, out, len, flags) => splice(input, out);
+    by number(fd) SYS_vmsplice(fd, iov, count, flags) => splice(fd, fd);
+
+    by call() SYS_poll(fds, count, timeout) => poll::poll(fds, count, timeout);
+    by call() SYS_ppoll(fds, count, timeout, mask, size) => poll::ppoll(fds, count, timeout, mask, size);
+    by call() SYS_select(count, read, write, except, timeout) => poll::select(count, read, write, except, timeout);
+    by call() SYS_pselect6(count, read, write, except, timeout, mask) => poll::pselect6(count, read, write, except, timeout, mask);
+    by call() SYS_epoll_ctl(set, operation, fd, event) => poll::epoll_ctl(fd);
+
+    by call() SYS_execve(path, argv, envp) => exec::execve(path, argv, envp);
+    by call() SYS_execveat(dir, path, argv, envp, flags) => exec::execveat(dir, path, argv, envp, flags);
+}
+
+const CWD: i32 = libc::AT_FDCWD;
+const NOFOLLOW: usize = libc::AT_SYMLINK_NOFOLLOW as usize;
+const REMOVEDIR: usize = libc::AT_REMOVEDIR as usize;
+const O_CREAT: usize = (libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC) as usize;
+
+/// Serves a Linux call, or says that it is the host's.
+///
+/// On the way to [`Outcome::Host`] nothing is allocated, locked or called in libc, except to write the trace.
+pub fn dispatch(nr: usize, args: [usize; 6]) -> Outcome {
+    let outcome = route(nr, args);
+    if trace::on() {
+        trace::call(nr, &args, outcome);
+    }
+    outcome
+}
+
+/// Calls of extended attributes and watches on a rump path.
+fn no_attributes(_: &RumpAt<'_>) -> Result<usize> {
+    Err(Errno::EOPNOTSUPP)
+}
+
+/// Calls of extended attributes on a rump descriptor.
+fn no_attributes_fd(_: RumpFd) -> Result<usize> {
+    Err(Errno::EOPNOTSUPP)
+}
+
+fn symlinkat(at: &RumpAt<'_>, target: usize) -> Result<usize> {
+    file::symlinkat(&*user::read_cstr(target)?, at)
+}
+
+fn socket_of(domain: i32, kind: i32, protocol: i32) -> Outcome {
+    if route::family(domain) { serve(true, || socket::socket(domain, kind, protocol)) } else { Outcome::Host }
+}
+
+/// A pair of a family that the rump kernel has; both numbers are given, or none.
+fn socketpair_of(domain: i32, kind: i32, protocol: i32, pair: usize) -> Outcome {
+    if !route::family(domain) {
+        return Outcome::Host;
+    }
+    serve(true, || {
+        let [one, two] = socket::socketpair(domain, kind, protocol)?;
+        let one = one.finish()? as i32;
+        let placed = two.finish().and_then(|two| user::write(pair, &[one, two as i32]).map_err(|error| {
+            descriptor::close(two as i32);
+            error
+        }));
+        placed.map(|()| 0).inspect_err(|_| {
+            descriptor::close(one);
+        })
+    })
+}
+
+/// A mapping of a rump file; one of no file is the host's, whatever its descriptor.
+fn mapping(flags: i32, fd: i32) -> Outcome {
+    match fds::lookup(fd) {
+        Some(rump) if flags & libc::MAP_ANONYMOUS == 0 => serve(true, || memory::mmap(rump)),
+        _ => Outcome::Host,
+    }
+}
+
+fn either_is_rump(one: i32, two: i32) -> bool {
+    fds::lookup(one).is_some() || fds::lookup(two).is_some()
+}
+
+fn sendfile(out: i32, input: i32, offset: usize, count: usize) -> Outcome {
+    if either_is_rump(out, input) { serve(true, || memory::sendfile(out, input, offset, count)) } else { Outcome::Host }
+}
+
+fn copy_file_range(input: i32, out: i32) -> Outcome {
+    if either_is_rump(input, out) { outcome(memory::copy_file_range()) } else { Outcome::Host }
+}
+
+fn splice(input: i32, out: i32) -> Outcome {
+    if either_is_rump(input, out) { outcome(memory::splice()) } else { Outcome::Host }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_call_stands_twice_and_all_are_wanted() {
+        for (at, row) in TABLE.iter().enumerate() {
+            assert!(row.arguments <= 6 && wanted(row.nr) != Wanted::No, "{}", row.name);
+            assert!(TABLE.iter().skip(at + 1).all(|other| other.nr != row.nr), "{} stands twice", row.name);
+        }
+    }
+
+    #[test]
+    fn a_row_says_which_argument_decides() {
+        assert_eq!(wanted(libc::SYS_read as usize), Wanted::Fd(0));
+        assert_eq!(wanted(libc::SYS_mmap as usize), Wanted::Fd(4));
+        assert_eq!(wanted(libc::SYS_openat as usize), Wanted::Always);
+        assert_eq!(wanted(libc::SYS_getpid as usize), Wanted::No);
+    }
+
+    #[test]
+    fn without_a_configuration_all_is_the_hosts() {
+        let path = c"/rump/x";
+        let args = [libc::AT_FDCWD as usize, path.as_ptr() as usize, 0, 0, 0, 0];
+        assert_eq!(dispatch(libc::SYS_openat as usize, args), Outcome::Host);
+        assert_eq!(dispatch(libc::SYS_read as usize, [900, 0, 0, 0, 0, 0]), Outcome::Host);
+    }
+}

@@ -1,0 +1,153 @@
+//! Control messages of sendmsg(2) and recvmsg(2): translated, and passed descriptors renumbered.
+//!
+//! A descriptor can be passed only within one kernel: a host descriptor over a rump socket is `EOPNOTSUPP`, as in the original.
+
+use abi::linux;
+use abi::socket::{self, Cmsg, CmsgBuf, Cmsgs, SCM_RIGHTS, SOL_SOCKET};
+use abi::{Errno, Fd, Result};
+use client::stubs;
+
+use super::kernel;
+use crate::fds::{self, NewFd, RumpFd};
+use crate::user;
+
+/// Most control data of one message; NetBSD takes a page.
+const MOST: usize = 64 * 1024;
+
+/// Reads the control messages of a message to be sent, in NetBSD's layout.
+///
+/// `EINVAL` for a malformed one, or one that NetBSD does not know; `EBADF` and `EOPNOTSUPP` for descriptors.
+pub fn read(header: &linux::MsgHdr) -> Result<Vec<u8>> {
+    if header.msg_control == 0 || header.msg_controllen == 0 {
+        return Ok(Vec::new());
+    }
+    let length = usize::try_from(header.msg_controllen).ok().filter(|length| *length <= MOST).ok_or(Errno::ENOBUFS)?;
+    let mut bytes = vec![0; length];
+    user::read_bytes(header.msg_control as usize, &mut bytes)?;
+    translate(&bytes)
+}
+
+fn translate(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut translated = Vec::new();
+    for message in Cmsgs::linux(bytes) {
+        let mut message = socket::cmsg_from_linux(&message?)?;
+        if is_rights(&message) {
+            renumber(&mut message, |fd| fds::lookup(fd).map(|RumpFd(fd)| fd).ok_or(Errno::EOPNOTSUPP))?;
+        }
+        message.as_cmsg().write(&mut translated);
+    }
+    Ok(translated)
+}
+
+fn is_rights(message: &CmsgBuf) -> bool {
+    (message.level, message.kind) == (SOL_SOCKET, SCM_RIGHTS)
+}
+
+/// Replaces each descriptor of a message.
+fn renumber(message: &mut CmsgBuf, mut new: impl FnMut(i32) -> Result<i32>) -> Result<()> {
+    let (numbers, _) = message.data.as_chunks_mut::<4>();
+    for number in numbers {
+        *number = new(i32::from_ne_bytes(*number))?.to_ne_bytes();
+    }
+    Ok(())
+}
+
+/// Returns how much control data the kernel may give for a message to be received: as much as the program has room for.
+pub fn room(header: &linux::MsgHdr) -> usize {
+    if header.msg_control == 0 { 0 } else { usize::try_from(header.msg_controllen).unwrap_or(MOST).min(MOST) }
+}
+
+/// Stores received control messages in the program's buffer, and their length in `header`; descriptors get numbers in the program.
+/// Says whether everything found room: what did not is dropped, and its descriptors closed.
+pub fn write(header: &mut linux::MsgHdr, received: &[u8], cloexec: bool) -> Result<bool> {
+    let room = room(header);
+    let mut complete = true;
+    let mut bytes = Vec::new();
+    for message in Cmsgs::new(received) {
+        let Ok(message) = message else { break };
+        complete &= append(&mut bytes, room, &message, cloexec);
+    }
+    if room > 0 {
+        user::write_bytes(header.msg_control as usize, &bytes)?;
+    }
+    // Linux counts the padding behind the last message, where it fits.
+    header.msg_controllen = bytes.len().next_multiple_of(8).min(room) as u64;
+    Ok(complete)
+}
+
+/// Appends one message in Linux's layout, and says whether it was known and found room.
+fn append(bytes: &mut Vec<u8>, room: usize, message: &Cmsg<'_>, cloexec: bool) -> bool {
+    let at = bytes.len().next_multiple_of(8);
+    let rights = (message.level, message.kind) == (SOL_SOCKET, SCM_RIGHTS);
+    let translated = socket::cmsg_to_linux(message);
+    let fits = |message: &CmsgBuf| at + socket::cmsg_len(message.data.len()) <= room;
+    let Some(mut translated) = translated.filter(fits) else {
+        if rights {
+            discard(message.data);
+        }
+        return false;
+    };
+    let mut complete = true;
+    if rights {
+        complete = adopt(&mut translated, cloexec);
+    }
+    translated.as_cmsg().write_linux(bytes);
+    complete
+}
+
+/// Gives received descriptors their numbers in the program; those for which there is none are cut off.
+fn adopt(message: &mut CmsgBuf, cloexec: bool) -> bool {
+    let mut adopted = 0;
+    let all = renumber(message, |fd| {
+        let number = fds::install(NewFd { fd: RumpFd(fd), cloexec })?;
+        adopted += 1;
+        Ok(number)
+    });
+    if all.is_ok() {
+        return true;
+    }
+    // The one that found no number is closed already; the rest were not looked at.
+    discard(message.data.get((adopted + 1) * 4..).unwrap_or_default());
+    message.data.truncate(adopted * 4);
+    false
+}
+
+/// Closes descriptors that the program cannot be given.
+fn discard(numbers: &[u8]) {
+    let Ok(kernel) = kernel() else { return };
+    let (numbers, _) = numbers.as_chunks::<4>();
+    for number in numbers {
+        // A descriptor that is already closed is what is wanted.
+        let _ = stubs::close(kernel, Fd(i32::from_ne_bytes(*number)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_descriptor_does_not_travel() {
+        let mut bytes = Vec::new();
+        Cmsg { level: 1, kind: 1, data: &0i32.to_ne_bytes() }.write_linux(&mut bytes);
+        assert_eq!(translate(&bytes), Err(Errno::EOPNOTSUPP));
+    }
+
+    #[test]
+    fn what_finds_no_room_is_told() {
+        let ttl = Cmsg { level: socket::IPPROTO_IP, kind: socket::IP_RECVTTL, data: &[64] };
+        let mut bytes = Vec::new();
+        assert!(append(&mut bytes, 64, &ttl, false));
+        assert_eq!(bytes.len(), 20);
+        assert!(!append(&mut bytes, 40, &ttl, false));
+        assert_eq!(bytes.len(), 20);
+    }
+
+    #[test]
+    fn no_buffer_takes_no_messages() {
+        let mut header = linux::MsgHdr { msg_controllen: 100, ..Default::default() };
+        assert_eq!(room(&header), 0);
+        assert_eq!(write(&mut header, &[], false), Ok(true));
+        assert_eq!(header.msg_controllen, 0);
+    }
+}

@@ -1,0 +1,207 @@
+//! getsockopt(2) and setsockopt(2).
+//!
+//! `abi` says which option is which and what its value looks like; here stands what takes more than a translation.
+//! An option that Linux has and the rump kernel lacks is `ENOPROTOOPT`, except for the hints of [`HINTS`], which change no result.
+
+use abi::socket::{self, Kind, SocketOption, Unpcbid};
+use abi::{Errno, In, InOut, Out, Result};
+use client::stubs;
+use zerocopy::IntoBytes;
+
+use super::kernel;
+use super::socket::AddressOut;
+use crate::fds::RumpFd;
+use crate::user;
+
+/// Longest value of an option.
+const VALUE: usize = 2048;
+
+/// Buffer sizes that any kernel grants (`kern.sbmax`).
+const BUFFER: i32 = 256 * 1024;
+
+/// Options of Linux that a program may believe set although the rump kernel has no such thing, and why that is harmless.
+/// The number is the highest value of which that is true.
+const HINTS: &[(&str, i32)] = &[
+    // The order of packets in a queue of a device.
+    ("SO_PRIORITY", i32::MAX),
+    // Which CPU works for the socket.
+    ("SO_INCOMING_CPU", i32::MAX),
+    // 1 (want) and 0 (do not) leave fragmentation to the kernel; 2 and 3 promise the program errors that would not come.
+    ("IP_MTU_DISCOVER", 1),
+    ("IPV6_MTU_DISCOVER", 1),
+    // The queue of errors is always empty; a connected socket reports them as it does without. glibc's resolver insists on it.
+    ("IP_RECVERR", i32::MAX),
+    ("IPV6_RECVERR", i32::MAX),
+    // When the port is chosen.
+    ("IP_BIND_ADDRESS_NO_PORT", i32::MAX),
+    // 0 is how BSD always does it.
+    ("IP_MULTICAST_ALL", 0),
+    ("IPV6_MULTICAST_ALL", 0),
+    // When segments and acknowledgements leave; all the data does leave.
+    ("TCP_CORK", i32::MAX),
+    ("TCP_QUICKACK", i32::MAX),
+    ("TCP_NOTSENT_LOWAT", i32::MAX),
+    ("TCP_WINDOW_CLAMP", i32::MAX),
+    // accept(2) returns before the first data, as Linux too may.
+    ("TCP_DEFER_ACCEPT", i32::MAX),
+    // The ordinary handshake serves the same peers.
+    ("TCP_FASTOPEN", i32::MAX),
+    ("TCP_FASTOPEN_CONNECT", i32::MAX),
+];
+
+/// See setsockopt(2).
+pub fn setsockopt(fd: RumpFd, level: i32, name: i32, addr: usize, len: i32) -> Result<usize> {
+    let len = usize::try_from(len).ok().filter(|len| *len <= VALUE).ok_or(Errno::EINVAL)?;
+    let option = socket::socket_option_from_linux(level, name).ok_or(Errno::ENOPROTOOPT)?;
+    let mut value = vec![0; len];
+    user::read_bytes(addr, &mut value)?;
+    let value = socket::value_from_linux(option.kind, &value)?;
+    if option.netbsd.0 == socket::SOL_LOCAL && !is_local(fd)? {
+        // The level of local sockets is that of IP: the number would mean something else there.
+        return Err(Errno::EOPNOTSUPP);
+    }
+    match (set(fd, option.netbsd, &value), option.name) {
+        (Ok(()), _) => Ok(0),
+        (Err(Errno::ENOPROTOOPT), "SO_SNDBUFFORCE") => buffer(fd, socket::SO_SNDBUF, &value),
+        (Err(Errno::ENOPROTOOPT), "SO_RCVBUFFORCE") => buffer(fd, socket::SO_RCVBUF, &value),
+        (Err(Errno::ENOBUFS), "SO_SNDBUF") => buffer(fd, socket::SO_SNDBUF, &value),
+        (Err(Errno::ENOBUFS), "SO_RCVBUF") => buffer(fd, socket::SO_RCVBUF, &value),
+        (Err(Errno::ENOPROTOOPT), name) if is_hint(name, int(&value)) => Ok(0),
+        (Err(error), _) => Err(error),
+    }
+}
+
+fn is_hint(name: &str, value: i32) -> bool {
+    HINTS.iter().any(|(hint, most)| *hint == name && value <= *most)
+}
+
+/// Asks for a buffer of at most what every kernel grants: Linux cuts such a wish silently.
+fn buffer(fd: RumpFd, name: i32, value: &[u8]) -> Result<usize> {
+    let size = int(value).min(BUFFER);
+    set(fd, (socket::SOL_SOCKET, name), &size.to_ne_bytes())?;
+    Ok(0)
+}
+
+fn set(fd: RumpFd, (level, name): (i32, i32), value: &[u8]) -> Result<()> {
+    stubs::setsockopt(kernel()?, fd.fd(), level, name, In::new(value), value.len() as u32)
+}
+
+/// See getsockopt(2).
+pub fn getsockopt(fd: RumpFd, level: i32, name: i32, addr: usize, len_addr: usize) -> Result<usize> {
+    let room = usize::try_from(user::read::<i32>(len_addr)?).map_err(|_| Errno::EINVAL)?;
+    let option = socket::socket_option_from_linux(level, name).ok_or(Errno::ENOPROTOOPT)?;
+    let value = value_of(fd, option, room.min(VALUE))?;
+    user::write_bytes(addr, value.get(..room).unwrap_or(&value))?;
+    user::write(len_addr, &(value.len().min(room) as i32))?;
+    Ok(0)
+}
+
+/// Returns an option's value in Linux's layout.
+fn value_of(fd: RumpFd, option: &SocketOption, room: usize) -> Result<Vec<u8>> {
+    if option.netbsd.0 == socket::SOL_LOCAL {
+        return local(fd, option, room);
+    }
+    let value = match (get(fd, option.netbsd, option.kind, room), option.name) {
+        (Ok(value), _) => value,
+        (Err(Errno::ENOPROTOOPT), "SO_DOMAIN") => family(fd)?.to_ne_bytes().to_vec(),
+        (Err(Errno::ENOPROTOOPT), "SO_PROTOCOL") => protocol(fd)?.to_ne_bytes().to_vec(),
+        (Err(Errno::ENOPROTOOPT), name) if is_hint(name, 0) => 0i32.to_ne_bytes().to_vec(),
+        (Err(error), _) => return Err(error),
+    };
+    let value = socket::value_to_linux(option.kind, &value);
+    Ok(match (option.netbsd, option.kind) {
+        // Linux counts the bookkeeping in and tells twice what was asked for.
+        ((socket::SOL_SOCKET, socket::SO_SNDBUF | socket::SO_RCVBUF), _) => doubled(&value),
+        // NetBSD tells a switch as its bit.
+        ((socket::SOL_SOCKET, 0..=0xfff | socket::SO_TIMESTAMP), Kind::Int) => truth(&value),
+        ((socket::IPPROTO_TCP, socket::TCP_NODELAY), _) => truth(&value),
+        _ => value,
+    })
+}
+
+fn doubled(value: &[u8]) -> Vec<u8> {
+    int(value).saturating_mul(2).to_ne_bytes().to_vec()
+}
+
+fn truth(value: &[u8]) -> Vec<u8> {
+    i32::from(int(value) != 0).to_ne_bytes().to_vec()
+}
+
+/// Reads a value's first four bytes; 0 if there are fewer.
+fn int(value: &[u8]) -> i32 {
+    value.first_chunk().map_or(0, |int| i32::from_ne_bytes(*int))
+}
+
+fn get(fd: RumpFd, (level, name): (i32, i32), kind: Kind, room: usize) -> Result<Vec<u8>> {
+    let mut value = vec![0u8; socket::value_room(kind, room)];
+    let mut len = value.len() as u32;
+    let (out, out_len) = (Out::new(value.as_mut_slice()), InOut::new(&mut len));
+    stubs::getsockopt(kernel()?, fd.fd(), level, name, out, out_len)?;
+    value.truncate(len as usize);
+    Ok(value)
+}
+
+/// Options of local sockets; on any other, and on one without a peer, Linux tells of nobody.
+fn local(fd: RumpFd, option: &SocketOption, room: usize) -> Result<Vec<u8>> {
+    let nobody = Unpcbid { unp_pid: 0, unp_euid: u32::MAX, unp_egid: u32::MAX };
+    let peer = option.netbsd.1 == socket::LOCAL_PEEREID;
+    if !is_local(fd)? {
+        return Ok(if peer { nobody.as_bytes().to_vec() } else { 0i32.to_ne_bytes().to_vec() });
+    }
+    let room = if peer { size_of::<Unpcbid>() } else { room };
+    match get(fd, option.netbsd, option.kind, room) {
+        Ok(value) if peer => Ok(value),
+        Ok(value) => Ok(truth(&value)),
+        Err(Errno::ENOTCONN | Errno::EINVAL) if peer => Ok(nobody.as_bytes().to_vec()),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_local(fd: RumpFd) -> Result<bool> {
+    Ok(family(fd)? == socket::AF_LOCAL)
+}
+
+/// Returns a socket's family, which its own name begins with.
+fn family(fd: RumpFd) -> Result<i32> {
+    let mut own = AddressOut::new();
+    let (name, len) = own.args();
+    stubs::getsockname(kernel()?, fd.fd(), name, len)?;
+    Ok(own.family())
+}
+
+/// Returns the protocol that a socket's family and type have.
+fn protocol(fd: RumpFd) -> Result<i32> {
+    let family = family(fd)?;
+    let kind = int(&get(fd, (socket::SOL_SOCKET, socket::SO_TYPE), Kind::Int, 4)?);
+    Ok(match (family, kind) {
+        (socket::AF_INET | socket::AF_INET6, socket::SOCK_STREAM) => socket::IPPROTO_TCP,
+        (socket::AF_INET | socket::AF_INET6, socket::SOCK_DGRAM) => socket::IPPROTO_UDP,
+        _ => 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hint_is_an_option_of_the_table() {
+        for (hint, _) in HINTS {
+            assert!(socket::OPTIONS.iter().any(|option| option.name == *hint), "{hint}");
+        }
+    }
+
+    #[test]
+    fn a_hint_is_one_up_to_its_value() {
+        assert!(is_hint("IP_MTU_DISCOVER", 1));
+        assert!(!is_hint("IP_MTU_DISCOVER", 2));
+        assert!(!is_hint("TCP_USER_TIMEOUT", 1));
+    }
+
+    #[test]
+    fn switches_are_one_and_buffers_double() {
+        assert_eq!(truth(&4i32.to_ne_bytes()), 1i32.to_ne_bytes());
+        assert_eq!(doubled(&1024i32.to_ne_bytes()), 2048i32.to_ne_bytes());
+        assert_eq!(int(&[1]), 0);
+    }
+}

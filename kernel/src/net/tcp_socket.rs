@@ -1,0 +1,270 @@
+//! A TCP socket as descriptors see it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use abi::socket::*;
+use abi::stat::Stat;
+use abi::{Errno, Result};
+
+use super::addr::{Binding, Family};
+use super::port::Id;
+use super::stack::Inet;
+use super::tcp::Role;
+use super::{Control, Received, Socket, ioctl};
+use crate::Cx;
+use crate::file::{Events, File};
+use crate::wait::WaitQueue;
+
+/// A TCP socket.
+pub struct TcpSocket {
+    inet: Arc<Inet>,
+    id: Id,
+    ipv6: bool,
+    queue: Arc<WaitQueue>,
+}
+
+impl TcpSocket {
+    /// Makes a socket.
+    pub fn open(inet: &Arc<Inet>, family: Family) -> Arc<Self> {
+        let id = inet.with(|stack| stack.tcp.open(family));
+        Self::wrap(inet, id, family != Family::V4)
+    }
+
+    fn wrap(inet: &Arc<Inet>, id: Id, ipv6: bool) -> Arc<Self> {
+        let queue = inet.look(|stack| stack.tcp.pcb(id).map(|pcb| pcb.queue.clone()));
+        Arc::new(Self { inet: inet.clone(), id, ipv6, queue: queue.unwrap_or_default() })
+    }
+
+    fn family(&self) -> Result<Family> {
+        self.inet.look(|stack| stack.tcp.pcb(self.id).map(|pcb| pcb.family))
+    }
+
+    /// bind(2) without the client.
+    pub fn bind_to(&self, addr: &Sockaddr) -> Result<()> {
+        self.inet.with(|stack| {
+            let pcb = stack.tcp.pcb(self.id)?;
+            let family = pcb.family;
+            let endpoint = family.endpoint(addr).map_err(mapped_refused)?;
+            if pcb.binding.is_some() || !matches!(pcb.role, Role::Idle) {
+                return Err(Errno::EINVAL);
+            }
+            let addr = Some(endpoint.addr).filter(|addr| !addr.is_unspecified());
+            if addr.is_some_and(|addr| !stack.base.is_ours(&addr)) {
+                return Err(Errno::EADDRNOTAVAIL);
+            }
+            stack.tcp.bind(&mut stack.base, self.id, Binding { family, addr, port: endpoint.port }, true)
+        })
+    }
+
+    /// connect(2) without the client.
+    pub fn connect_to(&self, addr: &Sockaddr) -> Result<()> {
+        if *addr == Sockaddr::Unspec {
+            self.inet.with(|stack| stack.tcp.disconnect(&mut stack.base, self.id));
+            return Ok(());
+        }
+        let remote = self.family()?.endpoint(addr)?;
+        self.inet.with(|stack| stack.tcp.start_connecting(&mut stack.base, self.id, remote))
+    }
+
+    /// listen(2) without the client.
+    pub fn listen_with(&self, backlog: i32) -> Result<()> {
+        self.inet.with(|stack| stack.tcp.start_listening(&mut stack.base, self.id, backlog))
+    }
+
+    /// accept(2) without the client.
+    pub fn accept_one(&self) -> Result<(Arc<TcpSocket>, Sockaddr)> {
+        let id = self.inet.with(|stack| stack.tcp.accept(self.id))?;
+        let socket = Self::wrap(&self.inet, id, self.ipv6);
+        let peer = socket.remote().unwrap_or(Sockaddr::Unspec);
+        Ok((socket, peer))
+    }
+
+    fn remote(&self) -> Result<Sockaddr> {
+        self.inet.look(|stack| {
+            let pcb = stack.tcp.pcb(self.id)?;
+            match &pcb.role {
+                Role::Connection(conn) => Ok(pcb.family.sockaddr(conn.remote)),
+                _ => Err(Errno::ENOTCONN),
+            }
+        })
+    }
+
+    /// Sends all that there is room for, in as many turns as the peer keeps up.
+    pub fn send_bytes(&self, data: &[u8]) -> Result<usize> {
+        let mut sent = 0;
+        loop {
+            match self.inet.with(|stack| stack.tcp.send(&mut stack.base, self.id, &data[sent..])) {
+                Ok(taken) => sent += taken,
+                Err(_) if sent > 0 => return Ok(sent),
+                Err(error) => return Err(error),
+            }
+            if sent == data.len() {
+                return Ok(sent);
+            }
+        }
+    }
+
+    /// Receives.
+    pub fn recv_bytes(&self, buf: &mut [u8], peek: bool) -> Result<usize> {
+        self.inet.with(|stack| stack.tcp.recv(&mut stack.base, self.id, buf, peek))
+    }
+}
+
+/// A bind to a mapped address with `IPV6_V6ONLY` on.
+fn mapped_refused(error: Errno) -> Errno {
+    if error == Errno::ENETUNREACH { Errno::EINVAL } else { error }
+}
+
+impl Drop for TcpSocket {
+    fn drop(&mut self) {
+        self.inet.with(|stack| stack.tcp.close(&mut stack.base, self.id));
+    }
+}
+
+impl File for TcpSocket {
+    fn read(&self, buf: &mut [u8]) -> Result<usize> {
+        self.recv_bytes(buf, false)
+    }
+
+    fn write(&self, buf: &[u8]) -> Result<usize> {
+        self.send_bytes(buf)
+    }
+
+    fn ready(&self) -> Events {
+        self.inet.look(|stack| stack.tcp.ready(self.id))
+    }
+
+    fn wait_queue(&self) -> &WaitQueue {
+        &self.queue
+    }
+
+    fn stat(&self) -> Result<Stat> {
+        Ok(super::socket_stat())
+    }
+
+    fn ioctl(&self, cx: &Cx<'_>, command: u64, data: &mut [u8]) -> Result<()> {
+        let queues = self.inet.look(|stack| match &stack.tcp.pcb(self.id)?.role {
+            Role::Connection(conn) => Ok(Some(conn.engine.queues())),
+            Role::Listening { .. } => Err(Errno::EINVAL),
+            Role::Idle => Ok(None),
+        });
+        let fill = ioctl::Fill {
+            readable: || queues.map(|queues| queues.map_or(0, |queues| queues.readable)),
+            unsent: queues.ok().flatten().map_or(0, |queues| queues.unsent),
+            room: queues.ok().flatten().map_or(0, |queues| queues.writable()),
+        };
+        ioctl::socket(cx, &self.inet, command, data, fill)
+    }
+
+    fn as_socket(&self) -> Option<&dyn Socket> {
+        Some(self)
+    }
+}
+
+impl Socket for TcpSocket {
+    fn domain(&self) -> (i32, i32, i32) {
+        (if self.ipv6 { AF_INET6 } else { AF_INET }, SOCK_STREAM, IPPROTO_TCP)
+    }
+
+    fn bind(&self, _cx: &Cx<'_>, addr: &Sockaddr) -> Result<()> {
+        self.bind_to(addr)
+    }
+
+    fn listen(&self, _cx: &Cx<'_>, backlog: i32) -> Result<()> {
+        self.listen_with(backlog)
+    }
+
+    fn connect(&self, _cx: &Cx<'_>, addr: &Sockaddr) -> Result<()> {
+        self.connect_to(addr)
+    }
+
+    fn connected(&self) -> Result<()> {
+        self.inet.with(|stack| stack.tcp.connected(&mut stack.base, self.id))
+    }
+
+    fn accept(&self, _cx: &Cx<'_>) -> Result<(Arc<dyn File>, Sockaddr)> {
+        let (socket, peer) = self.accept_one()?;
+        Ok((socket, peer))
+    }
+
+    fn send(&self, _cx: &Cx<'_>, data: &[u8], flags: i32, _to: Option<&Sockaddr>, control: Vec<Control>) -> Result<usize> {
+        if flags & MSG_OOB != 0 || control.iter().any(|control| matches!(control, Control::Rights(_))) {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        self.send_bytes(data)
+    }
+
+    fn recv(&self, _cx: &Cx<'_>, buf: &mut [u8], flags: i32) -> Result<Received> {
+        if flags & MSG_OOB != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let len = self.recv_bytes(buf, flags & MSG_PEEK != 0)?;
+        Ok(Received { len, ..Received::default() })
+    }
+
+    fn shutdown(&self, how: i32) -> Result<()> {
+        self.inet.with(|stack| stack.tcp.shutdown(&mut stack.base, self.id, how))
+    }
+
+    fn local(&self) -> Result<Sockaddr> {
+        self.inet.look(|stack| {
+            let pcb = stack.tcp.pcb(self.id)?;
+            let any = smoltcp::wire::IpEndpoint::new(pcb.family.any(), 0);
+            Ok(pcb.family.sockaddr(pcb.binding.map_or(any, |binding| binding.endpoint())))
+        })
+    }
+
+    fn peer(&self) -> Result<Sockaddr> {
+        let open = self.inet.look(|stack| match &stack.tcp.pcb(self.id)?.role {
+            Role::Connection(conn) => Ok(conn.seen >= super::conn::TcpState::Established),
+            _ => Ok(false),
+        })?;
+        if open { self.remote() } else { Err(Errno::ENOTCONN) }
+    }
+
+    fn option(&self, level: i32, name: i32, _max: usize) -> Result<Vec<u8>> {
+        self.inet.with(|stack| {
+            let pcb = stack.tcp.pcb_mut(self.id)?;
+            let value = match (level, name) {
+                (SOL_SOCKET, SO_TYPE) => SOCK_STREAM,
+                (SOL_SOCKET, SO_ERROR) => pcb.error.take().map_or(0, Errno::raw),
+                (SOL_SOCKET, SO_ACCEPTCONN) => i32::from(matches!(pcb.role, Role::Listening { .. })),
+                (IPPROTO_TCP, TCP_INFO) => return Ok(super::info::tcp_info(pcb)),
+                (IPPROTO_TCP, TCP_MAXSEG) => match &pcb.role {
+                    Role::Connection(conn) => stack.base.links[conn.link].device.mtu() as i32 - 40,
+                    _ => 536,
+                },
+                _ => return pcb.options.get(level, name),
+            };
+            Ok(value.to_le_bytes().to_vec())
+        })
+    }
+
+    fn set_option(&self, _cx: &Cx<'_>, level: i32, name: i32, value: &[u8]) -> Result<()> {
+        self.inet.with(|stack| {
+            let pcb = stack.tcp.pcb_mut(self.id)?;
+            if (level, name) == (IPPROTO_IPV6, IPV6_V6ONLY) && self.ipv6 && pcb.binding.is_some() {
+                return Err(Errno::EINVAL);
+            }
+            pcb.options.set(level, name, value)?;
+            if self.ipv6 {
+                pcb.family = Family::V6 { v6only: pcb.options.v6only };
+            }
+            let tuning = pcb.options.tuning();
+            if let Role::Connection(conn) = &mut pcb.role {
+                conn.engine.tune(&tuning);
+                stack.tcp.emit(&mut stack.base, self.id);
+            }
+            Ok(())
+        })
+    }
+
+    fn time_limits(&self) -> (Option<Duration>, Option<Duration>) {
+        let limits = self.inet.look(|stack| {
+            let options = &stack.tcp.pcb(self.id)?.options;
+            Ok::<_, Errno>((options.receive_timeout, options.send_timeout))
+        });
+        limits.unwrap_or_default()
+    }
+}

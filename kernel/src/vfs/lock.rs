@@ -1,0 +1,309 @@
+//! Advisory locks: record locks of processes (fcntl(2)) and whole-file locks of open files (flock(2)).
+//!
+//! The two kinds do not see each other, as on Linux.
+
+use std::sync::Arc;
+
+use abi::fcntl::{
+    F_GETLK, F_RDLCK, F_SETLKW, F_UNLCK, F_WRLCK, Flock, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, SEEK_CUR, SEEK_END, SEEK_SET,
+};
+use abi::{Errno, Result};
+
+use super::{Kind, Vnode, VnodeFile};
+use crate::file::OpenFile;
+use crate::proc::{Lwp, lock};
+use crate::{Cx, wait};
+
+/// Record locks on one file at most.
+const RECORDS_MAX: usize = 4096;
+
+/// The locks on one node.
+#[derive(Default)]
+pub struct Locks {
+    /// Record locks; those of one process neither overlap nor, if of one kind, touch.
+    records: Vec<Record>,
+    /// Whole-file locks: the open file and whether it is exclusive.
+    whole: Vec<(u64, bool)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Record {
+    pid: i32,
+    exclusive: bool,
+    start: u64,
+    /// The byte after the last; `u64::MAX` is the end of the file, wherever that will be.
+    end: u64,
+}
+
+impl Record {
+    fn overlaps(&self, other: &Record) -> bool {
+        self.start < other.end && other.start < self.end
+    }
+
+    fn conflicts(&self, other: &Record) -> bool {
+        self.pid != other.pid && (self.exclusive || other.exclusive) && self.overlaps(other)
+    }
+}
+
+impl Locks {
+    fn blockers(&self, wanted: &Record) -> impl Iterator<Item = &Record> {
+        self.records.iter().filter(|held| held.conflicts(wanted))
+    }
+
+    /// Takes the range of `wanted` out of the locks of its process; whether anything changed.
+    fn clear(&mut self, wanted: &Record) -> bool {
+        let mut kept = Vec::with_capacity(self.records.len() + 1);
+        let mut changed = false;
+        for held in self.records.drain(..) {
+            if held.pid != wanted.pid || !held.overlaps(wanted) {
+                kept.push(held);
+                continue;
+            }
+            changed = true;
+            let before = Record { end: wanted.start, ..held };
+            let after = Record { start: wanted.end, ..held };
+            kept.extend([before, after].into_iter().filter(|part| part.start < part.end));
+        }
+        self.records = kept;
+        changed
+    }
+
+    fn set(&mut self, mut wanted: Record) {
+        self.clear(&wanted);
+        self.records.retain(|held| {
+            let joins = held.pid == wanted.pid
+                && held.exclusive == wanted.exclusive
+                && (held.end == wanted.start || held.start == wanted.end);
+            if joins {
+                wanted.start = wanted.start.min(held.start);
+                wanted.end = wanted.end.max(held.end);
+            }
+            !joins
+        });
+        self.records.push(wanted);
+    }
+}
+
+/// A process that sleeps for a record lock.
+pub struct Waiter {
+    lwp: Arc<Lwp>,
+    pid: i32,
+    /// Who holds what it waits for.
+    blockers: Vec<i32>,
+}
+
+/// Takes an entry out of the list of who waits, whatever ends the wait.
+struct Waiting<'a> {
+    cx: &'a Cx<'a>,
+}
+
+impl Waiting<'_> {
+    fn withdraw(&self) {
+        lock(&self.cx.kernel.vfs.waiting).retain(|waiter| !Arc::ptr_eq(&waiter.lwp, self.cx.lwp));
+    }
+
+    /// Notes whom the caller waits for; `EDEADLK` if one of them waits for the caller.
+    fn announce(&self, blockers: Vec<i32>) -> Result<()> {
+        let pid = self.cx.proc.pid;
+        let mut waiting = lock(&self.cx.kernel.vfs.waiting);
+        waiting.retain(|waiter| !Arc::ptr_eq(&waiter.lwp, self.cx.lwp));
+        let mut reached = blockers.clone();
+        let mut next = 0;
+        while let Some(&other) = reached.get(next) {
+            next += 1;
+            if other == pid {
+                return Err(Errno::EDEADLK);
+            }
+            for blocker in waiting.iter().filter(|waiter| waiter.pid == other).flat_map(|waiter| &waiter.blockers) {
+                if !reached.contains(blocker) {
+                    reached.push(*blocker);
+                }
+            }
+        }
+        waiting.push(Waiter { lwp: self.cx.lwp.clone(), pid, blockers });
+        Ok(())
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.withdraw();
+    }
+}
+
+/// Serves `F_GETLK`, `F_SETLK` and `F_SETLKW` of fcntl(2).
+///
+/// `EAGAIN` if another process is in the way, `EDEADLK` if waiting would never end, `EBADF` if the access mode does not
+/// fit the lock, `EINVAL`, `ENOLCK`, `EINTR`.
+pub fn record_lock(cx: &Cx<'_>, open: &Arc<OpenFile>, cmd: i32, flock: &mut Flock) -> Result<()> {
+    let file = open.file.as_vnode().ok_or(Errno::EINVAL)?;
+    let vnode = file.at.node.vnode();
+    let wanted = record(cx.proc.pid, file, flock)?;
+    if cmd == F_GETLK {
+        let locks = lock(&vnode.locks);
+        match locks.blockers(&wanted).next() {
+            Some(held) => describe(held, flock),
+            None => flock.l_type = F_UNLCK as i16,
+        }
+        return Ok(());
+    }
+    match i32::from(flock.l_type) {
+        F_UNLCK => {
+            if lock(&vnode.locks).clear(&wanted) {
+                vnode.unlocked.wake();
+            }
+            return Ok(());
+        }
+        F_RDLCK if !open.readable() => return Err(Errno::EBADF),
+        F_WRLCK if !open.writable() => return Err(Errno::EBADF),
+        _ => {}
+    }
+    let waiting = Waiting { cx };
+    let try_once = || {
+        let mut locks = lock(&vnode.locks);
+        let blockers: Vec<i32> = locks.blockers(&wanted).map(|held| held.pid).collect();
+        if blockers.is_empty() {
+            if locks.records.len() >= RECORDS_MAX {
+                return Err(Errno::ENOLCK);
+            }
+            locks.set(wanted);
+            return Ok(());
+        }
+        drop(locks);
+        if cmd == F_SETLKW {
+            waiting.announce(blockers)?;
+        }
+        Err(Errno::EAGAIN)
+    };
+    if cmd != F_SETLKW {
+        return changed(vnode, { try_once }());
+    }
+    changed(vnode, wait::until(cx, &[&vnode.unlocked], None, try_once))
+}
+
+/// Setting a lock may have turned an exclusive one into a shared one, for which others wait.
+fn changed(vnode: &Vnode, result: Result<()>) -> Result<()> {
+    result.inspect(|()| vnode.unlocked.wake())
+}
+
+fn record(pid: i32, file: &VnodeFile, flock: &Flock) -> Result<Record> {
+    if !matches!(i32::from(flock.l_type), F_RDLCK | F_WRLCK | F_UNLCK) {
+        return Err(Errno::EINVAL);
+    }
+    let base = match i32::from(flock.l_whence) {
+        SEEK_SET => 0,
+        SEEK_CUR => file.position() as i64,
+        SEEK_END => file.at.node.attr().size as i64,
+        _ => return Err(Errno::EINVAL),
+    };
+    let at = base.checked_add(flock.l_start).ok_or(Errno::EOVERFLOW)?;
+    let (start, end) = match flock.l_len {
+        0 => (at, None),
+        len if len > 0 => (at, Some(at.checked_add(len).ok_or(Errno::EOVERFLOW)?)),
+        len => (at.checked_add(len).ok_or(Errno::EINVAL)?, Some(at)),
+    };
+    let start = u64::try_from(start).map_err(|_| Errno::EINVAL)?;
+    let end = end.map_or(u64::MAX, |end| end as u64);
+    Ok(Record { pid, exclusive: i32::from(flock.l_type) == F_WRLCK, start, end })
+}
+
+fn describe(held: &Record, flock: &mut Flock) {
+    flock.l_type = if held.exclusive { F_WRLCK } else { F_RDLCK } as i16;
+    flock.l_whence = SEEK_SET as i16;
+    flock.l_start = held.start as i64;
+    flock.l_len = if held.end == u64::MAX { 0 } else { (held.end - held.start) as i64 };
+    flock.l_pid = held.pid;
+}
+
+/// Serves flock(2): `EAGAIN` with `LOCK_NB` if another open file is in the way, `EINVAL`, `EINTR`.
+pub fn flock(cx: &Cx<'_>, open: &Arc<OpenFile>, how: i32) -> Result<()> {
+    let file = open.file.as_vnode().ok_or(Errno::EINVAL)?;
+    let vnode = file.at.node.vnode();
+    let exclusive = match how & !LOCK_NB {
+        LOCK_SH => false,
+        LOCK_EX => true,
+        LOCK_UN => {
+            unlock_whole(vnode, file.id);
+            return Ok(());
+        }
+        _ => return Err(Errno::EINVAL),
+    };
+    let mut try_once = || {
+        let mut locks = lock(&vnode.locks);
+        // A change of the kind gives the old lock up first, so two that both wait to change cannot block each other.
+        let had = locks.whole.iter().position(|(owner, _)| *owner == file.id);
+        let downgraded = had.map(|at| locks.whole.swap_remove(at)).is_some_and(|(_, was)| was && !exclusive);
+        let blocked = locks.whole.iter().any(|(_, other)| *other || exclusive);
+        if !blocked {
+            locks.whole.push((file.id, exclusive));
+        }
+        drop(locks);
+        if downgraded || (had.is_some() && blocked) {
+            vnode.unlocked.wake();
+        }
+        if blocked { Err(Errno::EAGAIN) } else { Ok(()) }
+    };
+    if how & LOCK_NB != 0 { try_once() } else { wait::until(cx, &[&vnode.unlocked], None, try_once) }
+}
+
+/// Gives up the whole-file lock of an open file.
+pub(super) fn unlock_whole(vnode: &Vnode, owner: u64) {
+    let mut locks = lock(&vnode.locks);
+    let before = locks.whole.len();
+    locks.whole.retain(|(other, _)| *other != owner);
+    let changed = locks.whole.len() != before;
+    drop(locks);
+    if changed {
+        vnode.unlocked.wake();
+    }
+}
+
+/// Gives up the record locks of process `pid` on a file of which it closes a descriptor: any one, as POSIX demands.
+pub fn on_close(pid: i32, open: &OpenFile) {
+    let Some(file) = open.file.as_vnode() else { return };
+    let vnode = file.at.node.vnode();
+    if vnode.kind != Kind::Regular && vnode.kind != Kind::Directory {
+        return;
+    }
+    let mut locks = lock(&vnode.locks);
+    let before = locks.records.len();
+    locks.records.retain(|held| held.pid != pid);
+    let changed = locks.records.len() != before;
+    drop(locks);
+    if changed {
+        vnode.unlocked.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(pid: i32, exclusive: bool, start: u64, end: u64) -> Record {
+        Record { pid, exclusive, start, end }
+    }
+
+    #[test]
+    fn a_lock_replaces_the_part_of_an_older_one() {
+        let mut locks = Locks::default();
+        locks.set(held(1, true, 0, 100));
+        locks.set(held(1, false, 40, 60));
+        let mut records = locks.records.clone();
+        records.sort_by_key(|record| record.start);
+        assert_eq!(records, [held(1, true, 0, 40), held(1, false, 40, 60), held(1, true, 60, 100)]);
+        locks.set(held(1, true, 40, 60));
+        assert_eq!(locks.records, [held(1, true, 0, 100)]);
+        assert!(locks.clear(&held(1, false, 0, u64::MAX)));
+        assert!(locks.records.is_empty());
+    }
+
+    #[test]
+    fn shared_locks_bear_each_other() {
+        let mut locks = Locks::default();
+        locks.set(held(1, false, 0, 10));
+        assert_eq!(locks.blockers(&held(2, false, 0, u64::MAX)).count(), 0);
+        assert_eq!(locks.blockers(&held(2, true, 9, 10)).count(), 1);
+        assert_eq!(locks.blockers(&held(2, true, 10, 11)).count(), 0);
+        assert_eq!(locks.blockers(&held(1, true, 0, 10)).count(), 0);
+    }
+}

@@ -1,0 +1,377 @@
+//! Open files: a node with a position (open(2), read(2), lseek(2), getdents(2)).
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use abi::fcntl::{
+    O_ACCMODE, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_TRUNC, O_WRONLY, SEEK_CUR, SEEK_END,
+    SEEK_SET,
+};
+use abi::ioctl::FIONREAD;
+use abi::poll::{POLLIN, POLLOUT, POLLRDNORM};
+use abi::stat::{Dirent, Stat};
+use abi::{Errno, Result};
+
+use super::namei::{Follow, Last};
+use super::pipe::{End, Ways};
+use super::{Change, Dir, Kind, Position, View, attr, perm, pipe};
+use crate::file::{Events, File};
+use crate::fs::devfs;
+use crate::proc::lock;
+use crate::wait::WaitQueue;
+use crate::{Cx, wait};
+
+/// The longest file: offsets are signed.
+const SIZE_MAX: u64 = i64::MAX as u64;
+
+/// Numbers the open files, as owners of flock(2) locks.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// An open file of a file system.
+pub struct VnodeFile {
+    /// What is open.
+    pub at: Dir,
+    /// Unique among open files.
+    pub(super) id: u64,
+    body: Body,
+    /// `O_APPEND`.
+    append: AtomicBool,
+    /// Whether a write must take away set-user-ID: the superuser's does not.
+    strips: bool,
+    /// Offset in a file; cookie in a directory.
+    position: Mutex<u64>,
+    queue: WaitQueue,
+}
+
+/// What reads and writes go to.
+enum Body {
+    /// The node itself.
+    Node,
+    /// A fifo's pipe.
+    Fifo(End),
+    /// A device.
+    Device(Box<dyn File>),
+}
+
+impl View<'_> {
+    /// Opens `path` (open(2)). A fifo's opener must then [`VnodeFile::meet`] its partner.
+    ///
+    /// `ELOOP` for a symbolic link with `O_NOFOLLOW`, as Linux says (NetBSD: `EFTYPE`); `EISDIR` for writing a directory;
+    /// `ENXIO` for a socket, as Linux says (NetBSD: `EOPNOTSUPP`), and for a device that does not exist.
+    pub fn open(&self, at: &Dir, path: &[u8], flags: i32, mode: u32) -> Result<Arc<VnodeFile>> {
+        if flags & O_ACCMODE == O_ACCMODE {
+            return Err(Errno::EINVAL);
+        }
+        let (found, made) = if flags & O_CREAT == 0 {
+            let follow = if flags & O_NOFOLLOW == 0 { Follow::Always } else { Follow::WithSlash };
+            (self.namei(at, path, follow)?, false)
+        } else {
+            self.create(at, path, flags, mode)?
+        };
+        self.may_open(&found, flags, made)?;
+        if flags & O_TRUNC != 0 && !made && found.node.vnode().kind == Kind::Regular {
+            self.resize(&found, 0)?;
+        }
+        VnodeFile::new(found, flags, self)
+    }
+
+    /// Finds what `path` names, or makes a file there; whether it was made.
+    fn create(&self, at: &Dir, path: &[u8], flags: i32, mode: u32) -> Result<(Dir, bool)> {
+        if flags & O_DIRECTORY != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let exclusive = flags & O_EXCL != 0;
+        let follow = if exclusive || flags & O_NOFOLLOW != 0 { Follow::Never } else { Follow::Always };
+        loop {
+            let target = self.walk(at, path, follow)?;
+            if exclusive && target.found.is_some() {
+                return Err(Errno::EEXIST);
+            }
+            if target.slash || !matches!(target.last, Last::Name(_)) {
+                return Err(Errno::EISDIR);
+            }
+            if let Some(found) = target.found {
+                return Ok((found, false));
+            }
+            match self.make(&target, Kind::Regular, mode & 0o7777, 0, b"") {
+                Ok(node) => return Ok((Dir { mount: target.dir.mount, node }, true)),
+                // Somebody else was faster: open theirs.
+                Err(Errno::EEXIST) if !exclusive => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    fn may_open(&self, found: &Dir, flags: i32, made: bool) -> Result<()> {
+        let kind = found.node.vnode().kind;
+        let writes = flags & O_ACCMODE != O_RDONLY || flags & O_TRUNC != 0;
+        match kind {
+            Kind::Symlink => return Err(Errno::ELOOP),
+            Kind::Socket => return Err(Errno::ENXIO),
+            Kind::Directory if writes || flags & O_CREAT != 0 => return Err(Errno::EISDIR),
+            Kind::Directory => {}
+            _ if flags & O_DIRECTORY != 0 => return Err(Errno::ENOTDIR),
+            _ => {}
+        }
+        if made {
+            return Ok(());
+        }
+        if writes && matches!(kind, Kind::Regular | Kind::Directory) {
+            found.mount.writable()?;
+        }
+        let read = if flags & O_ACCMODE != O_WRONLY { perm::READ } else { 0 };
+        perm::access(&*found.node, &self.cred, read | if writes { perm::WRITE } else { 0 })
+    }
+}
+
+impl VnodeFile {
+    fn new(at: Dir, flags: i32, view: &View<'_>) -> Result<Arc<Self>> {
+        let access = flags & O_ACCMODE;
+        let ways = Ways { read: access != O_WRONLY, write: access != O_RDONLY };
+        let body = match at.node.vnode().kind {
+            Kind::Fifo => Body::Fifo(pipe::open_fifo(&*at.node, ways, flags & O_NONBLOCK != 0)?),
+            Kind::Character => Body::Device(devfs::open(at.node.attr().rdev, &view.vfs.rumpuser)?),
+            Kind::Block => return Err(Errno::ENXIO),
+            _ => Body::Node,
+        };
+        Ok(Arc::new(Self {
+            at,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            body,
+            append: AtomicBool::new(flags & O_APPEND != 0),
+            strips: !view.cred.privileged(),
+            position: Mutex::new(0),
+            queue: WaitQueue::new(),
+        }))
+    }
+
+    /// Waits until the fifo's other end is open too, unless `nonblocking`; anything else is ready at once.
+    pub fn meet(&self, cx: &Cx<'_>, nonblocking: bool) -> Result<()> {
+        match &self.body {
+            Body::Fifo(end) if !nonblocking => wait::until(cx, &[end.wait_queue()], None, || end.has_partner()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the position.
+    pub fn position(&self) -> u64 {
+        *lock(&self.position)
+    }
+
+    /// Moves the position (lseek(2)); in a directory it is a cookie, and only 0 or an earlier answer means anything.
+    ///
+    /// `ESPIPE` for a fifo or a terminal, `EINVAL` for a negative result.
+    pub fn seek(&self, offset: i64, whence: i32) -> Result<i64> {
+        match &self.body {
+            Body::Node => {}
+            // A memory device has no position, but Linux's take a seek.
+            Body::Device(device) if device.stat()?.st_size == 0 => return Ok(0),
+            _ => return Err(Errno::ESPIPE),
+        }
+        let mut position = lock(&self.position);
+        let base = match whence {
+            SEEK_SET => 0,
+            SEEK_CUR => *position as i64,
+            SEEK_END if self.at.node.vnode().kind == Kind::Regular => self.at.node.attr().size as i64,
+            _ => return Err(Errno::EINVAL),
+        };
+        let target = base.checked_add(offset).ok_or(Errno::EOVERFLOW)?;
+        *position = u64::try_from(target).map_err(|_| Errno::EINVAL)?;
+        Ok(target)
+    }
+
+    /// Reads at an offset; the position stays (pread(2)).
+    pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        match &self.body {
+            Body::Node if self.at.node.vnode().kind == Kind::Directory => Err(Errno::EISDIR),
+            Body::Node => self.at.node.read_at(offset, buf),
+            Body::Fifo(_) => Err(Errno::ESPIPE),
+            Body::Device(device) => device.read(buf),
+        }
+    }
+
+    /// Writes at an offset; the position stays (pwrite(2)). With `O_APPEND` it writes at the end, as Linux does.
+    pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<usize> {
+        match &self.body {
+            Body::Node => self.write_node(Position::At(offset), data).map(|(_, len)| len),
+            Body::Fifo(_) => Err(Errno::ESPIPE),
+            Body::Device(device) => device.write(data),
+        }
+    }
+
+    fn write_node(&self, position: Position, data: &[u8]) -> Result<(u64, usize)> {
+        let position = if self.append.load(Ordering::Relaxed) { Position::End } else { position };
+        if let Position::At(offset) = position
+            && data.is_empty()
+        {
+            return Ok((offset, 0));
+        }
+        let room = match position {
+            Position::At(offset) => SIZE_MAX.saturating_sub(offset),
+            Position::End => SIZE_MAX - self.at.node.attr().size.min(SIZE_MAX),
+        };
+        if room == 0 {
+            return Err(Errno::EFBIG);
+        }
+        let len = usize::try_from(room).map_or(data.len(), |room| room.min(data.len()));
+        let done = self.at.node.write_at(position, &data[..len])?;
+        if self.strips {
+            let mode = self.at.node.attr().mode;
+            if attr::strip(mode) != mode {
+                self.at.node.set_attr(&Change { mode: Some(attr::strip(mode)), ..Change::default() })?;
+            }
+        }
+        Ok(done)
+    }
+
+    /// Changes the length (ftruncate(2)); `EINVAL` for what is no file.
+    pub fn truncate(&self, view: &View<'_>, length: u64) -> Result<()> {
+        if self.at.node.vnode().kind != Kind::Regular {
+            return Err(Errno::EINVAL);
+        }
+        view.resize(&self.at, length)
+    }
+
+    /// Reads directory entries into a buffer of at most `max` bytes by means of `put`, which appends one record, or answers
+    /// false when there is no room. `.` and `..` come first. `EINVAL` if not even one fits, `ENOENT` in a removed directory.
+    fn entries(&self, view: &View<'_>, put: &mut dyn FnMut(&Dirent<'_>, u64) -> bool) -> Result<()> {
+        let node = &self.at.node;
+        if node.vnode().kind != Kind::Directory {
+            return Err(Errno::ENOTDIR);
+        }
+        let mut position = lock(&self.position);
+        let start = *position;
+        node.parent()?;
+        while *position < DOTS {
+            let (name, ino) = match *position {
+                0 => (&b"."[..], node.vnode().ino),
+                _ => (&b".."[..], view.above(&self.at)?.node.vnode().ino),
+            };
+            if !put(&Dirent { fileno: ino, kind: Kind::Directory.dirent(), name }, *position + 1) {
+                return if *position == start { Err(Errno::EINVAL) } else { Ok(()) };
+            }
+            *position += 1;
+        }
+        let mut full = false;
+        node.read_dir(*position - DOTS, &mut |entry| {
+            let record = Dirent { fileno: entry.ino, kind: entry.kind.dirent(), name: entry.name };
+            let next = entry.next.saturating_add(DOTS);
+            full = !put(&record, next);
+            if !full {
+                *position = next;
+            }
+            !full
+        })?;
+        if full && *position == start { Err(Errno::EINVAL) } else { Ok(()) }
+    }
+
+    /// Reads entries of the directory as getdents(2) shows them, at most `max` bytes.
+    pub fn getdents(&self, view: &View<'_>, max: usize) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        self.entries(view, &mut |entry, _| entry.write(&mut out, max))?;
+        Ok(out)
+    }
+
+    /// The same in Linux's layout, whose `d_off` is the position of the next entry.
+    pub fn getdents_linux(&self, view: &View<'_>, max: usize) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        self.entries(view, &mut |entry, next| entry.write_linux(&mut out, next as i64, max))?;
+        Ok(out)
+    }
+
+    /// Serves [`JGETDENTS`](abi::ioctl::JGETDENTS): `data` holds address, length and a spare word; length becomes what
+    /// was stored.
+    fn ioctl_getdents(&self, cx: &Cx<'_>, data: &mut [u8]) -> Result<()> {
+        let word = |at: usize| data.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+        let (addr, len) = (word(0).ok_or(Errno::EINVAL)?, word(8).ok_or(Errno::EINVAL)?);
+        let records = self.getdents_linux(&View::of(cx)?, len.min(DIRENTS_MAX) as usize)?;
+        cx.mem.store(addr, &records)?;
+        data[8..16].copy_from_slice(&(records.len() as u64).to_le_bytes());
+        Ok(())
+    }
+}
+
+/// Entries that every directory begins with.
+const DOTS: u64 = 2;
+/// Bytes of directory entries that one call gives at most.
+pub const DIRENTS_MAX: u64 = 256 * 1024;
+
+impl File for VnodeFile {
+    fn read(&self, buf: &mut [u8]) -> Result<usize> {
+        match &self.body {
+            Body::Node => {
+                let mut position = lock(&self.position);
+                let len = self.read_at(*position, buf)?;
+                *position += len as u64;
+                Ok(len)
+            }
+            Body::Fifo(end) => end.read(buf),
+            Body::Device(device) => device.read(buf),
+        }
+    }
+
+    fn write(&self, buf: &[u8]) -> Result<usize> {
+        match &self.body {
+            Body::Node => {
+                let mut position = lock(&self.position);
+                let (end, len) = self.write_node(Position::At(*position), buf)?;
+                *position = end;
+                Ok(len)
+            }
+            Body::Fifo(end) => end.write(buf),
+            Body::Device(device) => device.write(buf),
+        }
+    }
+
+    fn ready(&self) -> Events {
+        match &self.body {
+            Body::Node => POLLIN | POLLRDNORM | POLLOUT,
+            Body::Fifo(end) => end.ready(),
+            Body::Device(device) => device.ready(),
+        }
+    }
+
+    fn wait_queue(&self) -> &WaitQueue {
+        match &self.body {
+            Body::Node => &self.queue,
+            Body::Fifo(end) => end.wait_queue(),
+            Body::Device(device) => device.wait_queue(),
+        }
+    }
+
+    fn stat(&self) -> Result<Stat> {
+        Ok(self.at.node.stat(self.at.mount.id))
+    }
+
+    fn ioctl(&self, cx: &Cx<'_>, command: u64, data: &mut [u8]) -> Result<()> {
+        match &self.body {
+            Body::Fifo(end) => return end.ioctl(cx, command, data),
+            Body::Device(device) => return device.ioctl(cx, command, data),
+            Body::Node => {}
+        }
+        match (command, self.at.node.vnode().kind) {
+            (abi::ioctl::JGETDENTS, Kind::Directory) => self.ioctl_getdents(cx, data),
+            (FIONREAD, Kind::Regular) => {
+                let left = self.at.node.attr().size.saturating_sub(self.position());
+                let left = i32::try_from(left).unwrap_or(i32::MAX);
+                data.get_mut(..4).ok_or(Errno::EINVAL)?.copy_from_slice(&left.to_le_bytes());
+                Ok(())
+            }
+            _ => Err(Errno::ENOTTY),
+        }
+    }
+
+    fn status_changed(&self, flags: i32) {
+        self.append.store(flags & O_APPEND != 0, Ordering::Relaxed);
+    }
+
+    fn as_vnode(&self) -> Option<&VnodeFile> {
+        Some(self)
+    }
+}
+
+impl Drop for VnodeFile {
+    fn drop(&mut self) {
+        super::lock::unlock_whole(self.at.node.vnode(), self.id);
+    }
+}
