@@ -1,6 +1,6 @@
 //! Linux/x86-64's structures where they differ from NetBSD's, as plain data.
 //!
-//! They have the layout of the kernel's own (checked in [`layout`](crate::layout)); unlike those of `linux_raw_sys`
+//! They have the layout of the kernel's own (checked at compile time); unlike those of `linux_raw_sys`
 //! they can be made of bytes and turned into bytes without unsafe code.
 
 use crate::pairs::plain;

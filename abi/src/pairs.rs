@@ -106,8 +106,6 @@ pub(crate) use plain;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     pairs! {
         SAMPLE: i32 {
             WIDE 0x100 => 0x3;

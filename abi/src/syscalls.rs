@@ -1,6 +1,6 @@
 //! The kernel call table: number, name, arguments, result (NetBSD's syscalls.master).
 //!
-//! [`syscalls!`](crate::syscalls) hands the table to another macro, which expands it: to the
+//! [`syscalls!`](crate::syscalls!) hands the table to another macro, which expands it: to the
 //! client's stubs, to the kernel's dispatcher, to [`TABLE`]. A row reads: the component that serves
 //! the call (`K` the base kernel, `V` the file systems, `N` the network), the number, the name without its
 //! version suffix, the arguments (one slot each) and the result.

@@ -178,7 +178,7 @@ plain! {
         pub p_ruid: u32,
         pub p_gid: u32,
         pub p_rgid: u32,
-        pub reserved1: [u32; 50],
+        pub reserved1: [u32; 52],
         pub p_stat: i8,
         pub reserved2: [u8; 7],
         pub p_comm: [u8; 24],

@@ -7,8 +7,12 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use sysproxy::host::{self, HostFd, Owned, Result};
 
-/// Numbers are kept below this, so that a table of so many bytes describes them all.
-pub const NUMBERS: u64 = 65536;
+/// Numbers start a little below this: out of sight of most programs, and low enough for the host's
+/// descriptor table, which is copied at each fork, to stay small.
+const CEILING: u64 = 1024;
+
+/// Room left below [`CEILING`], or below the limit of descriptors where that is lower.
+const ROOM: u64 = 64;
 
 /// How many descriptors the library can have at a time.
 const SLOTS: usize = 1024;
@@ -45,10 +49,9 @@ impl Drop for Kept {
     }
 }
 
-/// Makes a close-on-exec duplicate on a high number, as high as the limit allows.
+/// Makes a close-on-exec duplicate on a high number.
 pub fn raise(fd: HostFd) -> Result<Owned> {
-    let limit = host::descriptor_limit().min(NUMBERS);
-    let mut base = limit.saturating_sub(limit / 4).max(limit.saturating_sub(1024));
+    let mut base = host::descriptor_limit().min(CEILING).saturating_sub(ROOM).max(3);
     loop {
         match host::dup_from(fd, base as i32) {
             Err(host::Error::MFILE | host::Error::INVAL) if base > 3 => base = (base / 2).max(3),

@@ -46,7 +46,9 @@ impl Blocked {
 
 impl Drop for Blocked {
     fn drop(&mut self) {
-        if self.outermost && let Some(mask) = OUTER.take() {
+        if self.outermost
+            && let Some(mask) = OUTER.take()
+        {
             signal::set_mask(mask);
         }
     }

@@ -278,7 +278,7 @@ calls! {
     by fd(fd) SYS_flistxattr(fd, list, size) => no_attributes_fd();
     by fd(fd) SYS_fremovexattr(fd, name) => no_attributes_fd();
     by fd(fd) SYS_getdents64(fd, buf, len) => dir::getdents64(buf, len);
-    by fd(fd) SYS_ioctl(fd, command, data) => ioctl::ioctl(command, data);
+    by fd(fd) SYS_ioctl(fd, command, data) => ioctl::ioctl(fd, command, data);
 
     by path(path) SYS_open(path, flags, mode) => file::openat(flags, mode);
     by path(path) SYS_creat(path, mode) => file::openat(O_CREAT, mode);

@@ -66,7 +66,7 @@ pub fn init(offset: i32, template: Option<i32>) -> Result<()> {
     TEMPLATE.store(template, Ordering::Relaxed);
     // What the library opens later lies above the template, as a rule.
     OWN_BASE.store(template, Ordering::Relaxed);
-    (template..1 << 16).for_each(|fd| mark(fd, 2));
+    (template..(template + 1024).min(1 << 16)).for_each(|fd| mark(fd, 2));
     Ok(())
 }
 
@@ -159,7 +159,7 @@ pub fn lock() -> MutexGuard<'static, ()> {
 
 /// Says that `fd` now is `rump` (or the host's, for `None`) and returns what it was. Called under [`lock`].
 pub fn set(fd: i32, rump: Option<RumpFd>) -> Option<RumpFd> {
-    if let Some(child) = process::borrower() {
+    if let Some(child) = process::borrower_for_change() {
         mark(fd, 1);
         return child.set(fd, rump);
     }

@@ -92,15 +92,6 @@ pub fn read_if<T: FromBytes + IntoBytes>(addr: usize) -> Result<Option<T>> {
     if addr == 0 { Ok(None) } else { read(addr).map(Some) }
 }
 
-/// Reads `count` structures at `addr`; the caller has bounded `count`.
-pub fn read_array<T: FromBytes + IntoBytes + Clone>(addr: usize, count: usize) -> Result<Vec<T>> {
-    let mut values = vec![T::new_zeroed(); count];
-    for (at, value) in values.iter_mut().enumerate() {
-        read_bytes(addr.wrapping_add(at * size_of::<T>()), value.as_mut_bytes())?;
-    }
-    Ok(values)
-}
-
 /// Reads an array of `count` vector elements.
 ///
 /// `EINVAL` if there are more than 1024, or if their lengths add up to more than a call can return.

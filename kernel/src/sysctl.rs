@@ -2,7 +2,9 @@
 
 use std::sync::{Mutex, RwLock};
 
+use abi::sysctl::*;
 use abi::{Errno, Result};
+use zerocopy::IntoBytes;
 
 use crate::Kernel;
 use crate::config::Config;
@@ -15,19 +17,6 @@ pub const OSTYPE: &str = "NetBSD";
 pub const OSRELEASE: &str = "7.99.34";
 /// `__NetBSD_Version__` of [`OSRELEASE`].
 const OSREVISION: i32 = 799_003_400;
-
-/// Children of the prefix.
-const CTL_QUERY: i32 = -2;
-/// Descriptions of the children of the prefix.
-const CTL_DESCRIBE: i32 = -7;
-const SYSCTL_VERSION: u32 = 0x0100_0000;
-const VERSION_MASK: u32 = 0xff00_0000;
-const READWRITE: u32 = 0x70;
-const PERMANENT: u32 = 0x200;
-/// Size of struct sysctlnode.
-const NODE_BYTES: usize = 96;
-/// Size of struct kinfo_proc2.
-const PROC2_BYTES: usize = 680;
 
 /// Values that can be set.
 pub struct Names {
@@ -101,57 +90,57 @@ impl Value {
     /// The type number (`CTLTYPE_`) and flags.
     fn flags(self) -> u32 {
         let kind = match self {
-            Value::Node => 1,
-            Value::Int(_) => 2,
-            Value::IntRw(..) => 2 | READWRITE,
-            Value::Text(_) => 3,
-            Value::TextRw(..) => 3 | READWRITE,
-            Value::Quad(_) => 4,
-            Value::Table(_) => 5,
+            Value::Node => CTLTYPE_NODE,
+            Value::Int(_) => CTLTYPE_INT,
+            Value::IntRw(..) => CTLTYPE_INT | CTLFLAG_READWRITE,
+            Value::Text(_) => CTLTYPE_STRING,
+            Value::TextRw(..) => CTLTYPE_STRING | CTLFLAG_READWRITE,
+            Value::Quad(_) => CTLTYPE_QUAD,
+            Value::Table(_) => CTLTYPE_STRUCT,
         };
-        kind | PERMANENT | SYSCTL_VERSION
+        kind | CTLFLAG_PERMANENT | SYSCTL_VERSION
     }
 }
 
 /// The rows of the base kernel, parents before children.
 const ROWS: &[Row] = &[
-    Row::new(&[1], "kern", "High kernel", Value::Node),
-    Row::new(&[1, 1], "ostype", "Operating system type", Value::Text(|_| OSTYPE.into())),
-    Row::new(&[1, 2], "osrelease", "Operating system release", Value::Text(|_| OSRELEASE.into())),
-    Row::new(&[1, 3], "osrevision", "Operating system revision", Value::Int(|_| OSREVISION)),
-    Row::new(&[1, 4], "version", "Kernel version", Value::Text(|_| version())),
-    Row::new(&[1, 5], "maxvnodes", "Maximum number of vnodes", Value::Int(|k| k.config.nvnodes as i32)),
-    Row::new(&[1, 6], "maxproc", "Maximum number of simultaneous processes", Value::Int(|_| crate::proc::MAXPROC as i32)),
-    Row::new(&[1, 10], "hostname", "System hostname", Value::TextRw(hostname, set_hostname)),
-    Row::new(&[1, 12], "clockrate", "Kernel clock rates", Value::Table(clockrate)),
-    Row::new(&[1, 18], "ngroups", "Maximum number of supplemental groups", Value::Int(|_| 16)),
-    Row::new(&[1, 21], "boottime", "System boot time", Value::Table(boottime)),
-    Row::new(&[1, 22], "domainname", "YP domain name", Value::TextRw(domainname, set_domainname)),
-    Row::new(&[1, 24], "rawpartition", "Raw partition of a disk", Value::Int(|_| 3)),
-    Row::new(&[1, 47], "proc2", "Machine-independent process information", Value::Table(proc2)),
-    Row::new(&[1, 48], "proc_args", "Process argument information", Value::Table(proc_args)),
-    Row::new(&[2], "vm", "Virtual memory", Value::Node),
-    Row::new(&[3], "vfs", "Filesystem", Value::Node),
-    Row::new(&[4], "net", "Networking", Value::Node),
-    Row::new(&[5], "debug", "Debugging", Value::Node),
-    Row::new(&[6], "hw", "Generic CPU, I/O", Value::Node),
-    Row::new(&[6, 1], "machine", "Machine class", Value::Text(|_| "amd64".into())),
-    Row::new(&[6, 2], "model", "Machine model", Value::Text(|_| "rumpcore (virtual)".into())),
-    Row::new(&[6, 3], "ncpu", "Number of CPUs configured", Value::Int(|k| k.config.ncpu as i32)),
-    Row::new(&[6, 4], "byteorder", "System byte order", Value::Int(|_| 1234)),
-    Row::new(&[6, 5], "physmem", "Bytes of physical memory", Value::Int(|k| memory(k).min(i32::MAX as u64) as i32)),
-    Row::new(&[6, 7], "pagesize", "Software page size", Value::Int(|_| 4096)),
-    Row::new(&[6, 10], "machine_arch", "Machine CPU class", Value::Text(|_| "x86_64".into())),
-    Row::new(&[6, 11], "alignbytes", "Alignment constraint for all types", Value::Int(|_| 15)),
-    Row::new(&[6, 13], "physmem64", "Bytes of physical memory", Value::Quad(memory)),
-    Row::new(&[6, 16], "ncpuonline", "Number of CPUs online", Value::Int(|k| k.config.ncpu as i32)),
-    Row::new(&[7], "machdep", "Machine dependent", Value::Node),
-    Row::new(&[8], "user", "User-level", Value::Node),
-    Row::new(&[9], "ddb", "In-kernel debugger", Value::Node),
-    Row::new(&[10], "proc", "Per-process", Value::Node),
-    Row::new(&[11], "vendor", "Vendor specific", Value::Node),
-    Row::new(&[12], "emul", "Emulation settings", Value::Node),
-    Row::new(&[13], "security", "Security", Value::Node),
+    Row::new(&[CTL_KERN], "kern", "High kernel", Value::Node),
+    Row::new(&[CTL_KERN, KERN_OSTYPE], "ostype", "Operating system type", Value::Text(|_| OSTYPE.into())),
+    Row::new(&[CTL_KERN, KERN_OSRELEASE], "osrelease", "Operating system release", Value::Text(|_| OSRELEASE.into())),
+    Row::new(&[CTL_KERN, KERN_OSREV], "osrevision", "Operating system revision", Value::Int(|_| OSREVISION)),
+    Row::new(&[CTL_KERN, KERN_VERSION], "version", "Kernel version", Value::Text(|_| version())),
+    Row::new(&[CTL_KERN, KERN_MAXVNODES], "maxvnodes", "Maximum number of vnodes", Value::Int(|k| k.config.nvnodes as i32)),
+    Row::new(&[CTL_KERN, KERN_MAXPROC], "maxproc", "Maximum number of simultaneous processes", Value::Int(|_| crate::proc::MAXPROC as i32)),
+    Row::new(&[CTL_KERN, KERN_HOSTNAME], "hostname", "System hostname", Value::TextRw(hostname, set_hostname)),
+    Row::new(&[CTL_KERN, KERN_CLOCKRATE], "clockrate", "Kernel clock rates", Value::Table(clockrate)),
+    Row::new(&[CTL_KERN, KERN_NGROUPS], "ngroups", "Maximum number of supplemental groups", Value::Int(|_| 16)),
+    Row::new(&[CTL_KERN, KERN_BOOTTIME], "boottime", "System boot time", Value::Table(boottime)),
+    Row::new(&[CTL_KERN, KERN_DOMAINNAME], "domainname", "YP domain name", Value::TextRw(domainname, set_domainname)),
+    Row::new(&[CTL_KERN, KERN_RAWPARTITION], "rawpartition", "Raw partition of a disk", Value::Int(|_| 3)),
+    Row::new(&[CTL_KERN, KERN_PROC2], "proc2", "Machine-independent process information", Value::Table(proc2)),
+    Row::new(&[CTL_KERN, KERN_PROC_ARGS], "proc_args", "Process argument information", Value::Table(proc_args)),
+    Row::new(&[CTL_VM], "vm", "Virtual memory", Value::Node),
+    Row::new(&[CTL_VFS], "vfs", "Filesystem", Value::Node),
+    Row::new(&[CTL_NET], "net", "Networking", Value::Node),
+    Row::new(&[CTL_DEBUG], "debug", "Debugging", Value::Node),
+    Row::new(&[CTL_HW], "hw", "Generic CPU, I/O", Value::Node),
+    Row::new(&[CTL_HW, HW_MACHINE], "machine", "Machine class", Value::Text(|_| "amd64".into())),
+    Row::new(&[CTL_HW, HW_MODEL], "model", "Machine model", Value::Text(|_| "rumpcore (virtual)".into())),
+    Row::new(&[CTL_HW, HW_NCPU], "ncpu", "Number of CPUs configured", Value::Int(|k| k.config.ncpu as i32)),
+    Row::new(&[CTL_HW, HW_BYTEORDER], "byteorder", "System byte order", Value::Int(|_| 1234)),
+    Row::new(&[CTL_HW, HW_PHYSMEM], "physmem", "Bytes of physical memory", Value::Int(|k| memory(k).min(i32::MAX as u64) as i32)),
+    Row::new(&[CTL_HW, HW_PAGESIZE], "pagesize", "Software page size", Value::Int(|_| 4096)),
+    Row::new(&[CTL_HW, HW_MACHINE_ARCH], "machine_arch", "Machine CPU class", Value::Text(|_| "x86_64".into())),
+    Row::new(&[CTL_HW, HW_ALIGNBYTES], "alignbytes", "Alignment constraint for all types", Value::Int(|_| 15)),
+    Row::new(&[CTL_HW, HW_PHYSMEM64], "physmem64", "Bytes of physical memory", Value::Quad(memory)),
+    Row::new(&[CTL_HW, HW_NCPUONLINE], "ncpuonline", "Number of CPUs online", Value::Int(|k| k.config.ncpu as i32)),
+    Row::new(&[CTL_MACHDEP], "machdep", "Machine dependent", Value::Node),
+    Row::new(&[CTL_USER], "user", "User-level", Value::Node),
+    Row::new(&[CTL_DDB], "ddb", "In-kernel debugger", Value::Node),
+    Row::new(&[CTL_PROC], "proc", "Per-process", Value::Node),
+    Row::new(&[CTL_VENDOR], "vendor", "Vendor specific", Value::Node),
+    Row::new(&[CTL_EMUL], "emul", "Emulation settings", Value::Node),
+    Row::new(&[CTL_SECURITY], "security", "Security", Value::Node),
 ];
 
 /// `kern.version`.
@@ -180,15 +169,13 @@ fn memory(kernel: &Kernel) -> u64 {
     kernel.config.memlimit.unwrap_or_else(|| kernel.rumpuser.physical_memory())
 }
 
-/// struct clockinfo: hz, tick, tickadj, stathz, profhz.
 fn clockrate(_: &Kernel, _: &[i32]) -> Result<Vec<u8>> {
-    Ok([100i32, 10_000, 40, 100, 100].iter().flat_map(|word| word.to_le_bytes()).collect())
+    Ok(Clockinfo { hz: 100, tick: 10_000, tickadj: 40, stathz: 100, profhz: 100 }.as_bytes().to_vec())
 }
 
 fn boottime(kernel: &Kernel, _: &[i32]) -> Result<Vec<u8>> {
     let boot = kernel.clock.now().saturating_sub(kernel.clock.since_boot());
-    let words = [boot.as_secs(), u64::from(boot.subsec_nanos())];
-    Ok(words.iter().flat_map(|word| word.to_le_bytes()).collect())
+    Ok(abi::time::Timespec::from_duration(boot).as_bytes().to_vec())
 }
 
 /// `kern.proc2.SEL.ARG.ELEMSIZE.COUNT`: struct kinfo_proc2 of the selected processes.
@@ -212,34 +199,45 @@ fn selects(proc: &Proc, selector: i32, arg: i32) -> bool {
     let cred = proc.credentials();
     let (pgrp, session) = *lock(&proc.pgrp);
     match selector {
-        0 => true,
-        1 => proc.pid == arg,
-        2 => pgrp == arg,
-        3 => session == arg,
-        5 => cred.euid == arg as u32,
-        6 => cred.uid == arg as u32,
-        7 => cred.egid == arg as u32,
-        8 => cred.gid == arg as u32,
+        KERN_PROC_ALL => true,
+        KERN_PROC_PID => proc.pid == arg,
+        KERN_PROC_PGRP => pgrp == arg,
+        KERN_PROC_SESSION => session == arg,
+        KERN_PROC_UID => cred.euid == arg as u32,
+        KERN_PROC_RUID => cred.uid == arg as u32,
+        KERN_PROC_GID => cred.egid == arg as u32,
+        KERN_PROC_RGID => cred.gid == arg as u32,
         _ => false,
     }
 }
 
 fn kinfo_proc2(proc: &Proc) -> Vec<u8> {
-    let mut record = vec![0; PROC2_BYTES];
-    let mut put = |at: usize, bytes: &[u8]| record[at..at + bytes.len()].copy_from_slice(bytes);
     let cred = proc.credentials();
     let (pgrp, session) = *lock(&proc.pgrp);
-    let words = [proc.pid, *lock(&proc.ppid), session, pgrp, 0];
-    words.iter().enumerate().for_each(|(n, word)| put(116 + 4 * n, &word.to_le_bytes()));
-    let ids = [cred.euid, cred.uid, cred.egid, cred.gid];
-    ids.iter().enumerate().for_each(|(n, id)| put(136 + 4 * n, &id.to_le_bytes()));
-    // Asleep, as every process of a rump kernel is between its calls.
-    put(360, &[3]);
-    put(368, lock(&proc.name).as_bytes());
-    put(408, b"root");
-    put(456, &(proc.started.as_secs() as u32).to_le_bytes());
-    put(616, &(lock(&proc.lwps).len() as u64).to_le_bytes());
-    record
+    let mut info = KinfoProc2 {
+        p_pid: proc.pid,
+        p_ppid: *lock(&proc.ppid),
+        p_sid: session,
+        p_pgid: pgrp,
+        p_uid: cred.euid,
+        p_ruid: cred.uid,
+        p_gid: cred.egid,
+        p_rgid: cred.gid,
+        p_stat: SACTIVE,
+        p_ustart_sec: proc.started.as_secs() as u32,
+        p_ustart_usec: proc.started.subsec_micros(),
+        p_nlwps: lock(&proc.lwps).len() as u64,
+        ..KinfoProc2::default()
+    };
+    fill(&mut info.p_comm, lock(&proc.name).as_bytes());
+    fill(&mut info.p_login, b"root");
+    info.as_bytes().to_vec()
+}
+
+/// Copies what fits and leaves a NUL behind it.
+fn fill(to: &mut [u8], from: &[u8]) {
+    let len = from.len().min(to.len() - 1);
+    to[..len].copy_from_slice(&from[..len]);
 }
 
 /// `kern.proc_args.PID.WHAT`: only the program's name is known.
@@ -248,10 +246,10 @@ fn proc_args(kernel: &Kernel, rest: &[i32]) -> Result<Vec<u8>> {
     let mut name = lock(&kernel.procs.get(pid)?.name).clone().into_bytes();
     name.push(0);
     match what {
-        1 | 5 => Ok(name),
-        2 => Ok(1i32.to_le_bytes().to_vec()),
-        3 => Ok(Vec::new()),
-        4 => Ok(0i32.to_le_bytes().to_vec()),
+        KERN_PROC_ARGV => Ok(name),
+        KERN_PROC_NARGV => Ok(1i32.to_le_bytes().to_vec()),
+        KERN_PROC_ENV => Ok(Vec::new()),
+        KERN_PROC_NENV => Ok(0i32.to_le_bytes().to_vec()),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -341,24 +339,24 @@ impl Tree {
         check_version(new)?;
         let mut nodes = Vec::new();
         for row in self.children(prefix)? {
-            let mut node = [0; NODE_BYTES];
-            let mut put = |at: usize, bytes: &[u8]| node[at..at + bytes.len()].copy_from_slice(bytes);
-            put(0, &row.value.flags().to_le_bytes());
-            put(4, &row.path.last().copied().unwrap_or(0).to_le_bytes());
-            put(8, &row.name.as_bytes()[..row.name.len().min(31)]);
-            let size = match row.value {
+            let mut node = Sysctlnode {
+                sysctl_flags: row.value.flags(),
+                sysctl_num: row.path.last().copied().unwrap_or(0),
+                ..Sysctlnode::default()
+            };
+            fill(&mut node.sysctl_name, row.name.as_bytes());
+            node.sysctl_size = match row.value {
                 Value::Node => {
-                    let below = self.children(row.path)?.len() as u32;
-                    put(48, &below.to_le_bytes());
-                    put(52, &below.to_le_bytes());
-                    NODE_BYTES
+                    let below = (self.children(row.path)?.len() as u32).to_le_bytes();
+                    node.sysctl_un[..4].copy_from_slice(&below);
+                    node.sysctl_un[4..8].copy_from_slice(&below);
+                    size_of::<Sysctlnode>() as u64
                 }
                 // Of variable size, as NetBSD says of its tables.
                 Value::Table(_) => 0,
-                _ => self.read(kernel, row, &[])?.len(),
+                _ => self.read(kernel, row, &[])?.len() as u64,
             };
-            put(64, &(size as u64).to_le_bytes());
-            nodes.extend_from_slice(&node);
+            nodes.extend_from_slice(node.as_bytes());
         }
         Ok(nodes)
     }
@@ -366,7 +364,7 @@ impl Tree {
     /// `CTL_DESCRIBE`: number, version, length and text of each child, or of the one that `new` names.
     fn describe(&self, prefix: &[i32], new: Option<&[u8]>) -> Result<Vec<u8>> {
         check_version(new)?;
-        let only = new.and_then(|new| new.get(4..8)?.try_into().ok()).map(i32::from_le_bytes);
+        let only = new.and_then(|new| new.get(4..8)?.try_into().ok()).map(i32::from_le_bytes).filter(|only| *only != 0);
         let mut records = Vec::new();
         for row in self.children(prefix)? {
             let number = row.path.last().copied().unwrap_or(0);
@@ -374,9 +372,9 @@ impl Tree {
                 continue;
             }
             let mut text = [row.about.as_bytes(), b"\0"].concat();
-            let head = [number as u32, 0, text.len() as u32];
+            let head = Sysctldesc { descr_num: number, descr_ver: 0, descr_len: text.len() as u32 };
             text.resize(text.len().next_multiple_of(4), 0);
-            records.extend(head.iter().flat_map(|word| word.to_le_bytes()));
+            records.extend_from_slice(head.as_bytes());
             records.extend_from_slice(&text);
         }
         if only.is_some() && records.is_empty() { Err(Errno::ENOENT) } else { Ok(records) }
@@ -387,7 +385,7 @@ impl Tree {
 fn check_version(new: Option<&[u8]>) -> Result<()> {
     let Some(new) = new else { return Ok(()) };
     let flags = new.first_chunk().map(|word| u32::from_le_bytes(*word)).ok_or(Errno::EINVAL)?;
-    if flags & VERSION_MASK == SYSCTL_VERSION { Ok(()) } else { Err(Errno::EINVAL) }
+    if flags & SYSCTL_VERS_MASK == SYSCTL_VERSION { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
 fn write(kernel: &Kernel, row: &Row, new: &[u8]) -> Result<()> {

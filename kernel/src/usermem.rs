@@ -73,7 +73,9 @@ impl dyn UserMem + '_ {
 
     /// Reads an array of `count` structures.
     pub fn read_array<T: FromBytes + IntoBytes>(&self, addr: u64, count: usize) -> Result<Vec<T>> {
-        let mut values = T::new_vec_zeroed(count).map_err(|_| Errno::ENOMEM)?;
+        let mut values = Vec::new();
+        values.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
+        values.resize_with(count, T::new_zeroed);
         if size_of::<T>() != 0 && count != 0 {
             self.fill(addr, values.as_mut_slice().as_mut_bytes())?;
         }

@@ -62,6 +62,8 @@ pub enum Kind {
     Raise = 8,
     /// Extended: the client ends the sleep of its outstanding call with this number. No answer.
     Interrupt = 16,
+    /// Extended: the client says that it is one of ours. No answer.
+    Extended = 17,
 }
 
 impl Kind {
@@ -78,6 +80,7 @@ impl Kind {
             7 => Kind::Prefork,
             8 => Kind::Raise,
             16 => Kind::Interrupt,
+            17 => Kind::Extended,
             _ => return None,
         })
     }

@@ -203,6 +203,12 @@ pub fn descriptor_limit() -> u64 {
     process::getrlimit(process::Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
+/// User and group of the process that made a unix connection; `None` on any other socket.
+pub fn peer_credentials(fd: HostFd) -> Option<(u32, u32)> {
+    let peer = net::sockopt::socket_peercred(fd.borrow().ok()?).ok()?;
+    Some((peer.uid.as_raw(), peer.gid.as_raw()))
+}
+
 /// Makes a close-on-exec, non-blocking eventfd.
 pub fn eventfd() -> Result<Owned> {
     event::eventfd(0, event::EventfdFlags::CLOEXEC | event::EventfdFlags::NONBLOCK).map(owned)
@@ -227,9 +233,8 @@ pub fn memfd(name: &CStr) -> Result<Owned> {
 pub fn map(len: usize) -> Result<u64> {
     use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
     // SAFETY: the host chooses the place, so nothing of ours is replaced.
-    let at = unsafe {
-        mmap_anonymous(core::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)?
-    };
+    let at =
+        unsafe { mmap_anonymous(core::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)? };
     Ok(at as u64)
 }
 

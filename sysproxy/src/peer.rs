@@ -1,7 +1,5 @@
 //! Bookkeeping that both ends of a connection share: numbers of requests, who waits for which answer, whole sends.
 
-
-
 use zerocopy::IntoBytes;
 
 use crate::frame::{Frame, Header};

@@ -107,7 +107,6 @@ impl Locator {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

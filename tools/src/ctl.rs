@@ -164,7 +164,7 @@ fn list_interfaces(kernel: &dyn Caller, socket: Fd) -> Result<Vec<Interface>> {
     ifconf[..4].copy_from_slice(&(buffer.len() as u32).to_ne_bytes());
     ifconf[8..].copy_from_slice(&(buffer.as_mut_ptr() as u64).to_ne_bytes());
     let extra = [abi::Region { addr: buffer.as_mut_ptr() as u64, len: buffer.len(), direction: abi::slot::Direction::Out }];
-    stubs::ioctl_with(kernel, socket, SIOCGIFCONF, InOut::new(&mut ifconf), &extra)?;
+    stubs::with::ioctl(kernel, socket, SIOCGIFCONF, InOut::new(&mut ifconf), &extra)?;
     let used = u32::from_ne_bytes([ifconf[0], ifconf[1], ifconf[2], ifconf[3]]) as usize;
     let mut interfaces: Vec<Interface> = Vec::new();
     for request in buffer[..used.min(buffer.len())].chunks_exact(IFREQ) {

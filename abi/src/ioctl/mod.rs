@@ -3,6 +3,7 @@
 mod convert;
 mod interface;
 mod table;
+pub mod termios;
 
 pub use self::convert::*;
 pub use self::interface::*;

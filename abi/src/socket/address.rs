@@ -233,12 +233,9 @@ impl Sockaddr {
 impl From<SocketAddr> for Sockaddr {
     fn from(address: SocketAddr) -> Self {
         match (address.ip(), address) {
-            (IpAddr::V6(ip), SocketAddr::V6(v6)) => Sockaddr::Inet6 {
-                addr: ip.octets(),
-                port: v6.port(),
-                flowinfo: v6.flowinfo(),
-                scope_id: v6.scope_id(),
-            },
+            (IpAddr::V6(ip), SocketAddr::V6(v6)) => {
+                Sockaddr::Inet6 { addr: ip.octets(), port: v6.port(), flowinfo: v6.flowinfo(), scope_id: v6.scope_id() }
+            }
             (IpAddr::V6(ip), _) => {
                 Sockaddr::Inet6 { addr: ip.octets(), port: address.port(), flowinfo: 0, scope_id: 0 }
             }

@@ -33,7 +33,7 @@ pairs! {
         AF_ARP 28;
         AF_BLUETOOTH 31 => host::AF_BLUETOOTH;
         AF_IEEE80211 32;
-        AF_MPLS 33 => host::AF_MPLS;
+        AF_MPLS 33 => 28;
         AF_ROUTE 34;
     }
 }
@@ -147,10 +147,13 @@ pairs! {
         MSG_NOSIGNAL 0x400 => host::MSG_NOSIGNAL;
         MSG_CMSG_CLOEXEC 0x800 => host::MSG_CMSG_CLOEXEC;
         MSG_NBIO 0x1000;
-        MSG_WAITFORONE 0x2000 => host::MSG_WAITFORONE;
+        MSG_WAITFORONE 0x2000 => 0x1_0000;
         MSG_NOTIFICATION 0x4000;
     }
 }
+
+/// Linux's `MSG_FASTOPEN`.
+const LINUX_MSG_FASTOPEN: i32 = 0x2000_0000;
 
 /// The flags that a caller may pass.
 pub const MSG_USERFLAGS: i32 = 0xff_ffff;
@@ -161,7 +164,7 @@ pub fn msg_flags_from_linux(linux: i32) -> Result<i32> {
     if linux & host::MSG_ERRQUEUE as i32 != 0 {
         return Err(Errno::EAGAIN);
     }
-    if linux & host::MSG_FASTOPEN as i32 != 0 {
+    if linux & LINUX_MSG_FASTOPEN != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
     Ok(MSG_FLAGS.flags_from_linux(linux).0)

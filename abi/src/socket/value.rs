@@ -1,5 +1,7 @@
 //! The values of socket options, both ways.
 
+use core::mem::offset_of;
+
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{Kind, family_to_linux};
@@ -26,7 +28,7 @@ plain! {
         pub ipv6mr_interface: u32,
     }
 
-    /// The fields of struct tcp_info that are the same on both; NetBSD's goes on to 236 bytes.
+    /// struct tcp_info. Up to `tcpi_rcv_space` it is Linux's; there `tcpi_total_retrans` follows.
     pub struct TcpInfo {
         pub tcpi_state: u8,
         pub tcpi_ca_state: u8,
@@ -59,12 +61,23 @@ plain! {
         pub tcpi_reordering: u32,
         pub tcpi_rcv_rtt: u32,
         pub tcpi_rcv_space: u32,
-        pub tcpi_total_retrans: u32,
+        pub tcpi_snd_wnd: u32,
+        pub tcpi_snd_bwnd: u32,
+        pub tcpi_snd_nxt: u32,
+        pub tcpi_rcv_nxt: u32,
+        pub tcpi_toe_tid: u32,
+        pub tcpi_snd_rexmitpack: u32,
+        pub tcpi_rcv_ooopack: u32,
+        pub tcpi_snd_zerowin: u32,
+        pub pad1: [u32; 26],
     }
 }
 
 /// Length of NetBSD's struct tcp_info.
-pub const TCP_INFO_LEN: usize = 236;
+pub const TCP_INFO_LEN: usize = size_of::<TcpInfo>();
+
+/// Where struct tcp_info stops being the same on both.
+const TCP_INFO_COMMON: usize = offset_of!(TcpInfo, tcpi_snd_wnd);
 
 /// Linux's state of a connection, by BSD's (`TCPS_CLOSED` 0 to `TCPS_TIME_WAIT` 10).
 const TCP_STATES: [u8; 11] = [7, 10, 2, 3, 1, 8, 4, 11, 9, 5, 6];
@@ -102,12 +115,12 @@ pub fn value_to_linux(kind: Kind, value: &[u8]) -> Vec<u8> {
         Kind::Family => {
             int(value).map(|raw| family_to_linux(i32::from_ne_bytes(raw)).unwrap_or_default().to_ne_bytes().to_vec())
         }
-        Kind::Timeval => {
-            Timeval::read_from_prefix(value).ok().map(|(time, _)| time.to_linux().as_bytes().to_vec())
-        }
+        Kind::Timeval => Timeval::read_from_prefix(value).ok().map(|(time, _)| time.to_linux().as_bytes().to_vec()),
         Kind::TcpInfo => TcpInfo::read_from_prefix(value).ok().map(|(mut info, _)| {
             info.tcpi_state = TCP_STATES.get(usize::from(info.tcpi_state)).copied().unwrap_or_default();
-            info.as_bytes().to_vec()
+            let mut linux = info.as_bytes().iter().copied().take(TCP_INFO_COMMON).collect::<Vec<u8>>();
+            linux.extend_from_slice(&info.tcpi_snd_rexmitpack.to_ne_bytes());
+            linux
         }),
         Kind::Icmp6Filter => Some(value.iter().map(|byte| !byte).collect()),
     };
@@ -186,7 +199,8 @@ mod tests {
     fn a_connections_state_is_translated() {
         let mut info = vec![0; TCP_INFO_LEN];
         info[0] = 4;
+        info[120] = 5;
         let linux = value_to_linux(Kind::TcpInfo, &info);
-        assert_eq!((linux.len(), linux[0]), (104, 1));
+        assert_eq!((linux.len(), linux[0], linux[100]), (104, 1, 5));
     }
 }

@@ -2,8 +2,10 @@
 
 use super::frames::Reader;
 use super::object::Object;
-use iced_x86::{Code as Op, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register};
 use core::ops::Range;
+use iced_x86::{
+    Code as Op, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register,
+};
 
 /// Steps that the search for a constant may take before it gives up.
 const STEPS: usize = 4000;
@@ -166,10 +168,13 @@ fn table_targets(object: &Object, table: usize, range: &Range<usize>) -> Vec<usi
 /// Returns what `instruction` does to `register`, a full register.
 fn effect(instruction: &Instruction, register: Register, info: &mut InstructionInfoFactory) -> Effect {
     use Register::{R8, R9, R10, R11, RAX, RCX, RDI, RDX, RSI};
-    let destroyed = |registers: &[Register]| if registers.contains(&register) { Effect::Destroys } else { Effect::Keeps };
+    let destroyed =
+        |registers: &[Register]| if registers.contains(&register) { Effect::Destroys } else { Effect::Keeps };
     match instruction.flow_control() {
         FlowControl::Call if instruction.code() == Op::Syscall => return destroyed(&[RAX, RCX, R11]),
-        FlowControl::Call | FlowControl::IndirectCall => return destroyed(&[RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11]),
+        FlowControl::Call | FlowControl::IndirectCall => {
+            return destroyed(&[RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11]);
+        }
         _ => {}
     }
     if instruction.op0_kind() == OpKind::Register && instruction.op0_register().full_register() == register {
@@ -177,10 +182,15 @@ fn effect(instruction: &Instruction, register: Register, info: &mut InstructionI
             Op::Mov_r32_imm32 => return Effect::Sets(u64::from(instruction.immediate32())),
             Op::Mov_rm64_imm32 | Op::Mov_rm32_imm32 => {
                 let value = instruction.immediate(1);
-                return Effect::Sets(if instruction.code() == Op::Mov_rm32_imm32 { value & 0xffff_ffff } else { value });
+                return Effect::Sets(if instruction.code() == Op::Mov_rm32_imm32 {
+                    value & 0xffff_ffff
+                } else {
+                    value
+                });
             }
             Op::Xor_rm32_r32 | Op::Xor_r32_rm32
-                if instruction.op1_kind() == OpKind::Register && instruction.op1_register() == instruction.op0_register() =>
+                if instruction.op1_kind() == OpKind::Register
+                    && instruction.op1_register() == instruction.op0_register() =>
             {
                 return Effect::Sets(0);
             }
@@ -192,7 +202,8 @@ fn effect(instruction: &Instruction, register: Register, info: &mut InstructionI
             _ => {}
         }
     }
-    let writes = |access| !matches!(access, OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess);
+    let writes =
+        |access| !matches!(access, OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess);
     let used = info.info(instruction).used_registers();
     match used.iter().any(|used| used.register().full_register() == register && writes(used.access())) {
         true => Effect::Destroys,

@@ -86,7 +86,8 @@ pub fn install(door: &'static Door) -> Result<Report, &'static str> {
         };
         entry.store(test, Ordering::Relaxed);
     }
-    let targets = Targets { stub: stub::prepare(), owned: door.owned.as_ptr() as usize, numbers: NUMBERS.as_ptr() as usize };
+    let targets =
+        Targets { stub: stub::prepare(), owned: door.owned.as_ptr() as usize, numbers: NUMBERS.as_ptr() as usize };
     let found = object::loaded();
     let objects: Vec<_> = found.iter().map(|object| (object.name, change(object, door, &targets))).collect();
     match objects.iter().find_map(|(_, result)| result.err()) {
@@ -163,11 +164,15 @@ mod tests {
         fn _Unwind_Backtrace(each: extern "C-unwind" fn(*mut Frame, *mut c_void) -> c_int, data: *mut c_void) -> c_int;
         fn _Unwind_GetIP(frame: *mut Frame) -> usize;
         fn _Unwind_FindEnclosingFunction(address: usize) -> usize;
+        fn dprintf(fd: c_int, format: *const c_char, ...) -> c_int;
     }
 
     fn wanted(nr: usize) -> Wanted {
         match nr as i64 {
-            libc::SYS_read | libc::SYS_write | libc::SYS_fstat | libc::SYS_getdents64 | libc::SYS_close => Wanted::Fd(0),
+            libc::SYS_read | libc::SYS_write | libc::SYS_fstat | libc::SYS_getdents64 | libc::SYS_close => {
+                Wanted::Fd(0)
+            }
+            libc::SYS_lseek => Wanted::Fd(0),
             libc::SYS_mmap => Wanted::Fd(4),
             libc::SYS_openat | libc::SYS_readlink | libc::SYS_access | libc::SYS_newfstatat => Wanted::Always,
             _ => Wanted::No,
@@ -205,12 +210,15 @@ mod tests {
                 count_backtrace();
                 Outcome::Done(args[2] as isize)
             }
+            libc::SYS_lseek if args[0] as i32 == MAGIC_FD => Outcome::Done(-(libc::ESPIPE as isize)),
             _ => Outcome::Host,
         }
     }
 
     fn open_text(text: &[u8]) -> Outcome {
-        let Ok(file) = rustix::fs::memfd_create(c"deep", rustix::fs::MemfdFlags::empty()) else { return Outcome::Done(-12) };
+        let Ok(file) = rustix::fs::memfd_create(c"deep", rustix::fs::MemfdFlags::empty()) else {
+            return Outcome::Done(-12);
+        };
         let _ = rustix::io::pwrite(&file, text, 0);
         Outcome::Done(rustix::fd::IntoRawFd::into_raw_fd(file) as isize)
     }
@@ -219,11 +227,9 @@ mod tests {
     fn dirty_vectors() {
         // SAFETY: all registers written are declared.
         unsafe {
-            core::arch::asm!("pcmpeqd xmm0, xmm0", "pcmpeqd xmm6, xmm6", "pcmpeqd xmm15, xmm15", out("xmm0") _, out("xmm6") _, out("xmm15") _);
+            core::arch::asm!("pcmpeqd xmm0, xmm0", "pcmpeqd xmm15, xmm15", clobber_abi("C"));
             if std::is_x86_feature_detected!("avx") {
-                core::arch::asm!("vzeroall", out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _, out("ymm4") _, out("ymm5") _,
-                    out("ymm6") _, out("ymm7") _, out("ymm8") _, out("ymm9") _, out("ymm10") _, out("ymm11") _, out("ymm12") _,
-                    out("ymm13") _, out("ymm14") _, out("ymm15") _);
+                core::arch::asm!("vzeroall", clobber_abi("C"));
             }
         }
     }
@@ -261,22 +267,103 @@ mod tests {
 
     /// Returns what ymm0 to ymm15 hold after access(2) of a name that the door serves, all having held 0x5a.
     #[target_feature(enable = "avx")]
-    fn vectors_after_a_call() -> ([u8; 512], isize) {
-        let (pattern, mut after, result) = ([0x5au8; 32], [0u8; 512], isize::default());
-        let mut result = result;
-        macro_rules! each { ($($format:literal)*) => { concat!($($format, "\n"),*) } }
-        // SAFETY: access(2) is called as the ABI asks, on an aligned stack; what it may change is declared.
-        unsafe {
-            core::arch::asm!(
-                each!("vmovups ymm0, [rbx]" "vmovups ymm1, [rbx]" "vmovups ymm2, [rbx]" "vmovups ymm3, [rbx]" "vmovups ymm4, [rbx]"),
-                "mov r13, rbx", "call r14",
-                "vmovups [r12], ymm0", "vmovups [r12 + 32], ymm1", "vmovups [r12 + 64], ymm2", "vmovups [r12 + 96], ymm3",
-                "vmovups [r12 + 128], ymm4",
-                in("rdi") c"/deep/file".as_ptr(), in("rsi") 0, in("r14") libc::access as *const () as usize,
-                in("r12") after.as_mut_ptr(), out("r13") _, lateout("rax") result, clobber_abi("C"),
-            );
+    fn vectors_after_a_call() -> [u8; 512] {
+        let mut image = [0x5au8; 512];
+        macro_rules! call {
+            ($($number:literal)*) => {
+                // SAFETY: access(2) is called as the ABI asks; what it or these lines change is declared.
+                unsafe {
+                    core::arch::asm!(
+                        $(concat!("vmovups ymm", $number, ", [r12 + 32 * ", $number, "]"),)*
+                        "call r14",
+                        $(concat!("vmovups [r12 + 32 * ", $number, "], ymm", $number),)*
+                        in("r12") image.as_mut_ptr(), in("r14") libc::access as *const () as usize,
+                        inout("rdi") c"/deep/file".as_ptr() => _, inout("rsi") 0 => _, clobber_abi("C"),
+                    )
+                }
+            };
         }
-        let _ = pattern;
-        (after, result)
+        call!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+        image
+    }
+
+    /// The tests proper, in a process of its own, because what `install` does cannot be undone.
+    #[test]
+    #[ignore = "changes the process; run by what_libc_does_inside_passes_through_the_door"]
+    fn in_a_process_of_its_own() {
+        let report = install(&DOOR_FOR_TESTS).unwrap();
+        assert!(report.objects.len() == 2 && report.objects.iter().all(|(_, result)| result.is_ok()), "{report:?}");
+        assert!(install(&DOOR_FOR_TESTS).is_err());
+        OWNED[MAGIC_FD as usize].store(1, Ordering::Relaxed);
+        // SAFETY: libc's functions, called as their manual pages ask.
+        unsafe {
+            // stdio
+            let (file, mut line) = (libc::fopen(c"/deep/file".as_ptr(), c"r".as_ptr()), [0u8; 32]);
+            assert!(!file.is_null() && !libc::fgets(line.as_mut_ptr().cast(), 32, file).is_null());
+            assert!(line.starts_with(b"first line\n\0") && libc::fclose(file) == 0);
+            assert_eq!(dprintf(MAGIC_FD, c"twelve bytes".as_ptr()), 12);
+            assert_eq!(CAUGHT.swap(0, Ordering::Relaxed), 1);
+            // directories and links
+            let directory = libc::opendir(c"/deep/directory".as_ptr());
+            assert!(!directory.is_null() && !libc::readdir(directory).is_null() && libc::closedir(directory) == 0);
+            let mut resolved = [0u8; libc::PATH_MAX as usize];
+            assert!(!libc::realpath(c"/deep/link".as_ptr(), resolved.as_mut_ptr().cast()).is_null());
+            assert!(resolved.starts_with(b"/proc\0"));
+            // the resolver
+            let mut found = core::ptr::null_mut();
+            assert_eq!(libc::getaddrinfo(c"host.deep".as_ptr(), core::ptr::null(), core::ptr::null(), &mut found), 0);
+            let address = &*(*found).ai_addr.cast::<libc::sockaddr_in>();
+            assert_eq!(address.sin_addr.s_addr.to_ne_bytes(), [10, 9, 8, 7]);
+            libc::freeaddrinfo(found);
+            // what the host serves as ever
+            assert_eq!((libc::access(c"/nowhere".as_ptr(), 0), *libc::__errno_location()), (-1, libc::ENOENT));
+            assert_eq!(libc::syscall(libc::SYS_getppid), i64::from(libc::getppid()));
+            assert_eq!(libc::system(c"exit 7".as_ptr()), 7 << 8);
+        }
+        // the machine state, and the way back up the stack
+        if std::is_x86_feature_detected!("avx") {
+            // SAFETY: the feature was just detected.
+            assert_eq!(unsafe { vectors_after_a_call() }, [0x5a; 512]);
+        }
+        assert_eq!(raw_read_of_magic_fd(), 12);
+        assert_eq!((CAUGHT.load(Ordering::Relaxed), TRACED.swap(0, Ordering::Relaxed)), (1, 1));
+        interrupt_a_blocked_read();
+        assert_eq!(TRACED.load(Ordering::Relaxed), 1);
+    }
+
+    /// Blocks in a trampoline's own system call until a handler has looked at the stack; the call is then restarted.
+    fn interrupt_a_blocked_read() {
+        let mut ends = [0; 2];
+        // SAFETY: libc's functions, called as their manual pages ask; the handler only looks at the stack.
+        unsafe {
+            assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
+            let mut action: libc::sigaction = core::mem::zeroed();
+            action.sa_sigaction = on_alarm as *const () as usize;
+            action.sa_flags = libc::SA_RESTART;
+            assert_eq!(libc::sigaction(libc::SIGUSR1, &action, core::ptr::null_mut()), 0);
+            let reader = libc::pthread_self();
+            let writer = std::thread::spawn(move || {
+                std::thread::sleep(core::time::Duration::from_millis(100));
+                libc::pthread_kill(reader, libc::SIGUSR1);
+                std::thread::sleep(core::time::Duration::from_millis(50));
+                libc::write(ends[1], c"x".as_ptr().cast(), 1)
+            });
+            assert_eq!(blocked_read(ends[0]), 1);
+            assert_eq!(writer.join().unwrap(), 1);
+        }
+    }
+
+    #[test]
+    fn what_libc_does_inside_passes_through_the_door() {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let name = concat!(module_path!(), "::in_a_process_of_its_own");
+        let name = name.split_once("::").map_or(name, |(_, path)| path);
+        let output = child.args([name, "--exact", "--ignored", "--test-threads=1"]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && text.contains("1 passed"),
+            "{text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }

@@ -20,14 +20,19 @@ const FARTHEST: usize = 32;
 const SIGRETURN: [u8; 7] = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0];
 /// syscall(2) before its instruction: the number from rdi to rax, and each argument one register down.
 const ANY_CALL: [u8; 23] = [
-    0x48, 0x89, 0xf8, 0x48, 0x89, 0xf7, 0x48, 0x89, 0xd6, 0x48, 0x89, 0xca, 0x4d, 0x89, 0xc2, 0x4d, 0x89, 0xc8, 0x4c, 0x8b,
-    0x4c, 0x24, 0x08,
+    0x48, 0x89, 0xf8, 0x48, 0x89, 0xf7, 0x48, 0x89, 0xd6, 0x48, 0x89, 0xca, 0x4d, 0x89, 0xc2, 0x4d, 0x89, 0xc8, 0x4c,
+    0x8b, 0x4c, 0x24, 0x08,
 ];
 
 /// Calls that are never taken, whatever the table wants: the child of the first group would come back into Rust frames
 /// of another stack, and the others end a frame or a thread, or are too hot to be of use.
 const REFUSED: [i64; 7] = [
-    libc::SYS_clone, libc::SYS_clone3, libc::SYS_vfork, libc::SYS_rt_sigreturn, libc::SYS_exit, libc::SYS_exit_group,
+    libc::SYS_clone,
+    libc::SYS_clone3,
+    libc::SYS_vfork,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
     libc::SYS_futex,
 ];
 
@@ -106,7 +111,13 @@ fn plainly_unwanted(before: &[u8], table: fn(usize) -> Wanted) -> bool {
 
 /// Examines one `syscall`; `None` if it is not wanted, its number is not certain, or it has no window.
 fn site(
-    frames: &Frames, code: &Code, function: Function, syscall: usize, before: &[u8], table: fn(usize) -> Wanted, taken: &[Site],
+    frames: &Frames,
+    code: &Code,
+    function: Function,
+    syscall: usize,
+    before: &[u8],
+    table: fn(usize) -> Wanted,
+    taken: &[Site],
 ) -> Option<Site> {
     let index = code.index_of(syscall).filter(|index| code.get(*index).is_some_and(|at| at.code() == Op::Syscall))?;
     let (test, from, to) = if before.ends_with(&ANY_CALL) {
@@ -166,7 +177,9 @@ fn island(frames: &Frames, code: &Code, function: &Function, from: usize, taken:
 fn padding_inside(code: &Code) -> Vec<usize> {
     let mut gaps = Vec::new();
     let mut index = 1usize;
-    while let (Some(before), Some(start)) = (index.checked_sub(1).and_then(|before| code.get(before)), code.address(index)) {
+    while let (Some(before), Some(start)) =
+        (index.checked_sub(1).and_then(|before| code.get(before)), code.address(index))
+    {
         let run = (index..).take_while(|&at| code.get(at).is_some_and(|at| at.mnemonic() == Mnemonic::Nop)).count();
         let end = code.address(index + run);
         if !code::falls_through(before)
@@ -267,7 +280,9 @@ mod tests {
         each_match(&text, is_syscall, |offset| found.push(offset));
         assert_eq!(found, [63, 66]);
         found.clear();
-        each_match(&[0xe8, 0xe7, 0xe9, 0x0f, 0x8f, 0x0f, 0x90, 0x80, 0x0f, 0, 0, 0, 0, 0, 0, 0, 0], is_branch, |at| found.push(at));
+        each_match(&[0xe8, 0xe7, 0xe9, 0x0f, 0x8f, 0x0f, 0x90, 0x80, 0x0f, 0, 0, 0, 0, 0, 0, 0, 0], is_branch, |at| {
+            found.push(at)
+        });
         assert_eq!(found, [0, 2, 3]);
     }
 

@@ -55,7 +55,9 @@ fn enabled_components() -> Option<u32> {
     }
     let low: u32;
     // SAFETY: OSXSAVE says that XGETBV may be used.
-    unsafe { core::arch::asm!("xgetbv", in("ecx") 0, out("eax") low, out("edx") _, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        core::arch::asm!("xgetbv", in("ecx") 0, out("eax") low, out("edx") _, options(nomem, nostack, preserves_flags))
+    };
     Some(low)
 }
 

@@ -3,12 +3,13 @@
 //! Known differences from Linux: an `O_PATH` descriptor is an ordinary one, opened for reading; extended
 //! attributes, `O_TMPFILE` and `RENAME_NOREPLACE` are refused with the errno that makes programs fall back.
 
+use core::ffi::CStr;
+
 use abi::fcntl::{self, AT_EACCESS, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW};
 use abi::slot::Direction;
 use abi::socket::IoVec;
 use abi::stat::{self, Stat, Statvfs};
-use abi::syscalls::nr;
-use abi::{Errno, Fd, In, Out, Pad, Region, Result, Slot, UserStr, mount};
+use abi::{Errno, Fd, In, Out, Pad, Region, Result, UserStr, mount};
 use client::stubs;
 use linux_raw_sys::general as linux;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -19,7 +20,7 @@ use crate::route::RumpAt;
 use crate::user;
 
 /// Most bytes that Linux moves in one call (`MAX_RW_COUNT`).
-pub const MAX_TRANSFER: usize = 0x7fff_f000;
+pub(super) const MAX_TRANSFER: usize = 0x7fff_f000;
 
 /// Set in the device number of every rump file, so that no program takes one for a file of the host that happens to
 /// have the same numbers (cp(1) would refuse to copy it onto "itself"). It is major number 0x72000.
@@ -51,27 +52,31 @@ pub fn pwrite64(fd: RumpFd, buf: usize, len: usize, offset: i64) -> Result<usize
 
 /// See readv(2).
 pub fn readv(fd: RumpFd, iov: usize, count: usize) -> Result<usize> {
-    vector(nr::readv, Direction::Out, fd, iov, count, None)
+    let vector = Vector::read(iov, count, Direction::Out)?;
+    stubs::with::readv(kernel()?, fd.fd(), vector.array(), vector.count(), &vector.elements)
 }
 
 /// See writev(2).
 pub fn writev(fd: RumpFd, iov: usize, count: usize) -> Result<usize> {
-    vector(nr::writev, Direction::In, fd, iov, count, None)
+    let vector = Vector::read(iov, count, Direction::In)?;
+    stubs::with::writev(kernel()?, fd.fd(), vector.array(), vector.count(), &vector.elements)
 }
 
 /// See preadv(2); the offset is whole in its first half.
-pub fn preadv(fd: RumpFd, iov: usize, count: usize, low: usize, _high: usize) -> Result<usize> {
-    vector(nr::preadv, Direction::Out, fd, iov, count, Some(low as i64))
+pub fn preadv(fd: RumpFd, iov: usize, count: usize, low: i64, _high: usize) -> Result<usize> {
+    let vector = Vector::read(iov, count, Direction::Out)?;
+    stubs::with::preadv(kernel()?, fd.fd(), vector.array(), vector.count(), Pad, low, &vector.elements)
 }
 
 /// See pwritev(2); the offset is whole in its first half.
-pub fn pwritev(fd: RumpFd, iov: usize, count: usize, low: usize, _high: usize) -> Result<usize> {
-    vector(nr::pwritev, Direction::In, fd, iov, count, Some(low as i64))
+pub fn pwritev(fd: RumpFd, iov: usize, count: usize, low: i64, _high: usize) -> Result<usize> {
+    let vector = Vector::read(iov, count, Direction::In)?;
+    stubs::with::pwritev(kernel()?, fd.fd(), vector.array(), vector.count(), Pad, low, &vector.elements)
 }
 
 /// See preadv2(2); `EOPNOTSUPP` for any flag, offset -1 is the current position.
-pub fn preadv2(fd: RumpFd, iov: usize, count: usize, low: usize, high: usize, flags: i32) -> Result<usize> {
-    match (flags, low as i64) {
+pub fn preadv2(fd: RumpFd, iov: usize, count: usize, low: i64, high: usize, flags: i32) -> Result<usize> {
+    match (flags, low) {
         (0, -1) => readv(fd, iov, count),
         (0, _) => preadv(fd, iov, count, low, high),
         _ => Err(Errno::EOPNOTSUPP),
@@ -79,39 +84,42 @@ pub fn preadv2(fd: RumpFd, iov: usize, count: usize, low: usize, high: usize, fl
 }
 
 /// See pwritev2(2); `EOPNOTSUPP` for any flag, offset -1 is the current position.
-pub fn pwritev2(fd: RumpFd, iov: usize, count: usize, low: usize, high: usize, flags: i32) -> Result<usize> {
-    match (flags, low as i64) {
+pub fn pwritev2(fd: RumpFd, iov: usize, count: usize, low: i64, high: usize, flags: i32) -> Result<usize> {
+    match (flags, low) {
         (0, -1) => writev(fd, iov, count),
         (0, _) => pwritev(fd, iov, count, low, high),
         _ => Err(Errno::EOPNOTSUPP),
     }
 }
 
-/// Makes one of the four vector calls, opening every element to the kernel.
-fn vector(
-    number: u32,
-    direction: Direction,
-    fd: RumpFd,
-    iov: usize,
-    count: usize,
-    offset: Option<i64>,
-) -> Result<usize> {
-    let vector = user::read_iovecs(iov, count)?;
-    if vector.is_empty() {
-        return Ok(0);
-    }
-    let array = In::new(vector.as_slice());
-    let mut args = vec![fd.fd().to_slot(), array.to_slot(), (vector.len() as i32).to_slot()];
-    args.extend(offset.into_iter().flat_map(|offset| [Pad.to_slot(), offset.to_slot()]));
-    let regions: Vec<Region> = array.region().into_iter().chain(elements(&vector, direction)).collect();
-    let [moved, _] = kernel()?.call(number, &args, &regions)?;
-    usize::try_from(moved).map_err(|_| Errno::EIO)
+/// A vector of the program, and the memory that its elements open to the kernel.
+pub(super) struct Vector {
+    array: Vec<IoVec>,
+    /// The elements.
+    pub elements: Vec<Region>,
 }
 
-/// The memory that the elements of a vector open to the kernel.
-pub fn elements(vector: &[IoVec], direction: Direction) -> impl Iterator<Item = Region> + '_ {
-    let open = move |element: &IoVec| Region { addr: element.iov_base, len: element.iov_len as usize, direction };
-    vector.iter().map(open).filter(|region| region.addr != 0 && region.len != 0)
+impl Vector {
+    /// Reads `count` elements at `iov`; a single empty one for none, which NetBSD refuses and Linux takes.
+    pub fn read(iov: usize, count: usize, direction: Direction) -> Result<Self> {
+        let mut array = user::read_iovecs(iov, count)?;
+        if array.is_empty() {
+            array.push(IoVec { iov_base: 0, iov_len: 0 });
+        }
+        let open = |element: &IoVec| Region { addr: element.iov_base, len: element.iov_len as usize, direction };
+        let elements = array.iter().map(open).filter(|region| region.addr != 0 && region.len != 0).collect();
+        Ok(Self { array, elements })
+    }
+
+    /// The array as an argument.
+    pub fn array(&self) -> In {
+        In::new(self.array.as_slice())
+    }
+
+    /// The length of the array as an argument.
+    pub fn count(&self) -> i32 {
+        self.array.len() as i32
+    }
 }
 
 /// See lseek(2); a rump file has no holes to find, so data ends where the file does.
@@ -275,7 +283,7 @@ fn number(error: i32) -> Result<usize> {
 
 /// See openat(2).
 ///
-/// `ELOOP` for a symbolic link under `O_NOFOLLOW` (NetBSD says `EFTYPE`).
+/// `ELOOP` for a symbolic link under `O_NOFOLLOW`, `ENOTDIR` with `O_DIRECTORY` as well (NetBSD says `EFTYPE`).
 pub fn openat(at: &RumpAt, flags: i32, mode: u32) -> Result<NewFd> {
     let cloexec = flags as u32 & linux::O_CLOEXEC != 0;
     let flags = if flags as u32 & linux::O_PATH != 0 {
@@ -287,6 +295,7 @@ pub fn openat(at: &RumpAt, flags: i32, mode: u32) -> Result<NewFd> {
     };
     match stubs::openat(kernel()?, at.dir, UserStr::new(at.path), flags, mode & stat::ALLPERMS) {
         Ok(Fd(fd)) => Ok(NewFd { fd: RumpFd(fd), cloexec }),
+        Err(Errno::EFTYPE) if flags & fcntl::O_DIRECTORY != 0 => Err(Errno::ENOTDIR),
         Err(Errno::EFTYPE) if flags & fcntl::O_NOFOLLOW != 0 => Err(Errno::ELOOP),
         Err(error) => Err(error),
     }
@@ -391,9 +400,8 @@ pub fn mknodat(at: &RumpAt, mode: u32, dev: u32) -> Result<usize> {
 }
 
 /// See symlinkat(2); the target is stored as it is given.
-pub fn symlinkat(at: &RumpAt, target: usize) -> Result<usize> {
-    let target = user::read_cstr(target)?;
-    done(stubs::symlinkat(kernel()?, UserStr::new(&target), at.dir, UserStr::new(at.path)))
+pub fn symlinkat(target: &CStr, at: &RumpAt) -> Result<usize> {
+    done(stubs::symlinkat(kernel()?, UserStr::new(target), at.dir, UserStr::new(at.path)))
 }
 
 /// See truncate(2).

@@ -85,7 +85,8 @@ fn host<const N: usize>(nr: i64, args: [usize; N]) -> Result<usize> {
 /// `EINVAL` if the source is not a file with a position.
 pub fn sendfile(out: i32, input: i32, offset: usize, count: usize) -> Result<usize> {
     let (to, from) = (End::of(out), End::of(input));
-    let here = from.seek(0, fcntl::SEEK_CUR).map_err(|error| if error == Errno::ESPIPE { Errno::EINVAL } else { error })?;
+    let here =
+        from.seek(0, fcntl::SEEK_CUR).map_err(|error| if error == Errno::ESPIPE { Errno::EINVAL } else { error })?;
     let start = user::read_if::<i64>(offset)?.unwrap_or(here);
     if start < 0 {
         return Err(Errno::EINVAL);

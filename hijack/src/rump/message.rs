@@ -7,14 +7,14 @@ use core::time::Duration;
 
 use abi::linux;
 use abi::slot::Direction;
-use abi::socket::{self, IoVec, MSG_CTRUNC, MSG_DONTWAIT, MSG_WAITFORONE, MsgHdr};
-use abi::syscalls::nr;
+use abi::socket::{self, MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_DONTWAIT, MSG_WAITFORONE, MsgHdr};
 use abi::time::Timespec;
 use abi::{Errno, In, InOut, Out, Region, Result, Slot};
+use client::stubs;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::control;
-use super::file::elements;
+use super::file::Vector;
 use super::kernel;
 use super::socket::{AddressOut, address_in};
 use crate::fds::RumpFd;
@@ -91,59 +91,45 @@ fn many(
     Ok(done)
 }
 
-/// Reads the pieces of a message; `EMSGSIZE` if there are too many.
-fn pieces(header: &linux::MsgHdr) -> Result<Vec<IoVec>> {
-    user::read_iovecs(header.msg_iov as usize, header.msg_iovlen as usize)
-}
-
 fn send(fd: RumpFd, program: &linux::MsgHdr, flags: i32) -> Result<usize> {
     let mut header = MsgHdr::from_linux(program)?;
-    let vector = pieces(program)?;
+    let vector = Vector::read(program.msg_iov as usize, program.msg_iovlen as usize, Direction::In)?;
     let name = match program.msg_namelen as i32 {
         0 => Vec::new(),
         _ if program.msg_name == 0 => Vec::new(),
         len => address_in(program.msg_name as usize, len)?,
     };
     let control = control::read(program)?;
-    let (array, name, control) =
-        (In::new(vector.as_slice()), In::new(name.as_slice()), In::new(control.as_slice()));
+    let (name, control) = (In::new(name.as_slice()), In::new(control.as_slice()));
     (header.msg_name, header.msg_namelen) = pointer(name.addr, name.len);
     (header.msg_control, header.msg_controllen) = pointer(control.addr, control.len);
-    header.msg_iov = array.addr;
-    let parts = [array.region(), name.region(), control.region()];
-    let header = In::new(&header);
-    let regions = header.region().into_iter().chain(parts.into_iter().flatten());
-    call(nr::sendmsg, fd, header.to_slot(), flags, regions.chain(elements(&vector, Direction::In)).collect())
+    (header.msg_iov, header.msg_iovlen) = (vector.array().addr, vector.count());
+    let extra = regions([name.region(), control.region()], &vector);
+    stubs::with::sendmsg(kernel()?, fd.fd(), In::new(&header), flags, &extra)
 }
 
 fn receive(fd: RumpFd, program: &mut linux::MsgHdr, flags: i32) -> Result<usize> {
     let mut header = MsgHdr::from_linux(program)?;
-    let vector = pieces(program)?;
+    let vector = Vector::read(program.msg_iov as usize, program.msg_iovlen as usize, Direction::Out)?;
     let mut from = AddressOut::new();
     let mut passed = vec![0u8; control::room(program)];
     let (name, _) = from.args();
     let name = if program.msg_name == 0 { Out::NULL } else { name };
     let control = Out::new(passed.as_mut_slice());
-    let array = In::new(vector.as_slice());
     (header.msg_name, header.msg_namelen) = pointer(name.addr, name.len);
     (header.msg_control, header.msg_controllen) = pointer(control.addr, control.len);
-    header.msg_iov = array.addr;
-    let parts = [array.region(), name.region(), control.region()];
-    let address = InOut::new(&mut header);
-    let regions = address.region().into_iter().chain(parts.into_iter().flatten());
-    let regions = regions.chain(elements(&vector, Direction::Out)).collect();
-    let received = call(nr::recvmsg, fd, address.to_slot(), flags, regions)?;
+    (header.msg_iov, header.msg_iovlen) = (vector.array().addr, vector.count());
+    let extra = regions([name.region(), control.region()], &vector);
+    let received = stubs::with::recvmsg(kernel()?, fd.fd(), InOut::new(&mut header), flags, &extra)?;
 
     passed.truncate(header.msg_controllen as usize);
-    let cloexec = flags & socket::MSG_CMSG_CLOEXEC != 0;
-    let complete = control::write(program, &passed, cloexec)?;
-    if !complete {
+    if !control::write(program, &passed, flags & MSG_CMSG_CLOEXEC != 0)? {
         header.msg_flags |= MSG_CTRUNC;
     }
     program.msg_flags = socket::msg_flags_to_linux(header.msg_flags);
     if program.msg_name != 0 {
         let address = from.given(header.msg_namelen);
-        let room = program.msg_namelen as usize;
+        let room = usize::try_from(program.msg_namelen as i32).map_err(|_| Errno::EINVAL)?;
         user::write_bytes(program.msg_name as usize, address.get(..room).unwrap_or(&address))?;
         program.msg_namelen = address.len() as u32;
     }
@@ -155,7 +141,7 @@ fn pointer(addr: u64, len: usize) -> (u64, u32) {
     if len == 0 { (0, 0) } else { (addr, len as u32) }
 }
 
-fn call(number: u32, fd: RumpFd, header: u64, flags: i32, regions: Vec<Region>) -> Result<usize> {
-    let [moved, _] = kernel()?.call(number, &[fd.fd().to_slot(), header, flags.to_slot()], &regions)?;
-    usize::try_from(moved).map_err(|_| Errno::EIO)
+/// The memory that a header opens to the kernel, itself aside.
+fn regions(parts: [Option<Region>; 2], vector: &Vector) -> Vec<Region> {
+    parts.into_iter().chain([vector.array().region()]).flatten().chain(vector.elements.iter().copied()).collect()
 }

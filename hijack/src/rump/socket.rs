@@ -64,7 +64,7 @@ pub fn socketpair(domain: i32, kind: i32, protocol: i32) -> Result<[NewFd; 2]> {
 /// Reads an address of the program and makes NetBSD's of it.
 ///
 /// `EINVAL` for a length that no address has, `EFAULT` for one that cannot be read.
-pub fn address_in(addr: usize, len: i32) -> Result<Vec<u8>> {
+pub(super) fn address_in(addr: usize, len: i32) -> Result<Vec<u8>> {
     let mut bytes = [0; LINUX_ADDRESS];
     let bytes = usize::try_from(len).ok().and_then(|len| bytes.get_mut(..len)).ok_or(Errno::EINVAL)?;
     user::read_bytes(addr, bytes)?;
@@ -84,7 +84,7 @@ fn below_prefix(address: Sockaddr) -> Sockaddr {
 }
 
 /// Room for an address that the kernel gives.
-pub struct AddressOut {
+pub(super) struct AddressOut {
     bytes: [u8; SOCK_MAXADDRLEN],
     len: u32,
 }

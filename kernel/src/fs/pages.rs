@@ -90,13 +90,6 @@ impl Pages {
         account.take(new - old)?;
         let chunk = self.chunks.entry(index).or_default();
         chunk.reserve_exact(new - chunk.len());
-        // The allocator may have given more than was asked; what counts is what it gave.
-        let more = chunk.capacity().saturating_sub(new);
-        if more > 0 {
-            let mut exact = Vec::with_capacity(new);
-            exact.extend_from_slice(chunk);
-            *chunk = exact;
-        }
         self.taken += new - old;
         Ok(())
     }

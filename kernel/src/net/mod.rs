@@ -1,16 +1,121 @@
 //! Sockets and the TCP/IP stack.
+//!
+//! [`Net`] makes sockets by the table of protocols. TCP and UDP are a thin object per descriptor
+//! ([`tcp_socket`], [`udp_socket`]) over one [`stack`] behind one lock; each TCP connection is an engine of its own ([`conn`]).
+//! AF_LOCAL sockets ([`local`]) need no stack: two of them share a pair of queues.
 
-use abi::socket::Sockaddr;
+pub mod addr;
+pub mod conn;
+pub mod info;
+pub mod ioctl;
+pub mod link;
+pub mod local;
+pub mod option;
+pub mod port;
+pub mod stack;
+pub mod tcp;
+mod tcp_call;
+pub mod tcp_socket;
+pub mod udp;
+pub mod udp_socket;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use abi::socket::{
+    AF_INET, AF_INET6, AF_LOCAL, IPPROTO_MAX, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM, Sockaddr,
+};
+use abi::stat::{S_IFSOCK, Stat};
 use abi::{Errno, Result};
 
+use self::addr::Family;
+use self::local::LocalSocket;
+use self::stack::Inet;
+use self::tcp_socket::TcpSocket;
+use self::udp_socket::UdpSocket;
 use crate::Cx;
+use crate::config::{Component, Config};
 use crate::file::File;
+use crate::rumpuser::Rumpuser;
+
+/// The sockets of a kernel.
+pub struct Net {
+    inet: Arc<Inet>,
+    local: Arc<local::Names>,
+    components: crate::config::Components,
+}
+
+/// Makes a socket.
+type Open = fn(&Net) -> Arc<dyn File>;
+
+/// The protocols: family, type, protocol, and what makes a socket of them.
+const PROTOCOLS: &[(i32, i32, i32, Component, Open)] = &[
+    (AF_INET, SOCK_STREAM, IPPROTO_TCP, Component::Inet, |net| TcpSocket::open(&net.inet, Family::V4)),
+    (AF_INET, SOCK_DGRAM, IPPROTO_UDP, Component::Inet, |net| UdpSocket::open(&net.inet, Family::V4)),
+    (AF_INET6, SOCK_STREAM, IPPROTO_TCP, Component::Inet6, |net| TcpSocket::open(&net.inet, DUAL_STACK)),
+    (AF_INET6, SOCK_DGRAM, IPPROTO_UDP, Component::Inet6, |net| UdpSocket::open(&net.inet, DUAL_STACK)),
+    (AF_LOCAL, SOCK_STREAM, 0, Component::Local, |net| LocalSocket::open(&net.local, &net.inet, SOCK_STREAM)),
+    (AF_LOCAL, SOCK_DGRAM, 0, Component::Local, |net| LocalSocket::open(&net.local, &net.inet, SOCK_DGRAM)),
+    (AF_LOCAL, SOCK_SEQPACKET, 0, Component::Local, |net| LocalSocket::open(&net.local, &net.inet, SOCK_SEQPACKET)),
+];
+
+/// A new IPv6 socket also speaks IPv4, as on Linux; NetBSD's does not.
+const DUAL_STACK: Family = Family::V6 { v6only: false };
+
+impl Net {
+    /// Makes the stack with its loopback interface.
+    pub fn boot(rumpuser: Arc<dyn Rumpuser>, config: &Config) -> Result<Self> {
+        let inet = Arc::new(Inet::new(rumpuser));
+        Ok(Self { inet, local: Arc::default(), components: config.components.clone() })
+    }
+
+    /// socket(2). `EAFNOSUPPORT` for an unknown family, `EPROTOTYPE` for a type that it lacks or a protocol of another
+    /// type, `EPROTONOSUPPORT` for an unknown protocol.
+    pub fn socket(&self, domain: i32, kind: i32, protocol: i32) -> Result<Arc<dyn File>> {
+        let family = PROTOCOLS.iter().filter(|row| row.0 == domain && self.components.has(row.3));
+        let mut rows = family.peekable();
+        rows.peek().ok_or(Errno::EAFNOSUPPORT)?;
+        let rows: Vec<_> = rows.collect();
+        if protocol != 0 && !rows.iter().any(|row| row.2 == protocol) {
+            return Err(if (0..IPPROTO_MAX).contains(&protocol) { Errno::EPROTONOSUPPORT } else { Errno::EINVAL });
+        }
+        let row = rows.iter().find(|row| row.1 == kind && (protocol == 0 || row.2 == protocol));
+        row.map(|row| (row.4)(self)).ok_or(Errno::EPROTOTYPE)
+    }
+
+    /// socketpair(2); `EOPNOTSUPP` for a family that has none.
+    pub fn pair(&self, cx: &Cx<'_>, domain: i32, kind: i32, protocol: i32) -> Result<[Arc<dyn File>; 2]> {
+        self.socket(domain, kind, protocol)?;
+        if domain != AF_LOCAL {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let (a, b) = LocalSocket::pair(&self.local, &self.inet, kind, local::owner(cx));
+        Ok([a, b])
+    }
+
+    /// Runs the timers that are due at `now`, and returns when the next one is.
+    pub fn run_timers(&self, now: Duration) -> Option<Duration> {
+        self.inet.run_timers(now)
+    }
+
+    /// Sets what is called when a timer is due earlier than [`Net::run_timers`] has said.
+    pub fn set_kick(&self, kick: Box<dyn Fn() + Send + Sync>) {
+        self.inet.set_kick(kick);
+    }
+}
+
+/// What fstat(2) says of any socket.
+fn socket_stat() -> Stat {
+    Stat { st_mode: S_IFSOCK | 0o777, st_nlink: 1, st_blksize: 4096, ..Stat::default() }
+}
 
 /// What a message carried besides its bytes.
 #[derive(Default)]
 pub struct Received {
     /// Bytes stored.
     pub len: usize,
+    /// Length of the whole message, if it has one.
+    pub full: usize,
     /// Who sent it.
     pub from: Option<Sockaddr>,
     /// `MSG_TRUNC` and the like, NetBSD's numbers.
@@ -20,9 +125,10 @@ pub struct Received {
 }
 
 /// A control message, already taken out of its C form.
+#[derive(Clone)]
 pub enum Control {
     /// Open files (`SCM_RIGHTS`).
-    Rights(Vec<std::sync::Arc<crate::file::OpenFile>>),
+    Rights(Vec<Arc<crate::file::OpenFile>>),
     /// Any other: level, type, data as NetBSD lays it out.
     Other { level: i32, kind: i32, data: Vec<u8> },
 }
@@ -48,7 +154,7 @@ pub trait Socket: File {
         Ok(())
     }
     /// accept(2): the new socket and its peer; `EAGAIN` when none is ready.
-    fn accept(&self, _cx: &Cx<'_>) -> Result<(std::sync::Arc<dyn File>, Sockaddr)> {
+    fn accept(&self, _cx: &Cx<'_>) -> Result<(Arc<dyn File>, Sockaddr)> {
         Err(Errno::EOPNOTSUPP)
     }
     /// send(2) and its kin; returns the bytes taken.
@@ -76,7 +182,7 @@ pub trait Socket: File {
         Err(Errno::ENOPROTOOPT)
     }
     /// `SO_RCVTIMEO` and `SO_SNDTIMEO`; `None` is for ever.
-    fn time_limits(&self) -> (Option<std::time::Duration>, Option<std::time::Duration>) {
+    fn time_limits(&self) -> (Option<Duration>, Option<Duration>) {
         (None, None)
     }
 }

@@ -70,7 +70,27 @@ pub struct Options {
     keep_interval: Duration,
     keep_count: u32,
     keep_init: Duration,
+    /// Hints of Linux that change nothing here: kept so that they read back as they were set.
+    hints: Vec<((i32, i32), i32)>,
 }
+
+/// Options of Linux that are taken and change nothing.
+const HINTS: &[(i32, i32)] = &[
+    (SOL_SOCKET_EXT, SO_PRIORITY),
+    (IPPROTO_IP_EXT, IP_MTU_DISCOVER),
+    (IPPROTO_IP_EXT, IP_RECVERR),
+    (IPPROTO_IP_EXT, IP_FREEBIND),
+    (IPPROTO_IP_EXT, IP_BIND_ADDRESS_NO_PORT),
+    (IPPROTO_IPV6_EXT, IPV6_MTU_DISCOVER),
+    (IPPROTO_IPV6_EXT, IPV6_RECVERR),
+    (IPPROTO_TCP_EXT, TCP_CORK),
+    (IPPROTO_TCP_EXT, TCP_SYNCNT),
+    (IPPROTO_TCP_EXT, TCP_LINGER2),
+    (IPPROTO_TCP_EXT, TCP_DEFER_ACCEPT),
+    (IPPROTO_TCP_EXT, TCP_QUICKACK),
+    (IPPROTO_TCP_EXT, TCP_USER_TIMEOUT),
+    (IPPROTO_TCP_EXT, TCP_NOTSENT_LOWAT),
+];
 
 impl Options {
     /// Returns the options of a new socket.
@@ -105,6 +125,7 @@ impl Options {
             keep_interval: Duration::from_secs(75),
             keep_count: 8,
             keep_init: Duration::from_secs(75),
+            hints: Vec::new(),
         }
     }
 
@@ -163,6 +184,10 @@ impl Options {
                 IPV6_MULTICAST_LOOP => self.multicast_loop,
                 _ => return Err(Errno::ENOPROTOOPT),
             },
+            _ if HINTS.contains(&(level, name)) => {
+                let set = self.hints.iter().find(|(option, _)| *option == (level, name));
+                set.map_or(0, |(_, value)| *value)
+            }
             _ => return Err(Errno::ENOPROTOOPT),
         };
         Ok(value.to_le_bytes().to_vec())
@@ -196,6 +221,11 @@ impl Options {
             (Kind::Tcp, IPPROTO_TCP) => self.set_tcp(name, int(value)?),
             (Kind::Tcp | Kind::Udp, IPPROTO_IP) => self.set_ip(name, value),
             (Kind::Tcp | Kind::Udp, IPPROTO_IPV6) if self.ipv6 => self.set_ipv6(name, int(value)?),
+            _ if HINTS.contains(&(level, name)) => {
+                self.hints.retain(|(option, _)| *option != (level, name));
+                self.hints.push(((level, name), int(value)?));
+                Ok(())
+            }
             _ => Err(Errno::ENOPROTOOPT),
         }
     }

@@ -8,9 +8,9 @@ use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use abi::{Errno, Result};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
-use rustix::fd::{AsFd, OwnedFd};
 use rustix::time::{ClockId, Timespec, clock_gettime};
+use sysproxy::host::signal::{self, SIG_DFL, SIG_IGN, SigSet};
+use sysproxy::host::{self, HostFd, Owned, PollFd};
 
 use super::memory::Account;
 use super::{Parker, Rumpuser, Woken};
@@ -19,6 +19,9 @@ use crate::proc::lock;
 
 /// The lowest number for descriptors of a kernel inside a program: out of the program's way.
 const LOWEST_PRIVATE_FD: i32 = 960;
+
+/// Where the console goes.
+const STDOUT: HostFd = HostFd(1);
 
 /// A Linux host.
 pub struct LinuxHost {
@@ -71,9 +74,9 @@ impl Rumpuser for LinuxHost {
     fn console(&self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
-            match rustix::io::write(stdout(), rest) {
+            match host::write(STDOUT, rest) {
                 Ok(wrote) => rest = rest.get(wrote..).unwrap_or_default(),
-                Err(rustix::io::Errno::INTR) => {}
+                Err(host::Error::INTR) => {}
                 Err(_) => return,
             }
         }
@@ -122,18 +125,8 @@ impl Rumpuser for LinuxHost {
     }
 }
 
-#[expect(unsafe_code, reason = "the console is a descriptor that the process was born with")]
-fn stdout() -> rustix::fd::BorrowedFd<'static> {
-    // SAFETY: descriptor 1 is only written to, for the length of one call; if the process has closed it, that is EBADF.
-    unsafe { rustix::fd::BorrowedFd::borrow_raw(1) }
-}
-
 fn duration(time: Timespec) -> Duration {
     Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec.clamp(0, 999_999_999) as u32)
-}
-
-fn timespec(time: Duration) -> Timespec {
-    Timespec { tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(time.subsec_nanos()) }
 }
 
 fn remaining(deadline: Option<Duration>) -> Option<Duration> {
@@ -170,7 +163,7 @@ impl Parker for FutexParker {
 #[derive(Default)]
 struct PollParker {
     state: AtomicU32,
-    event: OnceLock<OwnedFd>,
+    event: OnceLock<Owned>,
 }
 
 const IDLE: u32 = 0;
@@ -178,30 +171,50 @@ const TOLD: u32 = 1;
 const ASLEEP: u32 = 2;
 
 impl PollParker {
-    fn sleep(&self, deadline: Option<Duration>) -> Woken {
-        let (Some(event), Ok(signals)) = (self.event(), sysproxy::host::signalfd_all()) else {
-            // Without descriptors there is nothing to sleep on: look again soon.
-            let nap = remaining(deadline).unwrap_or(Duration::MAX).min(Duration::from_millis(10));
-            let _ = rustix::thread::nanosleep(&timespec(nap));
-            return Woken::Unparked;
-        };
-        let mut fds = [PollFd::new(event, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
-        let left = remaining(deadline).map(timespec);
-        match rustix::event::poll(&mut fds, left.as_ref()) {
-            Ok(0) => Woken::TimedOut,
-            Ok(_) if !fds[1].revents().is_empty() => Woken::Signalled,
-            _ => Woken::Unparked,
+    fn sleep(&self, event: Option<&Owned>, deadline: Option<Duration>) -> Woken {
+        let mut watched = SigSet::ALL;
+        loop {
+            let (Some(event), Ok(signals)) = (event, host::signal::signalfd(watched)) else {
+                // Without descriptors there is nothing to sleep on: look again soon.
+                host::sleep(remaining(deadline).unwrap_or(Duration::MAX).min(Duration::from_millis(10)));
+                return Woken::Unparked;
+            };
+            let signals = host::dup_from(signals.fd(), LOWEST_PRIVATE_FD).unwrap_or(signals);
+            let mut fds = [PollFd::new(event.fd(), host::POLLIN), PollFd::new(signals.fd(), host::POLLIN)];
+            match host::ppoll(&mut fds, remaining(deadline), None) {
+                Ok(0) => return Woken::TimedOut,
+                Ok(_) if fds[1].revents != 0 => {
+                    let ignored = ignored(signal::pending());
+                    if !signal::pending().without(ignored).is_empty() {
+                        return Woken::Signalled;
+                    }
+                    watched = watched.without(ignored);
+                }
+                _ => return Woken::Unparked,
+            }
         }
     }
 
-    fn event(&self) -> Option<&OwnedFd> {
+    fn event(&self) -> Option<&Owned> {
         if self.event.get().is_none() {
-            let low = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;
-            let high = rustix::io::fcntl_dupfd_cloexec(&low, LOWEST_PRIVATE_FD).unwrap_or(low);
+            let low = host::eventfd().ok()?;
+            let high = host::dup_from(low.fd(), LOWEST_PRIVATE_FD).unwrap_or(low);
             let _ = self.event.set(high);
         }
         self.event.get()
     }
+}
+
+/// Those of `set` that the program does not notice: they interrupt nothing.
+fn ignored(set: SigSet) -> SigSet {
+    // SIGCHLD, SIGCONT, SIGURG, SIGWINCH.
+    const BY_DEFAULT: [i32; 4] = [17, 18, 23, 28];
+    let ignored = |signal: &i32| match signal::action(*signal).handler {
+        SIG_IGN => true,
+        SIG_DFL => BY_DEFAULT.contains(signal),
+        _ => false,
+    };
+    set.iter().filter(ignored).fold(SigSet::EMPTY, |all, signal| all.union(SigSet::of(signal)))
 }
 
 impl Parker for PollParker {
@@ -211,10 +224,10 @@ impl Parker for PollParker {
             self.state.store(IDLE, Ordering::SeqCst);
             return Woken::Unparked;
         }
-        let woken = self.sleep(deadline);
+        let woken = self.sleep(event, deadline);
         if self.state.swap(IDLE, Ordering::SeqCst) == TOLD {
             if let Some(event) = event {
-                let _ = rustix::io::read(event, &mut [0; 8]);
+                host::clear_eventfd(event.fd());
             }
             return if woken == Woken::Signalled { woken } else { Woken::Unparked };
         }
@@ -225,7 +238,7 @@ impl Parker for PollParker {
         if self.state.swap(TOLD, Ordering::SeqCst) == ASLEEP
             && let Some(event) = self.event.get()
         {
-            let _ = rustix::io::write(event.as_fd(), &1u64.to_ne_bytes());
+            host::signal_eventfd(event.fd());
         }
     }
 }

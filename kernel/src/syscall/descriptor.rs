@@ -176,8 +176,13 @@ impl Unit {
     }
 }
 
+/// Where the next read or write of a file begins.
 fn position(file: &OpenFile) -> u64 {
-    file.file.as_vnode().map_or(0, |vnode| vnode.position())
+    match file.file.as_vnode() {
+        Some(_) if file.flags() & O_APPEND != 0 => file.file.stat().map_or(0, |stat| stat.st_size as u64),
+        Some(vnode) => vnode.position(),
+        None => 0,
+    }
 }
 
 /// Cuts the bytes from `skip` on, `len` of them, into pieces of the caller's memory; `body` gets address and range.
@@ -241,7 +246,7 @@ pub fn dup3(cx: &Cx<'_>, from: Fd, to: Fd, flags: i32) -> Result<Fd> {
     if flags & (O_NONBLOCK | O_NOSIGPIPE) != 0 {
         file.set_flags(flags & (O_NONBLOCK | O_NOSIGPIPE), flags);
     }
-    cx.proc.dropped(cx.kernel, replaced);
+    cx.proc.dropped(replaced);
     Ok(to)
 }
 
@@ -287,14 +292,14 @@ fn close_from(cx: &Cx<'_>, first: Fd) -> Result<i32> {
         return Err(Errno::EBADF);
     }
     let closed = lock(&cx.proc.fds).drain(|fd, _| fd >= first);
-    cx.proc.dropped(cx.kernel, closed);
+    cx.proc.dropped(closed);
     Ok(0)
 }
 
 fn record_lock(cx: &Cx<'_>, fd: Fd, cmd: i32, arg: InOut) -> Result<i32> {
     let file = cx.proc.file(fd)?;
     let mut flock: Flock = cx.mem.read_inout(arg)?;
-    vfs::lock::record(cx, &file, cmd, &mut flock)?;
+    vfs::lock::record_lock(cx, &file, cmd, &mut flock)?;
     if cmd == F_GETLK {
         cx.mem.write_inout(arg, &flock)?;
     }
@@ -315,8 +320,8 @@ pub fn ioctl(cx: &Cx<'_>, fd: Fd, com: u64, data: InOut) -> Result<()> {
         FIOASYNC => return set_status(cx, &file, O_ASYNC, data),
         _ => {}
     }
-    let len = ioctl::parm_len(com);
-    if len > 4096 {
+    let len = ioctl::iocparm_len(com);
+    if len > ioctl::IOCPARM_MAX {
         return Err(Errno::ENOTTY);
     }
     let (incoming, outgoing) = (com & ioctl::IOC_IN != 0, com & ioctl::IOC_OUT != 0);

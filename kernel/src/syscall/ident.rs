@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use abi::resource::{RLIM_INFINITY, RLIM_NLIMITS, RLIMIT_NOFILE, Rlimit};
 use abi::{Errno, In, Out, Result, UserStr};
 use zerocopy::IntoBytes;
 
@@ -14,12 +15,6 @@ use crate::proc::{Credentials, Proc, lock};
 const NGROUPS_MAX: usize = 16;
 /// Bytes of a login name at most.
 const MAXLOGNAME: usize = 16;
-/// No limit.
-const RLIM_INFINITY: u64 = i64::MAX as u64;
-/// The resource that counts descriptors.
-const RLIMIT_NOFILE: i32 = 8;
-/// Number of resources.
-const RLIM_NLIMITS: i32 = 12;
 /// An id that is not to change.
 const KEEP: u32 = u32::MAX;
 
@@ -223,7 +218,7 @@ pub fn getrlimit(cx: &Cx<'_>, which: i32, rlp: Out) -> Result<()> {
         0..RLIM_NLIMITS => (RLIM_INFINITY as usize, RLIM_INFINITY as usize),
         _ => return Err(Errno::EINVAL),
     };
-    cx.mem.write(rlp, &[soft as u64, hard as u64])
+    cx.mem.write(rlp, &Rlimit { rlim_cur: soft as u64, rlim_max: hard as u64 })
 }
 
 /// setrlimit(2): `EINVAL` if the soft limit is above the hard one, `EPERM` to raise the hard one.
@@ -231,7 +226,7 @@ pub fn setrlimit(cx: &Cx<'_>, which: i32, rlp: In) -> Result<()> {
     if !(0..RLIM_NLIMITS).contains(&which) {
         return Err(Errno::EINVAL);
     }
-    let [soft, hard]: [u64; 2] = cx.mem.read(rlp)?;
+    let Rlimit { rlim_cur: soft, rlim_max: hard } = cx.mem.read(rlp)?;
     if soft > hard {
         return Err(Errno::EINVAL);
     }

@@ -16,18 +16,23 @@ use crate::{Cx, Kernel};
 pub mod descriptor;
 pub mod file;
 pub mod ident;
+pub mod message;
 pub mod poll;
 pub mod socket;
 pub mod system;
 pub mod time;
 
-use descriptor::*;
-use file::*;
-use ident::*;
-use poll::*;
-use socket::*;
-use system::*;
-use time::*;
+/// Every handler by its name.
+mod handlers {
+    pub use super::descriptor::*;
+    pub use super::file::*;
+    pub use super::ident::*;
+    pub use super::message::*;
+    pub use super::poll::*;
+    pub use super::socket::*;
+    pub use super::system::*;
+    pub use super::time::*;
+}
 
 /// Slots of an argument block at most.
 pub const SLOTS: usize = 8;
@@ -59,7 +64,7 @@ pub fn slots(block: &[u8]) -> [u64; SLOTS] {
 }
 
 /// `K 6 close(fd: Fd) -> ();` becomes
-/// `6 => { cx.require(Faction::K)?; let fd = Fd::from_slot(next()); close(cx, fd).map(|ret: ()| ret.to_retval()) }`.
+/// `6 => { cx.require(Faction::K)?; let fd = Fd::from_slot(next()); handlers::close(cx, fd).map(|ret: ()| ret.to_retval()) }`.
 macro_rules! dispatcher {
     ($($faction:ident $number:literal $name:ident($($arg:ident: $type:ty),*) -> $ret:ty;)*) => {
         fn dispatch(cx: &Cx<'_>, nr: u32, args: &[u64]) -> Result<[i64; 2]> {
@@ -70,7 +75,7 @@ macro_rules! dispatcher {
                     require(cx, Faction::$faction)?;
                     let _ = &mut next;
                     $(let $arg = <$type as Slot>::from_slot(next());)*
-                    $name(cx, $($arg),*).map(|ret: $ret| ret.to_retval())
+                    handlers::$name(cx, $($arg),*).map(|ret: $ret| ret.to_retval())
                 })*
                 _ => unknown(cx, nr),
             }

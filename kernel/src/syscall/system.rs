@@ -1,19 +1,18 @@
 //! The system as a whole: sysctl and reboot.
 
+use abi::sysctl::CTL_MAXNAME;
 use abi::{Errno, In, InOut, Out, Result, UserStr};
 
 use super::time::privileged;
 use crate::Cx;
 use crate::sysctl::{self, Request};
 
-/// Elements of a name at most (`CTL_MAXNAME`).
-const CTL_MAXNAME: u32 = 12;
 /// Bytes of a new value at most.
 const NEW_MAX: usize = 64 * 1024;
 
 /// sysctl(2); the length is stored even when the call fails.
 pub fn sysctl(cx: &Cx<'_>, name: In, namelen: u32, oldv: Out, oldlenp: InOut, newv: In, newlen: usize) -> Result<()> {
-    if !(1..=CTL_MAXNAME).contains(&namelen) {
+    if !(1..=CTL_MAXNAME).contains(&(namelen as usize)) {
         return Err(Errno::EINVAL);
     }
     let name: Vec<i32> = cx.mem.read_array(name.addr, namelen as usize)?;

@@ -95,9 +95,8 @@ fn change_mask(how: usize, set: SigSet) -> SigSet {
 pub fn mask() -> SigSet {
     let mut old = SigSet::EMPTY;
     // SAFETY: a null new set changes nothing, `old` is valid for the 8 bytes that are named.
-    let _ = unsafe {
-        syscall6(raw::RT_SIGPROCMASK, [SIG_SETMASK, 0, &raw mut old as usize, size_of::<SigSet>(), 0, 0])
-    };
+    let _ =
+        unsafe { syscall6(raw::RT_SIGPROCMASK, [SIG_SETMASK, 0, &raw mut old as usize, size_of::<SigSet>(), 0, 0]) };
     old
 }
 

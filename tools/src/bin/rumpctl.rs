@@ -76,7 +76,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> anyhow::Result<Vec<String>> {
     let url = args.server.clone().or_else(|| std::env::var("RUMP_SERVER").ok());
     let url = url.ok_or_else(|| anyhow::anyhow!("no server: give -s URL or set RUMP_SERVER"))?;
-    let kernel = Remote::connect(&url, Handshake::Guest(c"rumpctl"), Retry::Never)
+    let kernel = Remote::connect(&url, Handshake::Guest(b"rumpctl".to_vec()), Retry::Never)
         .map_err(|error| anyhow::anyhow!("{url}: {error}"))?;
     let json = args.json;
     match &args.command {

@@ -1,0 +1,342 @@
+//! One connection, shared by all threads: who sends, who receives, and who waits for which answer.
+//!
+//! Any thread sends, under the send lock. At most one thread at a time, the leader, reads the link: it
+//! serves the server's requests for everybody and hands out the answers. The others sleep on the bell
+//! of their call. A leader whose own answer has come rings the next one, who takes over.
+//!
+//! Lock order: `reader`, then `state`; `sending` is innermost and never held with `state`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use abi::Region;
+use rustix_futex_sync::Mutex;
+use sysproxy::Link;
+use sysproxy::frame::{Class, Frame, FrameReader};
+use sysproxy::host::{self, HostFd, POLLIN, POLLNVAL, PollFd};
+use sysproxy::message::{ClientRequest, ServerRequest};
+use sysproxy::peer::{self, Outstanding};
+
+use crate::fds::{self, Kept};
+use crate::serve;
+
+/// How long a thread sleeps that could get no bell, for want of descriptors.
+const WITHOUT_BELL: std::time::Duration = std::time::Duration::from_millis(5);
+
+/// A connection to a server, up to its end. A new connection is a new `Conn`.
+pub struct Conn {
+    link: Box<dyn Link>,
+    /// Whether the server is ours.
+    pub extended: bool,
+    dead: AtomicBool,
+    sending: Mutex<()>,
+    /// Locked by the leader only.
+    reader: Mutex<FrameReader>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Whether some thread reads the link.
+    led: bool,
+    calls: Outstanding<Call>,
+    /// Bells that no call uses at the moment.
+    bells: Vec<Arc<Kept>>,
+}
+
+/// A request that is under way.
+pub struct Call {
+    /// What the server may touch because of it.
+    pub regions: Vec<Region>,
+    /// Whether memory that it named turned out to be bad.
+    pub fault: bool,
+    answer: Option<Answer>,
+    bell: Option<Arc<Kept>>,
+    /// Whether its thread sleeps on the bell.
+    asleep: bool,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// The body of its answer, and whether memory that it named was bad.
+    Response(Vec<u8>, bool),
+    /// The code of an ERROR frame.
+    Refused(u32),
+    /// The connection ended first.
+    Lost,
+}
+
+/// Why a wait is over.
+#[derive(Debug)]
+pub enum Event {
+    /// The request is done.
+    Done(Answer),
+    /// A signal waits for the mask to open.
+    Signal,
+    /// The descriptor that tells of signals is closed.
+    NoSignals,
+    /// One of the host's descriptors is ready.
+    Host,
+}
+
+enum Role {
+    Leader,
+    Follower(Option<Arc<Kept>>),
+}
+
+impl Conn {
+    /// Starts with a link that is past its banner; the first request will have the number `first`.
+    pub fn new(link: Box<dyn Link>, extended: bool, first: u64) -> Self {
+        fds::note(link.fd());
+        let state = State { led: false, calls: Outstanding::starting_at(first), bells: Vec::new() };
+        Self {
+            link,
+            extended,
+            dead: AtomicBool::new(false),
+            sending: Mutex::new(()),
+            reader: Mutex::new(FrameReader::new()),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// The socket's number, at this moment.
+    pub fn fd(&self) -> HostFd {
+        self.link.fd()
+    }
+
+    /// The number that the next request would have.
+    pub fn next_number(&self) -> u64 {
+        self.state.lock().calls.next_number()
+    }
+
+    /// Opens a request; `None` if the connection is dead.
+    pub fn begin(&self, regions: &[Region]) -> Option<u64> {
+        let call = Call { regions: regions.to_vec(), fault: false, answer: None, bell: None, asleep: false };
+        let mut state = self.state.lock();
+        (!self.dead.load(Ordering::Relaxed)).then(|| state.calls.add(call))
+    }
+
+    /// Takes a request back that could not be sent.
+    pub fn forget(&self, reqno: u64) {
+        self.state.lock().calls.take(reqno);
+    }
+
+    /// Sends a frame whole.
+    pub fn send(&self, frame: &Frame) -> host::Result<()> {
+        let _sending = self.sending.lock();
+        peer::send(&*self.link, frame)
+    }
+
+    /// Asks our own kind of server to end the sleep of a call.
+    pub fn interrupt(&self, reqno: u64) {
+        let _ = self.send(&ClientRequest::Interrupt.encode(reqno));
+    }
+
+    /// Ends the connection: whoever waits for an answer sees it lost.
+    pub fn die(&self) {
+        let mut state = self.state.lock();
+        self.dead.store(true, Ordering::Relaxed);
+        self.link.shutdown();
+        for call in state.calls.iter_mut().filter(|call| call.answer.is_none()) {
+            call.finish(Answer::Lost);
+        }
+    }
+
+    /// Waits until the request is done, or something else is there to be looked at: then wait again.
+    ///
+    /// `signals` is readable while a signal is pending; `host` are descriptors to look at as well.
+    pub fn wait(&self, reqno: u64, signals: HostFd, host: &[PollFd]) -> Event {
+        loop {
+            let role = match self.take_role(reqno) {
+                Ok(role) => role,
+                Err(answer) => return Event::Done(answer),
+            };
+            let event = match role {
+                Role::Leader => self.lead(reqno, signals, host),
+                Role::Follower(bell) => self.follow(bell.as_deref(), signals, host),
+            };
+            if let Some(event) = event {
+                self.leave(reqno);
+                return event;
+            }
+        }
+    }
+
+    /// Becomes leader if there is none, else gets a bell; or takes the answer that is there.
+    fn take_role(&self, reqno: u64) -> Result<Role, Answer> {
+        let mut state = self.state.lock();
+        let State { led, calls, bells } = &mut *state;
+        let Some(call) = calls.get(reqno) else { return Err(Answer::Lost) };
+        if let Some(answer) = call.answer.take() {
+            bells.extend(call.bell.take());
+            calls.take(reqno);
+            drop(state);
+            return Err(answer);
+        }
+        if !*led {
+            (*led, call.asleep) = (true, false);
+            return Ok(Role::Leader);
+        }
+        if call.bell.is_none() {
+            call.bell = bells.pop().or_else(|| host::eventfd().and_then(Kept::new).ok().map(Arc::new));
+        }
+        call.asleep = true;
+        Ok(Role::Follower(call.bell.clone()))
+    }
+
+    /// Sleeps until the bell rings (`None`) or something else is there.
+    fn follow(&self, bell: Option<&Kept>, signals: HostFd, host: &[PollFd]) -> Option<Event> {
+        let mut fds = vec![PollFd::new(bell.map_or(HostFd(-1), Kept::fd), POLLIN), PollFd::new(signals, POLLIN)];
+        fds.extend_from_slice(host);
+        let _ = host::ppoll(&mut fds, bell.is_none().then_some(WITHOUT_BELL), None);
+        if let Some(bell) = bell
+            && fds.first().is_some_and(|fd| fd.revents != 0)
+        {
+            host::clear_eventfd(bell.fd());
+            return None;
+        }
+        other_event(&fds)
+    }
+
+    /// Reads the link until the answer to `reqno` has come (`None`) or something else is there.
+    fn lead(&self, reqno: u64, signals: HostFd, host: &[PollFd]) -> Option<Event> {
+        let mut reader = self.reader.lock();
+        let event = self.read_until(&mut reader, reqno, signals, host);
+        drop(reader);
+        let mut state = self.state.lock();
+        state.led = false;
+        state.ring_next();
+        event
+    }
+
+    fn read_until(&self, reader: &mut FrameReader, reqno: u64, signals: HostFd, host: &[PollFd]) -> Option<Event> {
+        let mut fds = vec![PollFd::new(HostFd(-1), POLLIN), PollFd::new(signals, POLLIN)];
+        fds.extend_from_slice(host);
+        loop {
+            match reader.buffered() {
+                Ok(Some(frame)) => match self.take_in(frame) {
+                    Some(answered) if answered == reqno => return None,
+                    _ => continue,
+                },
+                Ok(None) => {}
+                Err(_) => {
+                    self.die();
+                    return None;
+                }
+            }
+            if let Some(link) = fds.first_mut() {
+                // The number may have been moved meanwhile.
+                link.fd = self.link.fd().0;
+            }
+            if host::ppoll(&mut fds, None, None).is_err() {
+                continue;
+            }
+            if fds.first().is_some_and(|link| link.revents != 0) {
+                if reader.fill(&*self.link).is_err() {
+                    self.die();
+                    return None;
+                }
+            } else if let Some(event) = other_event(&fds) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// Serves a request of the server, or hands out an answer and returns its number.
+    fn take_in(&self, frame: Frame) -> Option<u64> {
+        let number = frame.header.reqno;
+        match frame.header.class()? {
+            Class::Req => {
+                let request = ServerRequest::decode(&frame.header, &frame.body).ok()?;
+                if let Some(answer) = serve::serve(self, number, request)
+                    && self.send(&answer).is_err()
+                {
+                    self.die();
+                }
+                return None;
+            }
+            Class::Resp => self.finish(number, |call| Answer::Response(frame.body, call.fault)),
+            Class::Error => self.finish(number, |_| Answer::Refused(frame.header.u)),
+        }
+        Some(number)
+    }
+
+    /// Hands out an answer; one that nobody waits for is dropped.
+    fn finish(&self, reqno: u64, answer: impl FnOnce(&Call) -> Answer) {
+        let mut state = self.state.lock();
+        if let Some(call) = state.calls.get(reqno).filter(|call| call.answer.is_none()) {
+            let answer = answer(call);
+            call.finish(answer);
+        }
+    }
+
+    /// Stops waiting for now. If the bell has rung meanwhile, someone else must lead.
+    fn leave(&self, reqno: u64) {
+        let mut state = self.state.lock();
+        if let Some(call) = state.calls.get(reqno) {
+            call.asleep = false;
+        }
+        if !state.led {
+            state.ring_next();
+        }
+    }
+
+    /// Looks at the calls under way.
+    pub(crate) fn with_calls<T>(&self, look: impl FnOnce(&mut Outstanding<Call>) -> T) -> T {
+        look(&mut self.state.lock().calls)
+    }
+
+    /// Moves the descriptor with this number, if it is one of the connection's.
+    pub fn move_away(&self, fd: HostFd) -> Option<host::Result<HostFd>> {
+        let mut state = self.state.lock();
+        let moved = if self.link.fd() == fd {
+            Some(fds::move_number(fd, |new| self.link.move_to(new)))
+        } else {
+            let State { calls, bells, .. } = &*state;
+            let mut all = calls.iter().filter_map(|call| call.bell.as_ref()).chain(bells);
+            all.find(|bell| bell.fd() == fd).map(|bell| bell.move_away())
+        };
+        // Sleepers look at the numbers anew.
+        state.calls.iter_mut().for_each(Call::ring);
+        moved
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        fds::forget(self.link.fd());
+    }
+}
+
+impl State {
+    /// Wakes a sleeper to take over as leader.
+    fn ring_next(&mut self) {
+        if let Some(call) = self.calls.iter_mut().find(|call| call.asleep && call.answer.is_none()) {
+            call.ring();
+        }
+    }
+}
+
+impl Call {
+    fn finish(&mut self, answer: Answer) {
+        self.answer = Some(answer);
+        self.ring();
+    }
+
+    fn ring(&mut self) {
+        if let Some(bell) = &self.bell {
+            host::signal_eventfd(bell.fd());
+        }
+    }
+}
+
+/// What the descriptors behind the first one say.
+fn other_event(fds: &[PollFd]) -> Option<Event> {
+    let mut others = fds.iter().skip(1);
+    match others.next().map_or(0, |signals| signals.revents) {
+        0 if others.any(|host| host.revents != 0) => Some(Event::Host),
+        0 => None,
+        revents if revents & POLLNVAL != 0 => Some(Event::NoSignals),
+        _ => Some(Event::Signal),
+    }
+}

@@ -1,0 +1,124 @@
+//! How a connection begins: socket, banner, handshake.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use abi::{Errno, Result};
+use sysproxy::host::{self, HostFd, POLLIN, PollFd};
+use sysproxy::link::Endpoint;
+use sysproxy::message::{self, ClientRequest, Token};
+use sysproxy::url::ParseError;
+use sysproxy::{Link, banner};
+
+use crate::conn::Conn;
+use crate::exchange::{Outcome, Request, Terms, exchange};
+use crate::fds;
+
+/// How long a server may take to show its banner.
+const BANNER_TIME: Duration = Duration::from_secs(30);
+
+/// How a client introduces itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// A new process of this name.
+    Guest(Vec<u8>),
+    /// The process that a parent's prefork made.
+    Fork(Token),
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectError {
+    /// The error number.
+    pub errno: Errno,
+    /// The line for the user, where a number does not say enough.
+    pub message: Option<String>,
+}
+
+impl From<Errno> for ConnectError {
+    fn from(errno: Errno) -> Self {
+        Self { errno, message: None }
+    }
+}
+
+impl From<host::Error> for ConnectError {
+    fn from(error: host::Error) -> Self {
+        host::errno(error).into()
+    }
+}
+
+impl From<ParseError> for ConnectError {
+    fn from(error: ParseError) -> Self {
+        Self { errno: error.errno, message: error.message }
+    }
+}
+
+impl core::fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match &self.message {
+            Some(message) => f.write_str(message),
+            None => self.errno.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for ConnectError {}
+
+/// The name of the running program, as the host knows it; `???` if it cannot be read.
+pub fn program_name() -> Vec<u8> {
+    let name = host::read_file(c"/proc/self/comm").unwrap_or_default();
+    let name = name.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let name = name.get(..127).unwrap_or(name);
+    if name.is_empty() { b"???".to_vec() } else { name.to_vec() }
+}
+
+/// Connects, reads the banner and moves the socket to a high number. `first` is the number that the
+/// handshake will have.
+pub fn open(endpoint: &dyn Endpoint, first: u64) -> host::Result<Arc<Conn>> {
+    let link = endpoint.connect()?;
+    let extended = read_banner(&*link)?;
+    let high = fds::raise(link.fd())?.into_fd();
+    let _ = host::close(link.move_to(high));
+    host::set_nonblocking(high, true)?;
+    Ok(Arc::new(Conn::new(link, extended, first)))
+}
+
+/// Reads the banner and returns whether the server is ours.
+///
+/// `ECONNREFUSED` if there is none: the server is full, or no such server.
+fn read_banner(link: &dyn Link) -> host::Result<bool> {
+    let deadline = host::uptime() + BANNER_TIME;
+    let mut line = Vec::new();
+    while !banner::valid(&line) {
+        let left = deadline.checked_sub(host::uptime()).ok_or(host::Error::TIMEDOUT)?;
+        let _ = host::ppoll(&mut [PollFd::new(link.fd(), POLLIN)], Some(left), None);
+        let mut piece = [0; banner::MAX];
+        let room = piece.get_mut(line.len()..).unwrap_or_default();
+        match link.recv(room) {
+            Ok(0) => return Err(host::Error::CONNREFUSED),
+            Ok(n) => line.extend_from_slice(room.get(..n).unwrap_or_default()),
+            Err(host::Error::AGAIN | host::Error::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(banner::extended(&line))
+}
+
+/// Introduces the client. The errno of the server's refusal; `ENOTCONN` if it hangs up.
+pub fn introduce(conn: &Conn, signals: HostFd, handshake: &message::Handshake<'_>) -> Result<()> {
+    let frame = |number| ClientRequest::Handshake(*handshake).encode(number);
+    match exchange(conn, signals, &Request { frame: &frame, terms: Terms::default() })? {
+        Outcome::Lost => Err(Errno::ENOTCONN),
+        Outcome::Answer(body) => match body.first_chunk::<4>().map(|error| i32::from_ne_bytes(*error)) {
+            Some(0) => {
+                if conn.extended {
+                    // Data then moves in large pieces. No answer comes, so the number is of no account.
+                    conn.send(&ClientRequest::Extended.encode(0)).map_err(host::errno)?;
+                }
+                Ok(())
+            }
+            Some(error) => Err(Errno::from_raw(error)),
+            None => Err(Errno::EPROTO),
+        },
+    }
+}

@@ -1,0 +1,102 @@
+//! One request and its answer, with the signals that come meanwhile.
+
+use abi::{Errno, Region, Result};
+use sysproxy::Frame;
+use sysproxy::host::{self, HostFd, PollFd, SigSet};
+use sysproxy::message::Refusal;
+
+use crate::conn::{Answer, Conn, Event};
+use crate::signals::{self, Watch};
+
+/// What came of sending a request once.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The body of the answer.
+    Answer(Vec<u8>),
+    /// The connection is dead, and what became of the request is unknown.
+    Lost,
+}
+
+/// A request to be made.
+pub struct Request<'a> {
+    /// Makes its frame, given its number.
+    pub frame: &'a dyn Fn(u64) -> Frame,
+    /// How to wait for its answer.
+    pub terms: Terms<'a>,
+}
+
+/// What may happen while a request is under way.
+#[derive(Clone, Copy)]
+pub struct Terms<'a> {
+    /// What the server may touch.
+    pub regions: &'a [Region],
+    /// Whether a caught signal ends it, as it does a call; else handlers run and the wait goes on.
+    pub interruptible: bool,
+    /// Descriptors of the host to look at as well.
+    pub host: &'a [PollFd],
+    /// Called once when one of them is ready; the wait goes on without them.
+    pub on_host: &'a dyn Fn(&Conn, u64),
+}
+
+impl Default for Terms<'_> {
+    /// Nothing.
+    fn default() -> Self {
+        Self { regions: &[], interruptible: false, host: &[], on_host: &|_, _| {} }
+    }
+}
+
+/// Sends a request and waits for its answer. The caller has all signals blocked.
+///
+/// The errno of an ERROR frame; `EFAULT` if memory that the request named is bad.
+pub fn exchange(conn: &Conn, signals: HostFd, request: &Request<'_>) -> Result<Outcome> {
+    loop {
+        let Some(number) = conn.begin(request.terms.regions) else { return Ok(Outcome::Lost) };
+        if let Err(error) = conn.send(&(request.frame)(number)) {
+            conn.forget(number);
+            match error {
+                host::Error::PIPE | host::Error::BADF | host::Error::NOTCONN | host::Error::NOTSOCK => {
+                    conn.die();
+                    return Ok(Outcome::Lost);
+                }
+                error => return Err(host::errno(error)),
+            }
+        }
+        match wait(conn, number, signals, &request.terms) {
+            Answer::Lost => return Ok(Outcome::Lost),
+            Answer::Response(_, true) => return Err(Errno::EFAULT),
+            Answer::Response(body, false) => return Ok(Outcome::Answer(body)),
+            Answer::Refused(code) => match Refusal::errno(code) {
+                // The server had no memory for it: the whole request is sent again.
+                Errno::EAGAIN => {}
+                errno => return Err(errno),
+            },
+        }
+    }
+}
+
+fn wait(conn: &Conn, number: u64, signals: HostFd, terms: &Terms<'_>) -> Answer {
+    let mut watch = Watch::new(signals);
+    let mut host = terms.host;
+    loop {
+        match conn.wait(number, watch.fd(), host) {
+            Event::Done(answer) => return answer,
+            Event::Host => {
+                host = &[];
+                (terms.on_host)(conn, number);
+            }
+            Event::NoSignals => watch.without(SigSet::EMPTY),
+            Event::Signal => {
+                let pending = signals::pending();
+                if pending.is_empty() {
+                    watch.without(SigSet::EMPTY);
+                } else if pending.caught.is_empty() || !terms.interruptible || !conn.extended {
+                    // The original's server cannot be interrupted: handlers run, the call goes on.
+                    signals::open();
+                } else {
+                    conn.interrupt(number);
+                    watch.without(pending.caught);
+                }
+            }
+        }
+    }
+}

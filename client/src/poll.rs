@@ -1,0 +1,103 @@
+//! Waiting for descriptors of both kernels at once.
+//!
+//! A `pollts` is left outstanding on the connection while the host's descriptors are watched by the thread
+//! that waits for its answer. When the host is first, our own server ends the `pollts` on an INTERRUPT; the
+//! original's has no such thing, so there the set holds the reading end of a rump pipe, and a byte wakes it.
+
+use std::time::Duration;
+
+use abi::poll::{POLLIN, PollFd};
+use abi::slot::Direction;
+use abi::syscalls::nr;
+use abi::{Errno, Fd, In, Region, Result};
+use sysproxy::host;
+
+use crate::conn::Conn;
+use crate::exchange::Terms;
+use crate::remote::Remote;
+use crate::signals::{self, Blocked};
+use crate::{HostPollFd, stubs};
+
+/// What is written to wake a foreign server: as much as the original writes.
+const WAKE: [u8; 8] = [0; 8];
+
+/// See [`crate::Caller::poll_mixed`].
+pub fn mixed(
+    remote: &Remote,
+    rump: &mut [PollFd],
+    host: &mut [HostPollFd],
+    timeout: Option<Duration>,
+) -> Result<(usize, usize)> {
+    let _blocked = Blocked::enter();
+    if rump.is_empty() {
+        return Ok((0, host_only(host, timeout)?));
+    }
+    let ready = look(host)?;
+    let timeout = if ready > 0 { Some(Duration::ZERO) } else { timeout };
+    // With nothing to wait for on the host, or no time to wait, there is nothing to wake.
+    if host.iter().all(|host| host.fd < 0) || timeout == Some(Duration::ZERO) {
+        let rump_ready = pollts(remote, rump, timeout, Terms::default())?;
+        return Ok((rump_ready, look(host)?));
+    }
+    let result = match remote.extended() {
+        true => {
+            let wake = |conn: &Conn, number: u64| conn.interrupt(number);
+            pollts(remote, rump, timeout, Terms { host, on_host: &wake, ..Terms::default() })
+        }
+        false => foreign(remote, rump, host, timeout),
+    };
+    match (result, look(host)?) {
+        (Ok(rump_ready), host_ready) => Ok((rump_ready, host_ready)),
+        // The sleep was ended because of the host; the answer says nothing about the rump side.
+        (Err(Errno::EINTR), host_ready @ 1..) => {
+            rump.iter_mut().for_each(|fd| fd.revents = 0);
+            Ok((0, host_ready))
+        }
+        (Err(errno), _) => Err(errno),
+    }
+}
+
+/// Looks at the host's descriptors without waiting.
+fn look(host: &mut [HostPollFd]) -> Result<usize> {
+    match host.is_empty() {
+        true => Ok(0),
+        false => host::ppoll(host, Some(Duration::ZERO), None).map_err(host::errno),
+    }
+}
+
+/// Waits with the program's own mask, as the plain call does.
+fn host_only(host: &mut [HostPollFd], timeout: Option<Duration>) -> Result<usize> {
+    signals::unblocked(|| host::ppoll(host, timeout, None)).map_err(host::errno)
+}
+
+/// Leaves a `pollts` with the pipe in its set outstanding, and writes to the pipe when the host is first.
+fn foreign(remote: &Remote, rump: &mut [PollFd], host: &[HostPollFd], timeout: Option<Duration>) -> Result<usize> {
+    let (reader, writer) = stubs::pipe(remote)?;
+    let mut set = rump.to_vec();
+    set.push(PollFd { fd: reader.0, events: POLLIN, revents: 0 });
+    let wake = |_: &Conn, _: u64| {
+        let _ = stubs::write(remote, writer, In::new(&WAKE), WAKE.len());
+    };
+    let result = pollts(remote, &mut set, timeout, Terms { host, on_host: &wake, ..Terms::default() });
+    close_both(remote, reader, writer);
+    result?;
+    for (fd, answer) in rump.iter_mut().zip(&set) {
+        fd.revents = answer.revents;
+    }
+    Ok(rump.iter().filter(|fd| fd.revents != 0).count())
+}
+
+fn close_both(remote: &Remote, reader: Fd, writer: Fd) {
+    let _ = stubs::close(remote, reader);
+    let _ = stubs::close(remote, writer);
+}
+
+fn pollts(remote: &Remote, set: &mut [PollFd], timeout: Option<Duration>, terms: Terms<'_>) -> Result<usize> {
+    let time = timeout.map(|time| [time.as_secs(), u64::from(time.subsec_nanos())]);
+    let time = time.as_ref().map_or(In::NULL, In::new);
+    let fds = Region { addr: set.as_mut_ptr() as u64, len: size_of_val(set), direction: Direction::Both };
+    let regions = [fds, Region { addr: time.addr, len: time.len, direction: Direction::In }];
+    let args = [fds.addr, set.len() as u64, time.addr, 0];
+    let terms = Terms { regions: &regions, interruptible: true, ..terms };
+    remote.syscall(nr::pollts, &args, terms).map(|retval| retval[0] as usize)
+}

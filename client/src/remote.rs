@@ -1,0 +1,255 @@
+//! A rump kernel in another process.
+
+use std::sync::Arc;
+
+use abi::{Errno, Region, Result};
+use rustix_futex_sync::Mutex;
+use sysproxy::frame::{Class, Frame, Kind};
+use sysproxy::host::{self, HostFd};
+use sysproxy::link::{Endpoint, Stream};
+use sysproxy::message::{self, ClientRequest, SyscallResult, Token};
+use sysproxy::url::ParseError;
+use sysproxy::{Locator, Role};
+use zerocopy::IntoBytes;
+
+use crate::conn::Conn;
+use crate::connect::{self, ConnectError, Handshake, program_name};
+use crate::exchange::{Outcome, Request, Terms, exchange};
+use crate::fds::{self, Kept};
+use crate::retry::{Retry, delay};
+use crate::signals::{self, Blocked};
+use crate::{Caller, HostPollFd, poll};
+
+/// The number of the handshake on a fresh connection: 0 is used up by connecting, in the original.
+const FIRST: u64 = 1;
+
+/// Left out by poll.
+const NO_SIGNALS: HostFd = HostFd(-1);
+
+/// How often to say that a reconnection is still being tried.
+const REMIND: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// The process's rump process on a server: one connection, shared by all threads.
+///
+/// The child of a fork must not use or drop its parent's: it makes its own with [`Remote::fork_child`].
+pub struct Remote {
+    /// Where to connect again; a connection that was taken over without a URL cannot be renewed.
+    endpoint: Option<Box<dyn Endpoint>>,
+    retry: Retry,
+    conn: Mutex<Arc<Conn>>,
+    /// Held by the thread that connects again.
+    connecting: Mutex<()>,
+    signals: Kept,
+}
+
+/// A connection that an earlier image of the process has left open.
+#[derive(Clone, Copy, Debug)]
+pub struct Adopted<'a> {
+    /// The socket.
+    pub fd: HostFd,
+    /// Where it leads, if that is known.
+    pub url: Option<&'a str>,
+    /// Whether the server is ours.
+    pub extended: bool,
+}
+
+impl Remote {
+    /// Connects to the server at `url` and introduces the process. The first attempt is the only one.
+    ///
+    /// The error carries the line for the user where a locator is wrong.
+    pub fn connect(url: &str, handshake: Handshake, retry: Retry) -> core::result::Result<Self, ConnectError> {
+        Self::open(endpoint(url)?, &handshake, retry)
+    }
+
+    fn open(
+        endpoint: Box<dyn Endpoint>,
+        handshake: &Handshake,
+        retry: Retry,
+    ) -> core::result::Result<Self, ConnectError> {
+        let _blocked = Blocked::enter();
+        let conn = connect::open(&*endpoint, FIRST)?;
+        let signals = Kept::new(signals::descriptor()?)?;
+        let hello = match handshake {
+            Handshake::Guest(name) => message::Handshake::Guest(name),
+            Handshake::Fork(token) => message::Handshake::Fork { token: *token, cancel: false },
+        };
+        connect::introduce(&conn, signals.fd(), &hello)?;
+        Ok(Self::with(conn, Some(endpoint), retry, signals))
+    }
+
+    /// Takes over a connection of the image before exec; `name` is that of the new program.
+    pub fn adopt(adopted: Adopted<'_>, name: &[u8], retry: Retry) -> core::result::Result<Self, ConnectError> {
+        let _blocked = Blocked::enter();
+        let endpoint = adopted.url.map(endpoint).transpose()?;
+        let high = fds::raise(adopted.fd)?;
+        host::close(adopted.fd)?;
+        host::set_nonblocking(high.fd(), true)?;
+        // No connect happened, so the numbers start at 0.
+        let conn = Arc::new(Conn::new(Box::new(Stream::new(high)), adopted.extended, 0));
+        let signals = Kept::new(signals::descriptor()?)?;
+        connect::introduce(&conn, signals.fd(), &message::Handshake::Exec(name))?;
+        Ok(Self::with(conn, endpoint, retry, signals))
+    }
+
+    fn with(conn: Arc<Conn>, endpoint: Option<Box<dyn Endpoint>>, retry: Retry, signals: Kept) -> Self {
+        Self { endpoint, retry, conn: Mutex::new(conn), connecting: Mutex::new(()), signals }
+    }
+
+    /// Asks the server for a copy of the rump process, for a child that is about to be forked.
+    pub fn prefork(&self) -> Result<Token> {
+        let frame = |number| ClientRequest::Prefork.encode(number);
+        let body = self.request(&Request { frame: &frame, terms: Terms::default() })?;
+        body.first_chunk::<16>().copied().ok_or(Errno::EPROTO)
+    }
+
+    /// In the child of a fork: closes what was inherited and claims the copied process on a new connection.
+    ///
+    /// Touches no lock of `self`, which other threads of the parent may have held; `self` is then to
+    /// be left alone for good ([`std::mem::forget`]).
+    pub fn fork_child(&self, token: Token) -> core::result::Result<Self, ConnectError> {
+        fds::close_all();
+        let url = self.url().ok_or(Errno::ENOTCONN)?;
+        Self::open(endpoint(&url)?, &Handshake::Fork(token), self.retry)
+    }
+
+    /// Where the server is, absolute; `None` if that is not known.
+    pub fn url(&self) -> Option<String> {
+        self.endpoint.as_ref().map(|endpoint| endpoint.url())
+    }
+
+    /// Whether the server is ours.
+    pub fn extended(&self) -> bool {
+        self.conn().extended
+    }
+
+    /// The number of the socket, at this moment.
+    pub fn socket_fd(&self) -> HostFd {
+        self.conn().fd()
+    }
+
+    /// Says whether the socket is to stay open over exec: on just before it, off again if it fails.
+    pub fn survive_exec(&self, survive: bool) -> Result<()> {
+        host::set_cloexec(self.socket_fd(), !survive).map_err(host::errno)
+    }
+
+    /// Whether a host descriptor number is the library's own.
+    pub fn owns(&self, fd: HostFd) -> bool {
+        fds::owns(fd)
+    }
+
+    /// Moves a descriptor of the library to another number, since the program closes or replaces this one.
+    /// The number is then free.
+    pub fn move_away(&self, fd: HostFd) -> Result<()> {
+        let _blocked = Blocked::enter();
+        let moved = match self.signals.fd() == fd {
+            true => self.signals.move_away(),
+            false => self.conn().move_away(fd).unwrap_or(Ok(fd)),
+        };
+        moved.map(drop).map_err(host::errno)
+    }
+
+    pub(crate) fn conn(&self) -> Arc<Conn> {
+        let _blocked = Blocked::enter();
+        Arc::clone(&self.conn.lock())
+    }
+
+    /// Makes a request until it is answered or the connection is given up.
+    pub(crate) fn request(&self, request: &Request<'_>) -> Result<Vec<u8>> {
+        let _blocked = Blocked::enter();
+        loop {
+            let conn = self.conn();
+            match exchange(&conn, self.signals.fd(), request)? {
+                Outcome::Answer(body) => return Ok(body),
+                Outcome::Lost => self.recover(&conn)?,
+            }
+        }
+    }
+
+    /// Makes a system call.
+    pub(crate) fn syscall(&self, number: u32, args: &[u64], terms: Terms<'_>) -> Result<[i64; 2]> {
+        let frame = |reqno| Frame::new(reqno, Class::Req, Kind::Syscall, number, args.as_bytes().to_vec());
+        let body = self.request(&Request { frame: &frame, terms })?;
+        SyscallResult::decode(&body).ok_or(Errno::EPROTO)?.result()
+    }
+
+    /// Connects again, as [`Retry`] says: the server then has a new process for us, and the request is sent again.
+    ///
+    /// `ENOTCONN` when the connection is given up.
+    fn recover(&self, lost: &Arc<Conn>) -> Result<()> {
+        let limit = match self.retry {
+            Retry::Never => return Err(Errno::ENOTCONN),
+            Retry::Die => host::exit(1),
+            Retry::For(limit) => Some(limit),
+            Retry::Forever | Retry::Once => None,
+        };
+        let begun = host::uptime();
+        let mut reminded = begun;
+        for attempt in 0.. {
+            if attempt > 0 {
+                signals::unblocked(|| host::sleep(delay(attempt)));
+            }
+            if self.reconnect(lost) {
+                if attempt > 0 {
+                    host::warn("rump_sp: reconnected!");
+                }
+                return Ok(());
+            }
+            let now = host::uptime();
+            match (self.retry, limit) {
+                (Retry::Once, _) => break,
+                (_, Some(limit)) if now - begun >= limit => {
+                    host::warn(&format!("rump_sp: reconnect failed, {} second timeout", limit.as_secs()));
+                    break;
+                }
+                _ if attempt == 0 => host::warn("rump_sp: connection to kernel lost, trying to reconnect ..."),
+                _ if now - reminded > REMIND => {
+                    reminded = now;
+                    host::warn("rump_sp: still trying to reconnect ...");
+                }
+                _ => {}
+            }
+        }
+        Err(Errno::ENOTCONN)
+    }
+
+    /// Tries once to connect again, unless another thread has done so.
+    fn reconnect(&self, lost: &Arc<Conn>) -> bool {
+        // No handler may run as long as this is held: it could make a call that ends here.
+        let _connecting = self.connecting.lock();
+        if !Arc::ptr_eq(&self.conn(), lost) {
+            return true;
+        }
+        let Some(endpoint) = &self.endpoint else { return false };
+        // Connecting uses up a number, as on the first connection.
+        let Ok(conn) = connect::open(&**endpoint, lost.next_number() + 1) else { return false };
+        let hello = program_name();
+        if connect::introduce(&conn, NO_SIGNALS, &message::Handshake::Guest(&hello)).is_err() {
+            return false;
+        }
+        *self.conn.lock() = conn;
+        true
+    }
+}
+
+impl Caller for Remote {
+    fn call(&self, number: u32, args: &[u64], regions: &[Region]) -> Result<[i64; 2]> {
+        self.syscall(number, args, Terms { regions, interruptible: true, ..Terms::default() })
+    }
+
+    fn poll_mixed(
+        &self,
+        rump: &mut [abi::poll::PollFd],
+        host: &mut [HostPollFd],
+        timeout: Option<std::time::Duration>,
+    ) -> Result<(usize, usize)> {
+        poll::mixed(self, rump, host, timeout)
+    }
+}
+
+/// Reads a locator that must lead to a server.
+fn endpoint(url: &str) -> core::result::Result<Box<dyn Endpoint>, ParseError> {
+    match Locator::parse(url, Role::Client)? {
+        Locator::Remote(endpoint) => Ok(endpoint),
+        Locator::Local => Err(ParseError::new(Errno::EINVAL, format!("rump_sp: no server at ``{url}''"))),
+    }
+}

@@ -1,0 +1,117 @@
+//! What a row of the symbols table expands to: a hook that asks the calls table, and the C return value.
+
+use crate::calls::{Outcome, dispatch};
+use crate::deep::Wanted;
+use crate::{fds, raw, trace};
+
+/// A C argument as the kernel takes it.
+pub trait Word {
+    /// Makes the register.
+    fn word(self) -> usize;
+}
+
+/// A C return value that a call's result can become.
+pub trait Return: Sized {
+    /// Makes the value of what the kernel returned, -1 for an error.
+    fn of(result: isize) -> Self;
+}
+
+macro_rules! words {
+    ($($type:ty),*) => {$(
+        impl Word for $type {
+            fn word(self) -> usize {
+                self as isize as usize
+            }
+        }
+
+        impl Return for $type {
+            fn of(result: isize) -> Self {
+                result as Self
+            }
+        }
+    )*};
+}
+
+words!(i32, u32, i64, u64, isize, usize);
+
+impl<T> Word for *const T {
+    fn word(self) -> usize {
+        self as usize
+    }
+}
+
+impl<T> Word for *mut T {
+    fn word(self) -> usize {
+        self as usize
+    }
+}
+
+impl<T> Return for *mut T {
+    fn of(result: isize) -> Self {
+        result as Self
+    }
+}
+
+/// A structure on the stack of the hook.
+impl<T, const N: usize> Word for &[T; N] {
+    fn word(self) -> usize {
+        self.as_ptr() as usize
+    }
+}
+
+/// Makes the C return value of what the kernel returned: errno and -1 for an error.
+pub fn c_return<R: Return>(result: isize) -> R {
+    if let -4095..=-1 = result {
+        set_errno(-result as i32);
+        return R::of(-1);
+    }
+    R::of(result)
+}
+
+/// Sets the thread's errno.
+pub fn set_errno(errno: i32) {
+    // SAFETY: the C library keeps this pointer valid for the life of the thread.
+    unsafe { *libc::__errno_location() = errno };
+}
+
+/// The thread's errno.
+pub fn errno() -> i32 {
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() }
+}
+
+/// Does what a hook does: asks the table; a call of the host goes to the real function, or straight to the kernel
+/// as long as there is none (before the constructor, or in a C library without it).
+#[inline]
+pub fn hooked<R: Return>(nr: i64, args: [usize; 6], real: Option<impl FnOnce() -> R>) -> R {
+    let outcome = match crate::calls::wanted(nr as usize) {
+        Wanted::Fd(at) if !trace::on() && args.get(at).is_none_or(|fd| !fds::perhaps(*fd as i32)) => Outcome::Host,
+        _ => dispatch(nr as usize, args),
+    };
+    match (outcome, real) {
+        (Outcome::Done(result), _) => c_return(result),
+        (Outcome::Host, Some(real)) => real(),
+        (Outcome::Host, None) => c_return(raw::syscall(nr as usize, args)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_kernel_becomes_errno() {
+        assert_eq!(c_return::<i32>(-2), -1);
+        assert_eq!(errno(), 2);
+        assert_eq!(c_return::<isize>(-4096), -4096);
+        assert_eq!(c_return::<*mut u8>(-12), usize::MAX as *mut u8);
+    }
+
+    #[test]
+    fn a_host_call_goes_to_the_real_function_or_the_kernel() {
+        let args = [raw::word(-1), 0, 0, 0, 0, 0];
+        assert_eq!(hooked::<i32>(libc::SYS_close, args, Some(|| 7)), 7);
+        assert_eq!(hooked::<i32>(libc::SYS_close, args, None::<fn() -> i32>), -1);
+        assert_eq!(errno(), libc::EBADF);
+    }
+}

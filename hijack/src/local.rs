@@ -1,0 +1,223 @@
+//! A rump kernel in this process (`RUMP_SERVER` unset or `local:`): the only file that names the kernel.
+//!
+//! A call is a function call on the caller's own thread, and a copy of memory is a copy, checked by the host. The kernel starts no
+//! threads: whoever waits runs its timers, and sleeps in ppoll(2) so that a signal, or a host descriptor of a mixed poll, ends the sleep.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use abi::poll::PollFd;
+use abi::syscalls::nr;
+use abi::time::Timespec;
+use abi::{Errno, In, InOut, Region, Result, Slot};
+use client::signals::{self, Blocked};
+use client::{Caller, HostPollFd};
+use kernel::Kernel;
+use kernel::config::Config;
+use kernel::proc::{Lwp, Proc};
+use kernel::rumpuser::linux::LinuxHost;
+use kernel::rumpuser::{Parker, Rumpuser, Woken};
+use kernel::usermem::UserMem;
+use rustix_futex_sync::OnceLock;
+use sysproxy::host::{self, Owned, POLLIN, SigSet};
+
+/// A kernel in this process, and the process that we are in it.
+pub struct Local {
+    kernel: Arc<Kernel>,
+    proc: Arc<Proc>,
+}
+
+thread_local! {
+    /// Host descriptors that end the thread's sleep: those of a mixed poll, while it lasts.
+    static ALSO: Cell<(*mut HostPollFd, usize)> = const { Cell::new((core::ptr::null_mut(), 0)) };
+}
+
+impl Local {
+    /// Boots a kernel as the environment says, read through `variable`; the error is the line for the user.
+    pub fn boot(name: &[u8], variable: impl Fn(&'static str) -> Option<String>) -> core::result::Result<Self, String> {
+        let cpus = host::cpus();
+        let mut config = Config::from_environment(variable, cpus).map_err(|error| error.to_string())?;
+        config.threads = false;
+        let host = LocalHost { inner: LinuxHost::local(&config) };
+        let boot = || {
+            let kernel = Kernel::boot(Arc::new(host), config)?;
+            let proc = kernel.spawn(name)?;
+            Ok(Self { kernel, proc })
+        };
+        boot().map_err(|error: Errno| format!("rump kernel does not boot: {error}"))
+    }
+}
+
+impl Caller for Local {
+    fn call(&self, number: u32, args: &[u64], _regions: &[Region]) -> Result<[i64; 2]> {
+        let _blocked = Blocked::enter();
+        let lwp = Lwp::new(&*self.kernel.rumpuser, 0);
+        kernel::syscall::syscall(&self.kernel, &self.proc, &lwp, number, args, &OwnMemory)
+    }
+
+    fn poll_mixed(
+        &self,
+        rump: &mut [PollFd],
+        host: &mut [HostPollFd],
+        timeout: Option<Duration>,
+    ) -> Result<(usize, usize)> {
+        let _blocked = Blocked::enter();
+        let look = |host: &mut [HostPollFd]| host::ppoll(host, Some(Duration::ZERO), None).map_err(host::errno);
+        let ready = look(host)?;
+        let timeout = if ready > 0 { Some(Duration::ZERO) } else { timeout };
+        let before = ALSO.replace((host.as_mut_ptr(), host.len()));
+        let answer = self.pollts(rump, timeout);
+        ALSO.set(before);
+        match (answer, look(host)?) {
+            (Ok(rump), host) => Ok((rump, host)),
+            (Err(Errno::EINTR), host @ 1..) => {
+                rump.iter_mut().for_each(|fd| fd.revents = 0);
+                Ok((0, host))
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+}
+
+impl Local {
+    fn pollts(&self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize> {
+        let mut time = timeout.map(Timespec::from);
+        let time = time.as_mut().map_or(In::NULL, |time| In::new(time));
+        let args = [InOut::new(fds).to_slot(), fds.len() as u64, time.to_slot(), 0];
+        self.call(nr::pollts, &args, &[]).map(|[count, _]| count as usize)
+    }
+}
+
+/// The program's memory, which is ours.
+struct OwnMemory;
+
+impl UserMem for OwnMemory {
+    fn copyin(&self, addr: u64, buf: &mut [u8]) -> Result<()> {
+        crate::user::read_bytes(addr as usize, buf)
+    }
+
+    fn copyinstr(&self, addr: u64, max: usize) -> Result<Vec<u8>> {
+        let text = crate::user::read_cstr(addr as usize)?;
+        let bytes = text.to_bytes();
+        if bytes.len() < max { Ok(bytes.to_vec()) } else { Err(Errno::ENAMETOOLONG) }
+    }
+
+    fn copyout(&self, addr: u64, data: &[u8]) -> Result<()> {
+        crate::user::write_bytes(addr as usize, data)
+    }
+
+    fn raise(&self, signal: i32) {
+        if let Some(signal) = abi::signal::signal_to_linux(signal) {
+            let _ = host::signal::raise(signal);
+        }
+    }
+}
+
+/// The real host, on which a sleep ends for a signal or a descriptor of a mixed poll.
+struct LocalHost {
+    inner: LinuxHost,
+}
+
+impl Rumpuser for LocalHost {
+    fn monotonic(&self) -> Duration {
+        self.inner.monotonic()
+    }
+    fn wall_clock(&self) -> Duration {
+        self.inner.wall_clock()
+    }
+    fn random(&self, buf: &mut [u8]) {
+        self.inner.random(buf);
+    }
+    fn console(&self, bytes: &[u8]) {
+        self.inner.console(bytes);
+    }
+    fn parker(&self) -> Box<dyn Parker> {
+        Box::new(LocalParker { state: AtomicU32::new(IDLE), bell: OnceLock::new() })
+    }
+    fn spawn(&self, _: &str, _: Box<dyn FnOnce() + Send>) -> Result<()> {
+        Err(Errno::EAGAIN)
+    }
+    fn reserve(&self, bytes: usize) -> Result<()> {
+        self.inner.reserve(bytes)
+    }
+    fn release(&self, bytes: usize) {
+        self.inner.release(bytes);
+    }
+    fn cpus(&self) -> usize {
+        self.inner.cpus()
+    }
+    fn physical_memory(&self) -> u64 {
+        self.inner.physical_memory()
+    }
+    fn host_name(&self) -> String {
+        self.inner.host_name()
+    }
+    fn host_pid(&self) -> u32 {
+        self.inner.host_pid()
+    }
+}
+
+const IDLE: u32 = 0;
+/// An unpark came first.
+const TOLD: u32 = 1;
+/// The bell must be rung.
+const ASLEEP: u32 = 2;
+
+struct LocalParker {
+    state: AtomicU32,
+    /// An eventfd, made by the first sleep.
+    bell: OnceLock<Owned>,
+}
+
+impl Parker for LocalParker {
+    fn park(&self, deadline: Option<Duration>) -> Woken {
+        if self.bell.get().is_none()
+            && let Ok(bell) = host::eventfd().and_then(|low| client::fds::raise(low.fd()))
+        {
+            let _ = self.bell.set(bell);
+        }
+        if self.state.swap(ASLEEP, Ordering::SeqCst) == TOLD {
+            self.state.store(IDLE, Ordering::SeqCst);
+            return Woken::Unparked;
+        }
+        let woken = self.sleep(deadline);
+        if self.state.swap(IDLE, Ordering::SeqCst) == TOLD { Woken::Unparked } else { woken }
+    }
+
+    fn unpark(&self) {
+        if self.state.swap(TOLD, Ordering::SeqCst) == ASLEEP
+            && let Some(bell) = self.bell.get()
+        {
+            host::signal_eventfd(bell.fd());
+        }
+    }
+}
+
+impl LocalParker {
+    fn sleep(&self, deadline: Option<Duration>) -> Woken {
+        let nothing = host::PollFd { fd: -1, events: 0, revents: 0 };
+        let wait_for = |fd: Option<&Owned>| fd.map_or(nothing, |fd| host::PollFd::new(fd.fd(), POLLIN));
+        // Signals that the program blocks itself do not end a sleep.
+        let signals = host::signal::signalfd(SigSet::ALL.without(signals::outer())).ok();
+        let mut fds = vec![wait_for(self.bell.get()), wait_for(signals.as_ref())];
+        let (also, count) = ALSO.get();
+        if !also.is_null() {
+            // SAFETY: `poll_mixed` of this thread has set it, and waits for us before its slice ends.
+            fds.extend_from_slice(unsafe { core::slice::from_raw_parts(also, count) });
+        }
+        let timeout = deadline.map(|deadline| deadline.saturating_sub(host::uptime()));
+        let ready = host::ppoll(&mut fds, timeout, None);
+        let mut fired = fds.iter().map(|fd| fd.revents != 0);
+        match (ready, fired.next(), fired.any(|fired| fired)) {
+            (Ok(0), ..) => Woken::TimedOut,
+            (Ok(_), Some(true), _) => {
+                self.bell.get().into_iter().for_each(|bell| host::clear_eventfd(bell.fd()));
+                Woken::Unparked
+            }
+            (Ok(_), _, true) => Woken::Signalled,
+            _ => Woken::Unparked,
+        }
+    }
+}

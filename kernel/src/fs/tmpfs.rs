@@ -1,0 +1,604 @@
+//! The memory file system: the root, and whatever is mounted as `tmpfs`.
+//!
+//! Locks: one per node, held for a moment and never two at once; and one per file system for changes of the tree
+//! (making, linking, moving, removing), so that these see a tree that stands still. Reading, writing and looking up take
+//! only the node's.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+
+use abi::time::Timespec;
+use abi::{Errno, Result};
+
+use super::pages::{Account, Pages};
+use crate::proc::lock;
+use crate::rumpuser::Rumpuser;
+use crate::vfs::node::{Entry, same};
+use crate::vfs::{Attr, Change, FileSystem, FsStat, Kind, New, Node, Position, Vnode};
+
+/// Size of a block in statvfs(2).
+const BLOCK_BYTES: u64 = 4096;
+/// What a node costs beside its content.
+const NODE_BYTES: usize = 512;
+/// What a directory entry costs beside its name.
+const ENTRY_BYTES: usize = 128;
+/// Links to one node at most.
+const LINKS_MAX: u32 = 32767;
+/// What Linux calls the size of an entry, so that a directory's size grows with it.
+const SHOWN_ENTRY_BYTES: u64 = 20;
+
+/// A file system in memory.
+struct Tmpfs {
+    shared: Arc<Shared>,
+    root: Arc<TmpNode>,
+}
+
+/// What all nodes of a file system share.
+struct Shared {
+    host: Arc<dyn Rumpuser>,
+    /// Held while the tree changes.
+    tree: Mutex<()>,
+    next_ino: AtomicU64,
+    bytes: Budget,
+    nodes: Budget,
+}
+
+/// A limit and what is used of it.
+struct Budget {
+    used: AtomicU64,
+    limit: u64,
+}
+
+impl Budget {
+    fn new(limit: u64) -> Self {
+        Self { used: AtomicU64::new(0), limit }
+    }
+
+    fn take(&self, amount: u64) -> Result<()> {
+        let more = |used: u64| used.checked_add(amount).filter(|used| *used <= self.limit);
+        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.map(drop).map_err(|_| Errno::ENOSPC)
+    }
+
+    fn give(&self, amount: u64) {
+        self.used.fetch_sub(amount, Ordering::Relaxed);
+    }
+
+    fn left(&self) -> u64 {
+        self.limit.saturating_sub(self.used.load(Ordering::Relaxed))
+    }
+}
+
+impl Account for Shared {
+    fn take(&self, bytes: usize) -> Result<()> {
+        self.bytes.take(bytes as u64)?;
+        self.host.reserve(bytes).map_err(|_| {
+            self.bytes.give(bytes as u64);
+            Errno::ENOSPC
+        })
+    }
+
+    fn give(&self, bytes: usize) {
+        self.bytes.give(bytes as u64);
+        self.host.release(bytes);
+    }
+}
+
+impl Shared {
+    fn now(&self) -> Timespec {
+        Timespec::from_duration(self.host.wall_clock())
+    }
+}
+
+/// The arguments of mount(2), `struct tmpfs_args`; without them nothing is limited but by the host's memory.
+pub fn mount(host: &Arc<dyn Rumpuser>, data: &[u8]) -> Result<Arc<dyn FileSystem>> {
+    let half = host.physical_memory() / 2;
+    let mut limits = (half / NODE_BYTES as u64, half);
+    let mut root = (0, 0, 0o755);
+    if !data.is_empty() {
+        let long = |at: usize| data.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+        let int = |at: usize| data.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+        let parsed = (int(0), long(8), long(16), int(24), int(28), int(32));
+        let (Some(1), Some(nodes), Some(size), Some(uid), Some(gid), Some(mode)) = parsed else { return Err(Errno::EINVAL) };
+        if uid == u32::MAX || gid == u32::MAX {
+            return Err(Errno::EINVAL);
+        }
+        limits.0 = if nodes <= 3 { limits.0 } else { nodes };
+        limits.1 = if size < BLOCK_BYTES { limits.1 } else { size };
+        root = (uid, gid, mode & 0o7777);
+    }
+    let shared = Arc::new(Shared {
+        host: host.clone(),
+        tree: Mutex::new(()),
+        next_ino: AtomicU64::new(2),
+        nodes: Budget::new(limits.0),
+        bytes: Budget::new(limits.1),
+    });
+    let new = New { kind: Kind::Directory, uid: root.0, gid: root.1, mode: root.2, rdev: 0, target: b"" };
+    let root = TmpNode::new(&shared, &new, Weak::new())?;
+    write(&root.inner).nlink = 2;
+    Ok(Arc::new(Tmpfs { shared, root }))
+}
+
+impl FileSystem for Tmpfs {
+    fn kind(&self) -> &'static str {
+        "tmpfs"
+    }
+
+    fn root(&self) -> Arc<dyn Node> {
+        self.root.clone()
+    }
+
+    fn stat(&self) -> FsStat {
+        let shared = &self.shared;
+        FsStat {
+            block_size: BLOCK_BYTES,
+            blocks: shared.bytes.limit / BLOCK_BYTES,
+            blocks_free: shared.bytes.left() / BLOCK_BYTES,
+            files: shared.nodes.limit,
+            files_free: shared.nodes.left(),
+        }
+    }
+}
+
+/// A node.
+struct TmpNode {
+    vnode: Vnode,
+    shared: Arc<Shared>,
+    this: Weak<TmpNode>,
+    birthtime: Timespec,
+    /// Apart from the rest, because reading changes it.
+    atime: Mutex<Timespec>,
+    inner: RwLock<Inner>,
+}
+
+/// What the node's lock guards.
+struct Inner {
+    mode: u32,
+    nlink: u32,
+    uid: u32,
+    gid: u32,
+    mtime: Timespec,
+    ctime: Timespec,
+    body: Body,
+}
+
+enum Body {
+    File(Pages),
+    Directory(Directory),
+    Link(Vec<u8>),
+    Special(u64),
+}
+
+struct Directory {
+    /// The directory above; nothing for the root, whose `parent` is itself.
+    above: Weak<TmpNode>,
+    /// Set when it is removed: nothing may be made in it any more.
+    removed: bool,
+    names: BTreeMap<Arc<[u8]>, (u64, Arc<TmpNode>)>,
+    /// The names in the order in which they were made; the numbers are the cookies of readdir.
+    order: BTreeMap<u64, Arc<[u8]>>,
+    next: u64,
+}
+
+fn read(inner: &RwLock<Inner>) -> RwLockReadGuard<'_, Inner> {
+    inner.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(inner: &RwLock<Inner>) -> RwLockWriteGuard<'_, Inner> {
+    inner.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inner {
+    fn directory(&self) -> Result<&Directory> {
+        if let Body::Directory(directory) = &self.body { Ok(directory) } else { Err(Errno::ENOTDIR) }
+    }
+
+    fn directory_mut(&mut self) -> Result<&mut Directory> {
+        if let Body::Directory(directory) = &mut self.body { Ok(directory) } else { Err(Errno::ENOTDIR) }
+    }
+
+    fn modified(&mut self, now: Timespec) {
+        self.mtime = now;
+        self.ctime = now;
+    }
+}
+
+impl Directory {
+    fn get(&self, name: &[u8]) -> Result<&Arc<TmpNode>> {
+        self.names.get(name).map(|(_, node)| node).ok_or(Errno::ENOENT)
+    }
+
+    /// Puts an entry at the end; returns the node that had the name.
+    fn put(&mut self, name: &[u8], node: Arc<TmpNode>) -> Option<Arc<TmpNode>> {
+        let name: Arc<[u8]> = name.into();
+        let old = self.take(&name);
+        self.order.insert(self.next, name.clone());
+        self.names.insert(name, (self.next, node));
+        self.next += 1;
+        old
+    }
+
+    fn take(&mut self, name: &[u8]) -> Option<Arc<TmpNode>> {
+        let (number, node) = self.names.remove(name)?;
+        self.order.remove(&number);
+        Some(node)
+    }
+}
+
+fn entry_cost(name: &[u8]) -> usize {
+    ENTRY_BYTES + name.len()
+}
+
+impl TmpNode {
+    fn new(shared: &Arc<Shared>, new: &New<'_>, above: Weak<TmpNode>) -> Result<Arc<Self>> {
+        shared.nodes.take(1)?;
+        if let Err(errno) = shared.take(NODE_BYTES + new.target.len()) {
+            shared.nodes.give(1);
+            return Err(errno);
+        }
+        let (names, order) = (BTreeMap::new(), BTreeMap::new());
+        let body = match new.kind {
+            Kind::Regular => Body::File(Pages::default()),
+            Kind::Directory => Body::Directory(Directory { above, removed: false, names, order, next: 0 }),
+            Kind::Symlink => Body::Link(new.target.to_vec()),
+            _ => Body::Special(new.rdev),
+        };
+        let now = shared.now();
+        let ino = shared.next_ino.fetch_add(1, Ordering::Relaxed);
+        let &New { mode, uid, gid, .. } = new;
+        Ok(Arc::new_cyclic(|this| Self {
+            vnode: Vnode::new(new.kind, ino),
+            shared: shared.clone(),
+            this: this.clone(),
+            birthtime: now,
+            atime: Mutex::new(now),
+            inner: RwLock::new(Inner { mode, nlink: 0, uid, gid, mtime: now, ctime: now, body }),
+        }))
+    }
+
+    fn is_directory(&self) -> bool {
+        self.vnode.kind == Kind::Directory
+    }
+
+    /// Returns the node behind `node`, which must be of this file system.
+    fn own(&self, node: &Arc<dyn Node>) -> Result<Arc<TmpNode>> {
+        let any: Arc<dyn Any + Send + Sync> = node.clone();
+        let own = any.downcast::<TmpNode>().map_err(|_| Errno::EXDEV)?;
+        if Arc::ptr_eq(&own.shared, &self.shared) { Ok(own) } else { Err(Errno::EXDEV) }
+    }
+
+    /// Sets the time of the last access if it is older than the last change or than a day (Linux's `relatime`).
+    fn accessed(&self, mtime: Timespec, ctime: Timespec) {
+        const DAY_SECONDS: i64 = 24 * 60 * 60;
+        let key = |time: Timespec| (time.tv_sec, time.tv_nsec);
+        let now = self.shared.now();
+        let mut atime = lock(&self.atime);
+        if key(*atime) <= key(mtime).max(key(ctime)) || now.tv_sec.saturating_sub(atime.tv_sec) >= DAY_SECONDS {
+            *atime = now;
+        }
+    }
+
+    /// Adds an entry. The tree's lock is held.
+    fn enter(&self, name: &[u8], node: &Arc<TmpNode>, now: Timespec) -> Result<()> {
+        self.shared.take(entry_cost(name))?;
+        let mut inner = write(&self.inner);
+        let directory = match inner.directory_mut() {
+            Ok(directory) if directory.removed => Err(Errno::ENOENT),
+            Ok(directory) if directory.names.contains_key(name) => Err(Errno::EEXIST),
+            other => other,
+        };
+        match directory {
+            Ok(directory) => directory.put(name, node.clone()),
+            Err(errno) => {
+                drop(inner);
+                self.shared.give(entry_cost(name));
+                return Err(errno);
+            }
+        };
+        inner.nlink += u32::from(node.is_directory());
+        inner.modified(now);
+        Ok(())
+    }
+
+    /// Takes an entry out. The tree's lock is held.
+    fn leave(&self, name: &[u8], now: Timespec) -> Result<Arc<TmpNode>> {
+        let mut inner = write(&self.inner);
+        let node = inner.directory_mut()?.take(name).ok_or(Errno::ENOENT)?;
+        inner.nlink -= u32::from(node.is_directory());
+        inner.modified(now);
+        drop(inner);
+        self.shared.give(entry_cost(name));
+        Ok(node)
+    }
+
+    /// Counts a name less; a directory without a name is dead. The tree's lock is held.
+    fn unlinked(&self, now: Timespec) {
+        let mut inner = write(&self.inner);
+        inner.nlink = if self.is_directory() { 0 } else { inner.nlink.saturating_sub(1) };
+        inner.ctime = now;
+        if let Body::Directory(directory) = &mut inner.body {
+            directory.removed = true;
+        }
+        let last = inner.nlink == 0;
+        drop(inner);
+        if last {
+            // A bound socket may hold the file system: it goes with its last name.
+            self.vnode.unbind();
+        }
+    }
+
+    fn empty(&self) -> bool {
+        read(&self.inner).directory().is_ok_and(|directory| directory.names.is_empty())
+    }
+
+    /// Whether `self` is `other` or lies above it. The tree's lock is held.
+    fn contains(&self, other: &Arc<TmpNode>) -> bool {
+        let mut at = Some(other.clone());
+        while let Some(node) = at {
+            if std::ptr::eq(self, Arc::as_ptr(&node)) {
+                return true;
+            }
+            at = read(&node.inner).directory().ok().and_then(|directory| directory.above.upgrade());
+        }
+        false
+    }
+
+    /// Checks that `moved` may take the place of `replaced`. The tree's lock is held.
+    fn may_replace(moved: &TmpNode, replaced: &TmpNode) -> Result<()> {
+        match (moved.is_directory(), replaced.is_directory()) {
+            (false, true) => Err(Errno::EISDIR),
+            (true, false) => Err(Errno::ENOTDIR),
+            (true, true) if !replaced.empty() => Err(Errno::ENOTEMPTY),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Node for TmpNode {
+    fn vnode(&self) -> &Vnode {
+        &self.vnode
+    }
+
+    fn attr(&self) -> Attr {
+        let inner = read(&self.inner);
+        let (size, taken, rdev) = match &inner.body {
+            Body::File(pages) => (pages.len(), pages.taken(), 0),
+            Body::Directory(directory) => ((directory.names.len() as u64 + 2) * SHOWN_ENTRY_BYTES, 0, 0),
+            Body::Link(target) => (target.len() as u64, 0, 0),
+            Body::Special(rdev) => (0, 0, *rdev),
+        };
+        Attr {
+            mode: inner.mode,
+            nlink: inner.nlink,
+            uid: inner.uid,
+            gid: inner.gid,
+            rdev,
+            size,
+            blocks: taken as u64 / 512,
+            atime: *lock(&self.atime),
+            mtime: inner.mtime,
+            ctime: inner.ctime,
+            birthtime: self.birthtime,
+        }
+    }
+
+    fn set_attr(&self, change: &Change) -> Result<()> {
+        let now = self.shared.now();
+        let mut inner = write(&self.inner);
+        if let Some(size) = change.size {
+            let Body::File(pages) = &mut inner.body else { return Err(Errno::EINVAL) };
+            pages.resize(size, &*self.shared);
+            inner.mtime = now;
+        }
+        inner.ctime = now;
+        inner.mode = change.mode.unwrap_or(inner.mode);
+        inner.uid = change.uid.unwrap_or(inner.uid);
+        inner.gid = change.gid.unwrap_or(inner.gid);
+        inner.mtime = change.mtime.unwrap_or(inner.mtime);
+        if let Some(atime) = change.atime {
+            *lock(&self.atime) = atime;
+        }
+        Ok(())
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        let inner = read(&self.inner);
+        let Body::File(pages) = &inner.body else { return Err(Errno::EINVAL) };
+        let len = pages.read(offset, buf);
+        let (mtime, ctime) = (inner.mtime, inner.ctime);
+        drop(inner);
+        self.accessed(mtime, ctime);
+        Ok(len)
+    }
+
+    fn write_at(&self, position: Position, data: &[u8]) -> Result<(u64, usize)> {
+        let now = self.shared.now();
+        let mut inner = write(&self.inner);
+        let Body::File(pages) = &mut inner.body else { return Err(Errno::EINVAL) };
+        let offset = match position {
+            Position::At(offset) => offset,
+            Position::End => pages.len(),
+        };
+        if offset.checked_add(data.len() as u64).is_none_or(|end| end > i64::MAX as u64) {
+            return Err(Errno::EFBIG);
+        }
+        let len = pages.write(offset, data, &*self.shared)?;
+        inner.modified(now);
+        Ok((offset + len as u64, len))
+    }
+
+    fn allocate(&self, offset: u64, len: u64) -> Result<()> {
+        let now = self.shared.now();
+        let mut inner = write(&self.inner);
+        let Body::File(pages) = &mut inner.body else { return Err(Errno::ENODEV) };
+        pages.allocate(offset, len, &*self.shared)?;
+        inner.ctime = now;
+        Ok(())
+    }
+
+    fn read_link(&self) -> Result<Vec<u8>> {
+        if let Body::Link(target) = &read(&self.inner).body { Ok(target.clone()) } else { Err(Errno::EINVAL) }
+    }
+
+    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Node>> {
+        let node = read(&self.inner).directory()?.get(name)?.clone();
+        Ok(node)
+    }
+
+    fn parent(&self) -> Result<Arc<dyn Node>> {
+        let inner = read(&self.inner);
+        let directory = inner.directory()?;
+        if directory.removed {
+            return Err(Errno::ENOENT);
+        }
+        Ok(directory.above.upgrade().or_else(|| self.this.upgrade()).ok_or(Errno::ENOENT)?)
+    }
+
+    fn read_dir(&self, cookie: u64, each: &mut dyn FnMut(Entry<'_>) -> bool) -> Result<()> {
+        let inner = read(&self.inner);
+        let directory = inner.directory()?;
+        for (number, name) in directory.order.range(cookie..) {
+            let vnode = &directory.get(name)?.vnode;
+            if !each(Entry { ino: vnode.ino, kind: vnode.kind, name, next: number + 1 }) {
+                break;
+            }
+        }
+        let (mtime, ctime) = (inner.mtime, inner.ctime);
+        drop(inner);
+        self.accessed(mtime, ctime);
+        Ok(())
+    }
+
+    fn create(&self, name: &[u8], new: &New<'_>) -> Result<Arc<dyn Node>> {
+        let _tree = lock(&self.shared.tree);
+        let inner = read(&self.inner);
+        if inner.directory()?.names.contains_key(name) {
+            return Err(Errno::EEXIST);
+        }
+        if new.kind == Kind::Directory && inner.nlink >= LINKS_MAX {
+            return Err(Errno::EMLINK);
+        }
+        drop(inner);
+        let node = TmpNode::new(&self.shared, new, self.this.clone())?;
+        write(&node.inner).nlink = if node.is_directory() { 2 } else { 1 };
+        self.enter(name, &node, self.shared.now())?;
+        Ok(node)
+    }
+
+    fn link(&self, name: &[u8], node: &Arc<dyn Node>) -> Result<()> {
+        let node = self.own(node)?;
+        if node.is_directory() {
+            return Err(Errno::EPERM);
+        }
+        let _tree = lock(&self.shared.tree);
+        match read(&node.inner).nlink {
+            // Its last name went while it was looked up.
+            0 => return Err(Errno::ENOENT),
+            LINKS_MAX.. => return Err(Errno::EMLINK),
+            _ => {}
+        }
+        let now = self.shared.now();
+        self.enter(name, &node, now)?;
+        let mut inner = write(&node.inner);
+        inner.nlink += 1;
+        inner.ctime = now;
+        Ok(())
+    }
+
+    fn remove(&self, name: &[u8], node: &Arc<dyn Node>) -> Result<()> {
+        let _tree = lock(&self.shared.tree);
+        let found = read(&self.inner).directory()?.get(name)?.clone();
+        let found_node: Arc<dyn Node> = found.clone();
+        if !same(&found_node, node) {
+            return Err(Errno::ENOENT);
+        }
+        if found.is_directory() && !found.empty() {
+            return Err(Errno::ENOTEMPTY);
+        }
+        let now = self.shared.now();
+        // Dead before it is gone, so that nothing can be made in it in between.
+        found.unlinked(now);
+        self.leave(name, now).map(drop)
+    }
+
+    fn rename(&self, from: &[u8], into: &Arc<dyn Node>, to: &[u8]) -> Result<()> {
+        let into = self.own(into)?;
+        let _tree = lock(&self.shared.tree);
+        let moved = read(&self.inner).directory()?.get(from)?.clone();
+        let replaced = {
+            let inner = read(&into.inner);
+            let directory = inner.directory()?;
+            if directory.removed {
+                return Err(Errno::ENOENT);
+            }
+            directory.get(to).ok().cloned()
+        };
+        if replaced.as_ref().is_some_and(|replaced| Arc::ptr_eq(replaced, &moved)) {
+            return Ok(());
+        }
+        if moved.is_directory() && moved.contains(&into) {
+            return Err(Errno::EINVAL);
+        }
+        if let Some(replaced) = &replaced {
+            TmpNode::may_replace(&moved, replaced)?;
+        }
+        let now = self.shared.now();
+        self.shared.take(entry_cost(to))?;
+        if let Some(replaced) = &replaced {
+            replaced.unlinked(now);
+            self.shared.give(entry_cost(to));
+        }
+        // The new name comes before the old one goes: whoever looks finds the node under one of them at least.
+        let mut inner = write(&into.inner);
+        inner.directory_mut()?.put(to, moved.clone());
+        inner.nlink += u32::from(moved.is_directory());
+        inner.nlink -= replaced.as_ref().map_or(0, |replaced| u32::from(replaced.is_directory()));
+        inner.modified(now);
+        drop(inner);
+        self.leave(from, now)?;
+        let mut inner = write(&moved.inner);
+        inner.ctime = now;
+        if let Body::Directory(directory) = &mut inner.body {
+            directory.above = into.this.clone();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for TmpNode {
+    fn drop(&mut self) {
+        let mut bytes = NODE_BYTES;
+        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match &mut inner.body {
+            Body::File(pages) => bytes += pages.taken(),
+            Body::Link(target) => bytes += target.len(),
+            Body::Special(_) => {}
+            Body::Directory(directory) => {
+                bytes += directory.names.keys().map(|name| entry_cost(name)).sum::<usize>();
+                dismantle(directory);
+            }
+        }
+        self.shared.give(bytes);
+        self.shared.nodes.give(1);
+    }
+}
+
+/// Drops a tree from the top without recursion: it may be deeper than the stack.
+fn dismantle(directory: &mut Directory) {
+    let mut pending: Vec<_> = std::mem::take(&mut directory.names).into_values().map(|(_, node)| node).collect();
+    while let Some(node) = pending.pop() {
+        if Arc::strong_count(&node) > 1 || !node.is_directory() {
+            continue;
+        }
+        let mut inner = write(&node.inner);
+        if let Body::Directory(directory) = &mut inner.body {
+            let names = std::mem::take(&mut directory.names);
+            let bytes = names.keys().map(|name| entry_cost(name)).sum();
+            pending.extend(names.into_values().map(|(_, node)| node));
+            node.shared.give(bytes);
+        }
+    }
+}

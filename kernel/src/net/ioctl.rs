@@ -1,0 +1,179 @@
+//! ioctl(2) on sockets: queue lengths, and what there is to know about interfaces.
+
+use abi::ioctl::*;
+use abi::socket::{AF_INET, AF_LINK, Sockaddr};
+use abi::{Errno, Result};
+use smoltcp::wire::{IpAddress, IpCidr};
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::addr::Family;
+use super::link::Link;
+use super::stack::Inet;
+use crate::Cx;
+
+/// Length of `struct ifreq`.
+const IFREQ: usize = 144;
+/// Where its union begins.
+const UNION: usize = 16;
+
+/// How full a socket's queues are.
+pub struct Fill<F> {
+    /// Bytes that can be read.
+    pub readable: F,
+    /// Bytes that are written and not gone.
+    pub unsent: usize,
+    /// Room for more.
+    pub room: usize,
+}
+
+/// Serves an ioctl of any socket.
+pub fn socket(cx: &Cx<'_>, inet: &Inet, command: u64, data: &mut [u8], fill: Fill<impl FnOnce() -> Result<usize>>) -> Result<()> {
+    let value = match command {
+        FIONREAD => (fill.readable)()?,
+        FIONWRITE => fill.unsent,
+        FIONSPACE => fill.room,
+        // There is no urgent data, so the mark is never ahead.
+        SIOCATMARK => 0,
+        SIOCGIFCONF => return list(cx, inet, data),
+        _ => return interface(inet, command, data),
+    };
+    put(data, 0, &i32::try_from(value).unwrap_or(i32::MAX).to_le_bytes());
+    Ok(())
+}
+
+/// Lists one `ifreq` per address of each interface, a link-layer one first.
+fn list(cx: &Cx<'_>, inet: &Inet, data: &mut [u8]) -> Result<()> {
+    let mut conf = Ifconf::read_from_bytes(data).map_err(|_| Errno::EINVAL)?;
+    let requests = inet.look(|stack| stack.base.links.iter().flat_map(requests).collect::<Vec<u8>>());
+    if conf.ifc_buf == 0 {
+        conf.ifc_len = requests.len() as i32;
+    } else {
+        let room = usize::try_from(conf.ifc_len).unwrap_or(0) / IFREQ * IFREQ;
+        let bytes = &requests[..requests.len().min(room)];
+        cx.mem.store(conf.ifc_buf, bytes)?;
+        conf.ifc_len = bytes.len() as i32;
+    }
+    put(data, 0, conf.as_bytes());
+    Ok(())
+}
+
+fn requests(link: &Link) -> Vec<u8> {
+    let link_layer = link_address(link);
+    let addrs = link.addrs.iter().map(|cidr| sockaddr(cidr.address()));
+    let mut bytes = Vec::new();
+    for addr in std::iter::once(link_layer).chain(addrs) {
+        let mut request = vec![0; IFREQ];
+        put(&mut request, 0, link.name.as_bytes());
+        put(&mut request, UNION, &addr);
+        bytes.append(&mut request);
+    }
+    bytes
+}
+
+/// Makes the `sockaddr_dl` of an interface.
+fn link_address(link: &Link) -> Vec<u8> {
+    let name = link.name.as_bytes();
+    let kind = if link.device.is_loopback() { IFT_LOOP } else { IFT_ETHER };
+    let index = (link.index as u16).to_le_bytes();
+    let mut addr = vec![20, AF_LINK as u8, index[0], index[1], kind, name.len() as u8, 0, 0];
+    addr.extend_from_slice(name);
+    addr.resize(20, 0);
+    addr
+}
+
+fn sockaddr(addr: IpAddress) -> Vec<u8> {
+    let family = if matches!(addr, IpAddress::Ipv4(_)) { Family::V4 } else { Family::V6 { v6only: true } };
+    family.sockaddr(smoltcp::wire::IpEndpoint::new(addr, 0)).encode()
+}
+
+/// IFT_LOOP of if_types(4).
+const IFT_LOOP: u8 = 24;
+/// IFT_ETHER.
+const IFT_ETHER: u8 = 6;
+
+/// Answers a question about the interface that `data` names; `ENXIO` if there is none.
+fn interface(inet: &Inet, command: u64, data: &mut [u8]) -> Result<()> {
+    if iocgroup(command) != b'i' || data.len() < IFNAMSIZ {
+        return Err(Errno::ENOTTY);
+    }
+    inet.look(|stack| {
+        let name = data[..IFNAMSIZ].split(|byte| *byte == 0).next().unwrap_or_default();
+        let link = stack.base.links.iter().find(|link| link.name.as_bytes() == name).ok_or(Errno::ENXIO)?;
+        let answer = match command {
+            SIOCGIFFLAGS => flags(link).to_le_bytes().to_vec(),
+            SIOCGIFMTU => (link.device.mtu() as i32).to_le_bytes().to_vec(),
+            SIOCGIFMETRIC => vec![0; 4],
+            SIOCGIFINDEX => link.index.to_le_bytes().to_vec(),
+            SIOCGIFDATA => data_of(link),
+            SIOCGIFADDR | SIOCGIFNETMASK | SIOCGIFBRDADDR | SIOCGIFDSTADDR => inet_answer(link, command)?,
+            SIOCGIFADDR_IN6 => inet6_answer(link, data)?.0,
+            SIOCGIFNETMASK_IN6 => inet6_answer(link, data)?.1,
+            SIOCGIFAFLAG_IN6 => vec![0; 4],
+            _ => return Err(Errno::ENOTTY),
+        };
+        put(data, UNION, &answer);
+        Ok(())
+    })
+}
+
+/// Returns the interface flags of net/if.h.
+fn flags(link: &Link) -> u16 {
+    let loopback = link.device.is_loopback();
+    let kind = if loopback { IFF_LOOPBACK } else { IFF_BROADCAST | IFF_SIMPLEX };
+    (IFF_UP | IFF_RUNNING | IFF_MULTICAST | kind) as u16
+}
+
+fn inet_answer(link: &Link, command: u64) -> Result<Vec<u8>> {
+    let v4 = link.addrs.iter().find_map(|cidr| match cidr {
+        IpCidr::Ipv4(cidr) => Some(*cidr),
+        IpCidr::Ipv6(_) => None,
+    });
+    let v4 = v4.ok_or(Errno::EADDRNOTAVAIL)?;
+    let addr = match command {
+        SIOCGIFADDR => v4.address(),
+        SIOCGIFNETMASK => v4.netmask(),
+        SIOCGIFBRDADDR if !link.device.is_loopback() => v4.broadcast().ok_or(Errno::EADDRNOTAVAIL)?,
+        SIOCGIFBRDADDR => return Err(Errno::EINVAL),
+        _ if link.device.is_loopback() => v4.address(),
+        _ => return Err(Errno::EINVAL),
+    };
+    let bytes = Sockaddr::Inet { addr: addr.octets(), port: 0 }.encode();
+    debug_assert_eq!(i32::from(bytes[1]), AF_INET);
+    Ok(bytes)
+}
+
+/// Returns address and mask of the IPv6 address that the request holds.
+fn inet6_answer(link: &Link, data: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
+    let asked = data.get(UNION..UNION + 28).and_then(|bytes| Sockaddr::parse(bytes).ok());
+    let Some(Sockaddr::Inet6 { addr: asked, .. }) = asked else { return Err(Errno::EADDRNOTAVAIL) };
+    let found = link.addrs.iter().find_map(|cidr| match cidr {
+        IpCidr::Ipv6(cidr) if cidr.address().octets() == asked || asked == [0; 16] => Some(*cidr),
+        _ => None,
+    });
+    let cidr = found.ok_or(Errno::EADDRNOTAVAIL)?;
+    let mask = u128::MAX.checked_shl(128 - u32::from(cidr.prefix_len())).unwrap_or(0);
+    let mask = Sockaddr::Inet6 { addr: mask.to_be_bytes(), port: 0, flowinfo: 0, scope_id: 0 };
+    Ok((sockaddr(cidr.address().into()), mask.encode()))
+}
+
+/// Makes `struct if_data`.
+fn data_of(link: &Link) -> Vec<u8> {
+    let counters = link.device.counters();
+    let mut data = vec![0; 136];
+    data[0] = if link.device.is_loopback() { IFT_LOOP } else { IFT_ETHER };
+    let numbers = [
+        (8, link.device.mtu() as u64),
+        (32, counters.packets_in),
+        (48, counters.packets_out),
+        (72, counters.bytes_in),
+        (80, counters.bytes_out),
+    ];
+    numbers.into_iter().for_each(|(at, value)| put(&mut data, at, &value.to_le_bytes()));
+    data
+}
+
+/// Stores what fits.
+fn put(data: &mut [u8], at: usize, bytes: &[u8]) {
+    let room = data.len().saturating_sub(at).min(bytes.len());
+    data[at.min(data.len())..][..room].copy_from_slice(&bytes[..room]);
+}

@@ -1,0 +1,483 @@
+//! An AF_LOCAL socket.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use abi::poll::{POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM};
+use abi::socket::*;
+use abi::stat::Stat;
+use abi::{Errno, Result};
+use zerocopy::IntoBytes;
+
+use super::Names;
+use super::channel::{Channel, Message, Taken};
+use crate::Cx;
+use crate::file::{Events, File};
+use crate::net::option::{Kind, Options};
+use crate::net::stack::Inet;
+use crate::net::{Control, Received, Socket, ioctl};
+use crate::proc::lock;
+use crate::wait::WaitQueue;
+
+/// The longest listen queue.
+const BACKLOG_MAX: i32 = 4096;
+
+/// What a socket does.
+enum Role {
+    Idle,
+    Listening { backlog: usize, ready: VecDeque<Arc<LocalSocket>>, blocked: Vec<Weak<WaitQueue>> },
+    /// A stream or sequenced-packet connection.
+    Connected { rx: Arc<Channel>, tx: Arc<Channel>, peer_name: Vec<u8>, peer: Unpcbid },
+    /// Datagrams go to this socket unless told otherwise.
+    Aimed(Weak<LocalSocket>),
+}
+
+struct State {
+    name: Vec<u8>,
+    options: Options,
+    role: Role,
+    shut_read: bool,
+    shut_write: bool,
+    want_credentials: bool,
+    error: Option<Errno>,
+    /// Who called listen(2).
+    listener: Option<Unpcbid>,
+}
+
+/// An AF_LOCAL socket.
+pub struct LocalSocket {
+    kind: i32,
+    names: Arc<Names>,
+    inet: Arc<Inet>,
+    queue: Arc<WaitQueue>,
+    /// What arrives at a datagram socket.
+    inbox: Arc<Channel>,
+    state: Mutex<State>,
+    own: Weak<LocalSocket>,
+}
+
+impl LocalSocket {
+    /// Makes a socket of type `kind`.
+    pub fn open(names: &Arc<Names>, inet: &Arc<Inet>, kind: i32) -> Arc<Self> {
+        let options = Options::new(Kind::Local, false);
+        let queue: Arc<WaitQueue> = Arc::default();
+        let inbox = Channel::new(false, options.receive_buffer, queue.clone(), None);
+        let state = State {
+            name: Vec::new(),
+            options,
+            role: Role::Idle,
+            shut_read: false,
+            shut_write: false,
+            want_credentials: false,
+            error: None,
+            listener: None,
+        };
+        let (names, inet, state) = (names.clone(), inet.clone(), Mutex::new(state));
+        Arc::new_cyclic(|own| Self { kind, names, inet, queue, inbox, state, own: own.clone() })
+    }
+
+    /// Makes two sockets that are connected with each other.
+    pub fn pair(names: &Arc<Names>, inet: &Arc<Inet>, kind: i32, owner: Unpcbid) -> (Arc<Self>, Arc<Self>) {
+        let (a, b) = (Self::open(names, inet, kind), Self::open(names, inet, kind));
+        if kind == SOCK_DGRAM {
+            lock(&a.state).role = Role::Aimed(Arc::downgrade(&b));
+            lock(&b.state).role = Role::Aimed(Arc::downgrade(&a));
+        } else {
+            a.join(&b, owner, owner);
+        }
+        (a, b)
+    }
+
+    /// Connects two sockets; `ours` and `theirs` are who stands behind this one and the other.
+    fn join(&self, other: &LocalSocket, ours: Unpcbid, theirs: Unpcbid) {
+        let stream = self.kind == SOCK_STREAM;
+        let size = |socket: &LocalSocket| {
+            let state = lock(&socket.state);
+            (state.options.send_buffer, state.name.clone())
+        };
+        let ((our_size, our_name), (their_size, their_name)) = (size(self), size(other));
+        let there = Channel::new(stream, our_size, other.queue.clone(), Some(self.queue.clone()));
+        let back = Channel::new(stream, their_size, self.queue.clone(), Some(other.queue.clone()));
+        let (rx, tx) = (back.clone(), there.clone());
+        lock(&other.state).role = Role::Connected { rx: there, tx: back, peer_name: our_name, peer: ours };
+        lock(&self.state).role = Role::Connected { rx, tx, peer_name: their_name, peer: theirs };
+    }
+
+    fn connect_stream(&self, to: &Arc<LocalSocket>, who: Unpcbid) -> Result<()> {
+        match &lock(&self.state).role {
+            Role::Idle => {}
+            Role::Listening { .. } => return Err(Errno::EINVAL),
+            _ => return Err(Errno::EISCONN),
+        }
+        let (name, options, listener) = {
+            let mut state = lock(&to.state);
+            let (name, options, listener) = (state.name.clone(), state.options.clone(), state.listener.unwrap_or(who));
+            let Role::Listening { backlog, ready, blocked } = &mut state.role else { return Err(Errno::ECONNREFUSED) };
+            if ready.len() > *backlog {
+                blocked.push(Arc::downgrade(&self.queue));
+                return Err(Errno::EAGAIN);
+            }
+            (name, options, listener)
+        };
+        let end = Self::open(&self.names, &self.inet, self.kind);
+        {
+            let mut state = lock(&end.state);
+            (state.name, state.options) = (name, options);
+        }
+        self.join(&end, who, listener);
+        let mut state = lock(&to.state);
+        if let Role::Listening { ready, .. } = &mut state.role {
+            ready.push_back(end);
+        }
+        drop(state);
+        to.queue.wake();
+        self.queue.wake();
+        Ok(())
+    }
+
+    fn channels(&self) -> Option<(Arc<Channel>, Arc<Channel>)> {
+        match &lock(&self.state).role {
+            Role::Connected { rx, tx, .. } => Some((rx.clone(), tx.clone())),
+            _ => None,
+        }
+    }
+
+    fn message(&self, data: &[u8], rights: Vec<Arc<crate::file::OpenFile>>, sender: Option<Unpcbid>) -> Message {
+        let from = Some(lock(&self.state).name.clone());
+        Message { data: data.to_vec(), read: 0, rights, from, sender }
+    }
+
+    fn send_message(
+        &self,
+        data: &[u8],
+        to: Option<Arc<LocalSocket>>,
+        rights: Vec<Arc<crate::file::OpenFile>>,
+        sender: Option<Unpcbid>,
+    ) -> Result<usize> {
+        if lock(&self.state).shut_write {
+            return Err(Errno::EPIPE);
+        }
+        if self.kind == SOCK_DGRAM {
+            let aimed = match &lock(&self.state).role {
+                Role::Aimed(peer) => Some(peer.upgrade().ok_or(Errno::ECONNREFUSED)),
+                _ => None,
+            };
+            let peer = to.map(Ok).or(aimed).ok_or(Errno::ENOTCONN)??;
+            if peer.kind != SOCK_DGRAM {
+                return Err(Errno::EPROTOTYPE);
+            }
+            if data.len() > lock(&self.state).options.send_buffer {
+                return Err(Errno::EMSGSIZE);
+            }
+            return peer.inbox.push(self.message(data, rights, sender), &self.queue);
+        }
+        let (_, tx) = self.channels().ok_or(Errno::ENOTCONN)?;
+        // Only as much as fits is copied; the rest comes in the next turn.
+        let look = tx.look();
+        let fits = if self.kind == SOCK_STREAM { data.len().min(look.room.max(1)) } else { data.len() };
+        tx.push(self.message(&data[..fits], rights, sender), &self.queue)
+    }
+
+    fn take(&self, buf: &mut [u8], peek: bool) -> Result<Taken> {
+        let (rx, shut) = {
+            let mut state = lock(&self.state);
+            if let Some(error) = state.error.take() {
+                return Err(error);
+            }
+            let rx = match &state.role {
+                Role::Connected { rx, .. } => rx.clone(),
+                _ if self.kind == SOCK_DGRAM => self.inbox.clone(),
+                Role::Listening { .. } => return Err(Errno::EINVAL),
+                _ => return Err(Errno::ENOTCONN),
+            };
+            (rx, state.shut_read)
+        };
+        match rx.pop(buf, peek) {
+            Err(Errno::EAGAIN) if shut => Ok(Taken::default()),
+            taken => taken,
+        }
+    }
+}
+
+/// Returns who a process is, for `LOCAL_PEEREID`.
+pub fn owner(cx: &Cx<'_>) -> Unpcbid {
+    let cred = cx.proc.credentials();
+    Unpcbid { unp_pid: cx.proc.pid, unp_euid: cred.euid, unp_egid: cred.egid }
+}
+
+impl Drop for LocalSocket {
+    fn drop(&mut self) {
+        let (name, role) = {
+            let mut state = lock(&self.state);
+            (std::mem::take(&mut state.name), std::mem::replace(&mut state.role, Role::Idle))
+        };
+        self.inbox.close_reader();
+        match role {
+            Role::Connected { rx, tx, .. } => {
+                tx.close_writer(rx.close_reader());
+            }
+            Role::Listening { ready, blocked, .. } => {
+                self.names.unbind(&name);
+                drop(ready);
+                blocked.iter().filter_map(Weak::upgrade).for_each(|queue| queue.wake());
+            }
+            Role::Idle | Role::Aimed(_) => self.names.unbind(&name),
+        }
+    }
+}
+
+impl File for LocalSocket {
+    fn read(&self, buf: &mut [u8]) -> Result<usize> {
+        self.take(buf, false).map(|taken| taken.len)
+    }
+
+    fn write(&self, buf: &[u8]) -> Result<usize> {
+        self.send_message(buf, None, Vec::new(), None)
+    }
+
+    fn ready(&self) -> Events {
+        let state = lock(&self.state);
+        let mut events = 0;
+        let (mut ended, mut broken) = (state.shut_read, state.shut_write);
+        match &state.role {
+            Role::Listening { ready, .. } if ready.is_empty() => return 0,
+            Role::Listening { .. } => return POLLIN | POLLRDNORM,
+            Role::Connected { rx, tx, .. } => {
+                let (rx, tx) = (rx.look(), tx.look());
+                ended |= rx.no_writer;
+                broken |= tx.no_reader;
+                events |= if rx.any { POLLIN | POLLRDNORM } else { 0 };
+                events |= if broken || tx.room * 4 >= tx.limit { POLLOUT } else { 0 };
+            }
+            Role::Idle | Role::Aimed(_) if self.kind == SOCK_DGRAM => {
+                events |= if self.inbox.look().any { POLLIN | POLLRDNORM } else { 0 };
+                let room = match &state.role {
+                    Role::Aimed(peer) => peer.upgrade().is_none_or(|peer| peer.inbox.look().room > 0),
+                    _ => true,
+                };
+                events |= if room { POLLOUT } else { 0 };
+            }
+            _ => return POLLOUT | POLLHUP,
+        }
+        if ended {
+            events |= POLLIN | POLLRDNORM | POLLRDHUP;
+        }
+        if ended && broken { events | POLLHUP } else { events }
+    }
+
+    fn wait_queue(&self) -> &WaitQueue {
+        &self.queue
+    }
+
+    fn stat(&self) -> Result<Stat> {
+        Ok(crate::net::socket_stat())
+    }
+
+    fn ioctl(&self, cx: &Cx<'_>, command: u64, data: &mut [u8]) -> Result<()> {
+        let (rx, tx) = match self.channels() {
+            Some((rx, tx)) => (rx.look(), Some(tx.look())),
+            None => (self.inbox.look(), None),
+        };
+        let unsent = tx.map_or(0, |tx| tx.limit - tx.room.min(tx.limit));
+        let fill = ioctl::Fill { readable: || Ok(rx.readable), unsent, room: tx.map_or(0, |tx| tx.room) };
+        ioctl::socket(cx, &self.inet, command, data, fill)
+    }
+
+    fn as_socket(&self) -> Option<&dyn Socket> {
+        Some(self)
+    }
+}
+
+impl Socket for LocalSocket {
+    fn domain(&self) -> (i32, i32, i32) {
+        (AF_LOCAL, self.kind, 0)
+    }
+
+    fn bind(&self, cx: &Cx<'_>, addr: &Sockaddr) -> Result<()> {
+        let Sockaddr::Local(name) = addr else { return Err(Errno::EAFNOSUPPORT) };
+        if name.is_empty() || !lock(&self.state).name.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        let own = self.own.upgrade().ok_or(Errno::EBADF)?;
+        self.names.bind(cx, name, &own)?;
+        lock(&self.state).name = name.clone();
+        Ok(())
+    }
+
+    fn listen(&self, cx: &Cx<'_>, backlog: i32) -> Result<()> {
+        if self.kind == SOCK_DGRAM {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let length = if backlog < 0 { BACKLOG_MAX } else { backlog.min(BACKLOG_MAX) } as usize;
+        let mut state = lock(&self.state);
+        if state.name.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        match &mut state.role {
+            Role::Idle => {
+                state.listener = Some(owner(cx));
+                state.role = Role::Listening { backlog: length, ready: VecDeque::new(), blocked: Vec::new() };
+            }
+            Role::Listening { backlog, .. } => *backlog = length,
+            _ => return Err(Errno::EINVAL),
+        }
+        Ok(())
+    }
+
+    fn connect(&self, cx: &Cx<'_>, addr: &Sockaddr) -> Result<()> {
+        let name = match addr {
+            Sockaddr::Local(name) => name,
+            Sockaddr::Unspec if self.kind == SOCK_DGRAM => {
+                lock(&self.state).role = Role::Idle;
+                return Ok(());
+            }
+            _ => return Err(Errno::EAFNOSUPPORT),
+        };
+        let to = self.names.find(cx, name)?;
+        if to.kind != self.kind {
+            return Err(Errno::EPROTOTYPE);
+        }
+        if self.kind == SOCK_DGRAM {
+            lock(&self.state).role = Role::Aimed(Arc::downgrade(&to));
+            return Ok(());
+        }
+        self.connect_stream(&to, owner(cx))
+    }
+
+    fn accept(&self, _cx: &Cx<'_>) -> Result<(Arc<dyn File>, Sockaddr)> {
+        let (socket, blocked) = {
+            let mut state = lock(&self.state);
+            let Role::Listening { ready, blocked, .. } = &mut state.role else {
+                return Err(if self.kind == SOCK_DGRAM { Errno::EOPNOTSUPP } else { Errno::EINVAL });
+            };
+            (ready.pop_front().ok_or(Errno::EAGAIN)?, std::mem::take(blocked))
+        };
+        blocked.iter().filter_map(Weak::upgrade).for_each(|queue| queue.wake());
+        let peer = socket.peer().unwrap_or(Sockaddr::Local(Vec::new()));
+        Ok((socket, peer))
+    }
+
+    fn send(&self, cx: &Cx<'_>, data: &[u8], flags: i32, to: Option<&Sockaddr>, control: Vec<Control>) -> Result<usize> {
+        if flags & MSG_OOB != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let to = match to {
+            Some(Sockaddr::Local(name)) if self.kind == SOCK_DGRAM => Some(self.names.find(cx, name)?),
+            Some(_) if self.kind == SOCK_DGRAM => return Err(Errno::EINVAL),
+            Some(_) if self.channels().is_some() => return Err(Errno::EISCONN),
+            Some(_) => return Err(Errno::EOPNOTSUPP),
+            None => None,
+        };
+        let mut rights = Vec::new();
+        for message in control {
+            match message {
+                Control::Rights(files) => rights.extend(files),
+                Control::Other { level: SOL_SOCKET, kind: SCM_CREDS, .. } => {}
+                Control::Other { .. } => return Err(Errno::EINVAL),
+            }
+        }
+        self.send_message(data, to, rights, Some(owner(cx)))
+    }
+
+    fn recv(&self, _cx: &Cx<'_>, buf: &mut [u8], flags: i32) -> Result<Received> {
+        if flags & MSG_OOB != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let taken = self.take(buf, flags & MSG_PEEK != 0)?;
+        let mut control = Vec::new();
+        if lock(&self.state).want_credentials {
+            let sender = taken.sender.unwrap_or_default();
+            let cred = Sockcred {
+                sc_pid: sender.unp_pid,
+                sc_uid: sender.unp_euid,
+                sc_euid: sender.unp_euid,
+                sc_gid: sender.unp_egid,
+                sc_egid: sender.unp_egid,
+                ..Sockcred::default()
+            };
+            let data = cred.as_bytes().to_vec();
+            control.push(Control::Other { level: SOL_SOCKET, kind: SCM_CREDS, data });
+        }
+        if !taken.rights.is_empty() {
+            control.push(Control::Rights(taken.rights));
+        }
+        let flags = if taken.len < taken.full { MSG_TRUNC } else { 0 };
+        let from = taken.from.filter(|name| self.kind == SOCK_DGRAM && !name.is_empty()).map(Sockaddr::Local);
+        Ok(Received { len: taken.len, full: taken.full, from, flags, control })
+    }
+
+    fn shutdown(&self, how: i32) -> Result<()> {
+        if !matches!(how, SHUT_RD | SHUT_WR | SHUT_RDWR) {
+            return Err(Errno::EINVAL);
+        }
+        let channels = self.channels();
+        if channels.is_none() && self.kind != SOCK_DGRAM {
+            return Err(Errno::ENOTCONN);
+        }
+        {
+            let mut state = lock(&self.state);
+            state.shut_read |= how != SHUT_WR;
+            state.shut_write |= how != SHUT_RD;
+        }
+        if let Some((rx, tx)) = channels {
+            if how != SHUT_WR {
+                rx.shut_reader();
+            }
+            if how != SHUT_RD {
+                tx.close_writer(false);
+            }
+        }
+        self.queue.wake();
+        Ok(())
+    }
+
+    fn local(&self) -> Result<Sockaddr> {
+        Ok(Sockaddr::Local(lock(&self.state).name.clone()))
+    }
+
+    fn peer(&self) -> Result<Sockaddr> {
+        match &lock(&self.state).role {
+            Role::Connected { peer_name, .. } => Ok(Sockaddr::Local(peer_name.clone())),
+            Role::Aimed(peer) => peer.upgrade().ok_or(Errno::ENOTCONN)?.local(),
+            _ => Err(Errno::ENOTCONN),
+        }
+    }
+
+    fn option(&self, level: i32, name: i32, _max: usize) -> Result<Vec<u8>> {
+        let mut state = lock(&self.state);
+        let value = match (level, name) {
+            (SOL_SOCKET, SO_TYPE) => self.kind,
+            (SOL_SOCKET, SO_ERROR) => state.error.take().map_or(0, Errno::raw),
+            (SOL_SOCKET, SO_ACCEPTCONN) => i32::from(matches!(state.role, Role::Listening { .. })),
+            (SOL_LOCAL, LOCAL_CREDS) => i32::from(state.want_credentials),
+            (SOL_LOCAL, LOCAL_PEEREID) => {
+                return match &state.role {
+                    Role::Connected { peer, .. } => Ok(peer.as_bytes().to_vec()),
+                    _ => Err(Errno::ENOTCONN),
+                };
+            }
+            _ => return state.options.get(level, name),
+        };
+        Ok(value.to_le_bytes().to_vec())
+    }
+
+    fn set_option(&self, _cx: &Cx<'_>, level: i32, name: i32, value: &[u8]) -> Result<()> {
+        let mut state = lock(&self.state);
+        if (level, name) == (SOL_LOCAL, LOCAL_CREDS) {
+            state.want_credentials = value.iter().any(|byte| *byte != 0);
+            return Ok(());
+        }
+        state.options.set(level, name, value)?;
+        self.inbox.set_limit(state.options.receive_buffer);
+        if let Role::Connected { tx, .. } = &state.role {
+            tx.set_limit(state.options.send_buffer);
+        }
+        Ok(())
+    }
+
+    fn time_limits(&self) -> (Option<Duration>, Option<Duration>) {
+        let state = lock(&self.state);
+        (state.options.receive_timeout, state.options.send_timeout)
+    }
+}

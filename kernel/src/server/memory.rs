@@ -1,0 +1,62 @@
+//! The memory of a remote client: copies are requests over its connection.
+
+use std::sync::Arc;
+
+use abi::{Errno, Result};
+use sysproxy::message::ServerRequest;
+
+use super::session::Session;
+use crate::usermem::UserMem;
+
+/// The most that one frame moves.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// A client's memory, for the time of one call.
+pub struct SessionMem(pub Arc<Session>);
+
+impl UserMem for SessionMem {
+    /// An answer of another length than was asked for is how a client says "bad address".
+    fn copyin(&self, addr: u64, buf: &mut [u8]) -> Result<()> {
+        let mut at = addr;
+        for piece in buf.chunks_mut(PIECE_BYTES) {
+            let answer = self.0.ask(&ServerRequest::CopyIn { len: piece.len() as u64, addr: at });
+            let bytes = answer.filter(|bytes| bytes.len() == piece.len()).ok_or(Errno::EFAULT)?;
+            piece.copy_from_slice(&bytes);
+            at = at.wrapping_add(bytes.len() as u64);
+        }
+        Ok(())
+    }
+
+    fn copyinstr(&self, addr: u64, max: usize) -> Result<Vec<u8>> {
+        let answer = self.0.ask(&ServerRequest::CopyInStr { max: max as u64, addr });
+        let mut bytes = answer.filter(|bytes| bytes.len() <= max).ok_or(Errno::EFAULT)?;
+        match bytes.iter().position(|byte| *byte == 0) {
+            Some(end) => bytes.truncate(end),
+            None if bytes.is_empty() && self.0.extended() => return Err(Errno::EFAULT),
+            None => return Err(Errno::ENAMETOOLONG),
+        }
+        Ok(bytes)
+    }
+
+    /// Not answered, so a bad address does not show here.
+    fn copyout(&self, addr: u64, data: &[u8]) -> Result<()> {
+        if self.0.dead() {
+            return Err(Errno::EFAULT);
+        }
+        let mut at = addr;
+        for piece in data.chunks(PIECE_BYTES) {
+            self.0.tell(&ServerRequest::CopyOut { addr: at, data: piece });
+            at = at.wrapping_add(piece.len() as u64);
+        }
+        Ok(())
+    }
+
+    fn raise(&self, signal: i32) {
+        // The field of the number is undefined in the original, and no number is used up.
+        self.0.send(&ServerRequest::Raise { signal }.encode(0));
+    }
+
+    fn extended(&self) -> bool {
+        self.0.extended()
+    }
+}

@@ -1,0 +1,151 @@
+//! What a client sends: handshakes, forks and answers are served at once, system calls queued.
+
+use std::sync::Arc;
+
+use sysproxy::frame::{Class, Frame, Kind};
+use sysproxy::message::{self, ClientRequest, Handshake, Malformed, Refusal, Token};
+
+use super::session::{CALLS_MAX, Session};
+use super::worker::Work;
+use crate::proc::{Credentials, Lwp, lock};
+
+/// Serves one frame of a client.
+pub fn serve(session: &Arc<Session>, frame: Frame) {
+    let reqno = frame.header.reqno;
+    match frame.header.class() {
+        Some(Class::Req) => {}
+        Some(Class::Resp) => return session.answered(reqno, frame.body),
+        Some(Class::Error) | None => return session.post(&Refusal::Malformed.encode(reqno)),
+    }
+    let running = session.with_state(|state| state.proc.is_some());
+    if !running && frame.header.kind() != Some(Kind::Handshake) {
+        return session.dismiss(Some(&Refusal::Auth.encode(reqno)));
+    }
+    match ClientRequest::decode(&frame.header, &frame.body) {
+        Ok(ClientRequest::Handshake(_)) if nameless(&frame) => refuse(session, reqno, Refusal::Malformed),
+        Ok(ClientRequest::Handshake(Handshake::Exec(name))) if running => exec(session, reqno, name),
+        Ok(ClientRequest::Handshake(_)) | Err(Malformed) if running && frame.header.kind() == Some(Kind::Handshake) => {
+            refuse(session, reqno, Refusal::Malformed);
+        }
+        Ok(ClientRequest::Handshake(handshake)) => begin(session, reqno, &handshake),
+        Ok(ClientRequest::Syscall { number, args }) => submit(session, reqno, number, args),
+        Ok(ClientRequest::Prefork) => prefork(session, reqno),
+        Ok(ClientRequest::Interrupt) => interrupt(session, reqno),
+        Ok(ClientRequest::Extended) => session.set_extended(),
+        Err(Malformed) if !running => refuse(session, reqno, Refusal::Malformed),
+        Err(Malformed) => session.post(&Refusal::Malformed.encode(reqno)),
+    }
+}
+
+/// Whether it is a GUEST or EXEC handshake without a name: the original follows a null pointer then.
+fn nameless(frame: &Frame) -> bool {
+    frame.body.is_empty() && (frame.header.u == 0 || frame.header.u == 3)
+}
+
+/// Answers with an error and ends the connection.
+fn refuse(session: &Session, reqno: u64, refusal: Refusal) {
+    session.dismiss(Some(&refusal.encode(reqno)));
+}
+
+/// The first handshake.
+fn begin(session: &Arc<Session>, reqno: u64, handshake: &Handshake<'_>) {
+    match handshake {
+        Handshake::Guest(name) => guest(session, reqno, name),
+        Handshake::Fork { token, cancel } => fork(session, reqno, token, *cancel),
+        Handshake::Auth | Handshake::Exec(_) | Handshake::Unknown(_) => refuse(session, reqno, Refusal::Auth),
+    }
+}
+
+/// A new process. If it cannot be made, the connection ends without a word.
+fn guest(session: &Session, reqno: u64, name: &[u8]) {
+    let kernel = &session.server.kernel;
+    let Ok(proc) = kernel.spawn(name) else { return session.dismiss(None) };
+    if kernel.config.creds_from_peer
+        && let Some((uid, gid)) = sysproxy::host::peer_credentials(session.fd())
+    {
+        *lock(&proc.cred) = Credentials::of(uid, gid);
+    }
+    session.with_state(|state| state.proc = Some(proc));
+    session.post(&message::handshake_done(reqno));
+}
+
+/// Claims or releases the copy of a process.
+fn fork(session: &Session, reqno: u64, token: &Token, cancel: bool) {
+    let kernel = &session.server.kernel;
+    let Ok(forked) = session.server.forks.take(token) else {
+        return refuse(session, reqno, Refusal::InvalidPrefork);
+    };
+    if cancel {
+        kernel.procs.exit(&forked);
+        return session.dismiss(None);
+    }
+    match kernel.procs.claim(&forked, kernel.clock.now()) {
+        Ok(proc) => {
+            session.with_state(|state| state.proc = Some(proc));
+            session.post(&message::handshake_done(reqno));
+        }
+        Err(_) => {
+            kernel.procs.exit(&forked);
+            refuse(session, reqno, Refusal::ForkFailed);
+        }
+    }
+}
+
+/// A new image on the same connection: calls of the old one end, then descriptors close and the name changes.
+fn exec(session: &Arc<Session>, reqno: u64, name: &[u8]) {
+    let Some(proc) = session.with_state(|state| state.proc.clone()) else { return };
+    if proc.begin_exec().is_err() {
+        return refuse(session, reqno, Refusal::InExec);
+    }
+    let drained = session.with_state(|state| {
+        state.calls.iter().for_each(|lwp| lwp.interrupt());
+        if !state.calls.is_empty() {
+            state.exec = Some((reqno, name.to_vec()));
+        }
+        state.calls.is_empty()
+    });
+    if drained {
+        proc.finish_exec(name);
+        return session.post(&message::handshake_done(reqno));
+    }
+    // The old image answers no more: what it was asked for it will never give.
+    session.abandon_requests();
+}
+
+fn prefork(session: &Session, reqno: u64) {
+    let Some(proc) = session.with_state(|state| state.proc.clone()) else { return };
+    if proc.draining.load(std::sync::atomic::Ordering::SeqCst) {
+        return refuse(session, reqno, Refusal::InExec);
+    }
+    match session.server.forks.prefork(&session.server.kernel, &proc, session.id) {
+        Ok(token) => session.post(&message::prefork_done(reqno, &token)),
+        Err(_) => session.post(&Refusal::ForkFailed.encode(reqno)),
+    }
+}
+
+fn submit(session: &Arc<Session>, reqno: u64, number: u32, args: &[u8]) {
+    let lwp = Lwp::new(&*session.server.kernel.rumpuser, reqno);
+    let room = session.with_state(|state| {
+        let room = state.calls.len() < CALLS_MAX;
+        if room {
+            state.calls.push(lwp.clone());
+        }
+        room
+    });
+    if !room {
+        return session.post(&Refusal::TryAgain.encode(reqno));
+    }
+    let work = Work { session: session.clone(), lwp: lwp.clone(), number, args: args.to_vec() };
+    if !session.server.pool.submit(work) {
+        session.call_done(&lwp);
+        session.post(&Refusal::TryAgain.encode(reqno));
+    }
+}
+
+/// Ends the sleep of the call with this number.
+fn interrupt(session: &Session, reqno: u64) {
+    session.set_extended();
+    session.with_state(|state| {
+        state.calls.iter().filter(|lwp| lwp.request == reqno).for_each(|lwp| lwp.interrupt());
+    });
+}

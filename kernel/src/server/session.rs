@@ -1,0 +1,315 @@
+//! One client: its connection, what it has still to be sent, its process and the calls under way.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use sysproxy::frame::Frame;
+use sysproxy::host::{self, HostFd, IoSlice};
+use sysproxy::message;
+use sysproxy::peer::Outstanding;
+use sysproxy::Link;
+
+use super::Shared;
+use crate::proc::{Lwp, Proc, lock};
+
+/// A worker waits when a client has left this much unread.
+const OUTPUT_PAUSE_BYTES: usize = 4 << 20;
+/// A client that lets this much pile up is dropped.
+const OUTPUT_MAX_BYTES: usize = 64 << 20;
+/// Calls of one client at most, running and waiting for a thread.
+pub const CALLS_MAX: usize = 1024;
+
+/// A client.
+pub struct Session {
+    /// Counts up; names the client in messages.
+    pub id: u64,
+    /// What all sessions share.
+    pub server: Arc<Shared>,
+    link: Box<dyn Link>,
+    output: Mutex<Output>,
+    /// Told when output got shorter, or the client died.
+    drained: Condvar,
+    state: Mutex<State>,
+    /// Requests to the client that wait for an answer.
+    asked: Mutex<Outstanding<Arc<Answer>>>,
+    ready: AtomicBool,
+    dead: AtomicBool,
+    extended: AtomicBool,
+}
+
+#[derive(Default)]
+struct Output {
+    frames: VecDeque<Vec<u8>>,
+    /// Bytes of the first frame that are sent already.
+    sent: usize,
+    bytes: usize,
+    /// End the connection when everything is sent.
+    closing: bool,
+}
+
+/// How far a client is.
+#[derive(Default)]
+pub struct State {
+    /// Its process, once the handshake is done.
+    pub proc: Option<Arc<Proc>>,
+    /// Its calls, running or waiting for a thread.
+    pub calls: Vec<Arc<Lwp>>,
+    /// An exec that waits for the calls to end: the number of its request, and the new name.
+    pub exec: Option<(u64, Vec<u8>)>,
+}
+
+/// What a client answers to a request for its memory.
+#[derive(Default)]
+pub struct Answer {
+    slot: Mutex<Option<Option<Vec<u8>>>>,
+    came: Condvar,
+}
+
+impl Answer {
+    fn give(&self, answer: Option<Vec<u8>>) {
+        lock(&self.slot).get_or_insert(answer);
+        self.came.notify_all();
+    }
+
+    /// Waits for the answer; `None` if there will be none.
+    pub fn wait(&self) -> Option<Vec<u8>> {
+        let mut slot = lock(&self.slot);
+        loop {
+            match slot.take() {
+                Some(answer) => return answer,
+                None => slot = self.came.wait(slot).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+}
+
+impl Session {
+    /// Makes the session of a client that has been sent the banner.
+    pub fn new(id: u64, link: Box<dyn Link>, server: Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            server,
+            link,
+            output: Mutex::default(),
+            drained: Condvar::new(),
+            state: Mutex::default(),
+            asked: Mutex::new(Outstanding::starting_at(0)),
+            ready: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
+            extended: AtomicBool::new(false),
+        })
+    }
+
+    /// The connection.
+    pub fn link(&self) -> &dyn Link {
+        &*self.link
+    }
+
+    /// What to poll.
+    pub fn fd(&self) -> HostFd {
+        self.link.fd()
+    }
+
+    /// Notes that the socket has something.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    /// Whether the socket has something; only once.
+    pub fn take_ready(&self) -> bool {
+        self.ready.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether the client is one of ours.
+    pub fn extended(&self) -> bool {
+        self.extended.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the client is one of ours.
+    pub fn set_extended(&self) {
+        self.extended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the client is gone.
+    pub fn dead(&self) -> bool {
+        self.dead.load(Ordering::SeqCst)
+    }
+
+    /// Looks at or changes how far the client is.
+    pub fn with_state<T>(&self, body: impl FnOnce(&mut State) -> T) -> T {
+        body(&mut lock(&self.state))
+    }
+
+    /// Sends a frame, or keeps it for later; for the reading thread, which must not wait.
+    pub fn post(&self, frame: &Frame) {
+        let mut output = lock(&self.output);
+        if self.dead() || output.closing {
+            return;
+        }
+        output.bytes += frame.header.len as usize;
+        output.frames.push_back(frame.encode());
+        let kept = self.write_out(&mut output);
+        let flood = output.bytes > OUTPUT_MAX_BYTES;
+        drop(output);
+        if kept == Progress::Failed || flood {
+            // The reading thread sees the end of the connection, and buries the client.
+            self.link.shutdown();
+        }
+        if kept == Progress::Full {
+            self.server.wake();
+        }
+    }
+
+    /// The same for a worker, which first waits until the client has taken most of what it was sent.
+    pub fn send(&self, frame: &Frame) {
+        let mut output = lock(&self.output);
+        while output.bytes > OUTPUT_PAUSE_BYTES && !self.dead() {
+            let nap = Duration::from_secs(1);
+            output = self.drained.wait_timeout(output, nap).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(output);
+        self.post(frame);
+    }
+
+    /// Sends a last frame and ends the connection behind it.
+    pub fn dismiss(&self, frame: Option<&Frame>) {
+        if let Some(frame) = frame {
+            self.post(frame);
+        }
+        let mut output = lock(&self.output);
+        output.closing = true;
+        let done = output.frames.is_empty();
+        drop(output);
+        if done {
+            self.link.shutdown();
+        }
+    }
+
+    /// Whether something is left to be sent.
+    pub fn has_output(&self) -> bool {
+        lock(&self.output).bytes > 0
+    }
+
+    /// Sends what is left, as far as the client takes it.
+    pub fn flush(&self) {
+        let mut output = lock(&self.output);
+        if output.bytes == 0 {
+            return;
+        }
+        let progress = self.write_out(&mut output);
+        let done = progress == Progress::Failed || (output.closing && output.frames.is_empty());
+        drop(output);
+        self.drained.notify_all();
+        if done {
+            self.link.shutdown();
+        }
+    }
+
+    fn write_out(&self, output: &mut Output) -> Progress {
+        while let Some(frame) = output.frames.front() {
+            let rest = frame.get(output.sent..).unwrap_or_default();
+            match self.link.send(&[IoSlice::new(rest)]) {
+                Ok(sent) if sent < rest.len() => {
+                    output.sent += sent;
+                    output.bytes -= sent;
+                }
+                Ok(sent) => {
+                    output.bytes -= sent;
+                    output.sent = 0;
+                    output.frames.pop_front();
+                }
+                Err(host::Error::INTR) => {}
+                Err(host::Error::AGAIN) => return Progress::Full,
+                Err(_) => {
+                    *output = Output { closing: true, ..Output::default() };
+                    return Progress::Failed;
+                }
+            }
+        }
+        Progress::Done
+    }
+
+    /// Asks the client for something of its memory and waits; `None` if the client is gone or in an exec.
+    pub fn ask(&self, request: &message::ServerRequest<'_>) -> Option<Vec<u8>> {
+        let answer = Arc::new(Answer::default());
+        let number = lock(&self.asked).add(answer.clone());
+        // Only now: whoever buries the client after this finds the request.
+        if self.dead() {
+            answer.give(None);
+        } else {
+            self.send(&request.encode(number));
+        }
+        let bytes = answer.wait();
+        lock(&self.asked).take(number);
+        bytes
+    }
+
+    /// Tells the client something that it does not answer; uses up a number all the same.
+    pub fn tell(&self, request: &message::ServerRequest<'_>) {
+        let number = lock(&self.asked).number();
+        self.send(&request.encode(number));
+    }
+
+    /// Hands an answer to who waits for it; one that nobody waits for is dropped.
+    pub fn answered(&self, number: u64, body: Vec<u8>) {
+        if let Some(answer) = lock(&self.asked).take(number) {
+            answer.give(Some(body));
+        }
+    }
+
+    /// Gives up all requests to the client.
+    pub fn abandon_requests(&self) {
+        let waiting: Vec<_> = lock(&self.asked).drain().collect();
+        waiting.iter().for_each(|answer| answer.give(None));
+    }
+
+    /// Buries a client that is gone: its calls end, and with the last of them its process.
+    pub fn die(&self) {
+        if self.dead.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.link.shutdown();
+        *lock(&self.output) = Output::default();
+        self.drained.notify_all();
+        self.abandon_requests();
+        let proc = self.with_state(|state| {
+            state.calls.iter().for_each(|lwp| lwp.interrupt());
+            if state.calls.is_empty() { state.proc.take() } else { None }
+        });
+        if let Some(proc) = proc {
+            self.server.kernel.procs.exit(&proc);
+        }
+        lock(&self.server.sessions).retain(|other| other.id != self.id);
+        self.server.forks.orphan(self.id);
+    }
+
+    /// Counts a call out; the last one lets a waiting exec or the end of the process go on.
+    pub fn call_done(&self, lwp: &Arc<Lwp>) {
+        let (exec, ended) = self.with_state(|state| {
+            if let Some(at) = state.calls.iter().position(|other| Arc::ptr_eq(other, lwp)) {
+                state.calls.swap_remove(at);
+            }
+            match state.calls.is_empty() {
+                true if self.dead() => (None, state.proc.take()),
+                true => (state.exec.take().zip(state.proc.clone()), None),
+                false => (None, None),
+            }
+        });
+        if let Some(((reqno, name), proc)) = exec {
+            proc.finish_exec(&name);
+            self.send(&message::handshake_done(reqno));
+        }
+        if let Some(proc) = ended {
+            self.server.kernel.procs.exit(&proc);
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Done,
+    Full,
+    Failed,
+}
