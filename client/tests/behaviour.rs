@@ -42,6 +42,9 @@ impl Door {
         server.0.write_all(banner.as_bytes()).unwrap();
         let hello = server.hear();
         server.say(&message::handshake_done(hello.header.reqno));
+        if banner == banner::OURS {
+            assert_eq!(server.hear().header.kind(), Some(Kind::Extended));
+        }
         (server, hello.header.reqno)
     }
 }
