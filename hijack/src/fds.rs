@@ -152,6 +152,12 @@ pub fn is_ours(fd: i32) -> bool {
     perhaps(fd) && fd >= 0 && (fd == template() || trace::owns(fd) || cfds::owns(HostFd(fd)))
 }
 
+/// Whether there is, or ever was, a rump number.
+#[inline]
+pub fn any() -> bool {
+    END.load(Ordering::Relaxed) != 0 || process::borrower().is_some()
+}
+
 /// Keeps numbers from changing hands.
 pub fn lock() -> MutexGuard<'static, ()> {
     LOCK.lock()

@@ -37,7 +37,7 @@ thread_local! {
 impl Local {
     /// Boots a kernel as the environment says, read through `variable`; the error is the line for the user.
     pub fn boot(name: &[u8], variable: impl Fn(&'static str) -> Option<String>) -> core::result::Result<Self, String> {
-        let cpus = host::cpus();
+        let cpus = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count() as usize);
         let mut config = Config::from_environment(variable, cpus).map_err(|error| error.to_string())?;
         config.threads = false;
         let host = LocalHost { inner: LinuxHost::local(&config) };
@@ -83,7 +83,7 @@ impl Caller for Local {
 
 impl Local {
     fn pollts(&self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize> {
-        let mut time = timeout.map(Timespec::from);
+        let mut time = timeout.map(Timespec::from_duration);
         let time = time.as_mut().map_or(In::NULL, |time| In::new(time));
         let args = [InOut::new(fds).to_slot(), fds.len() as u64, time.to_slot(), 0];
         self.call(nr::pollts, &args, &[]).map(|[count, _]| count as usize)

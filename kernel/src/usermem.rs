@@ -1,7 +1,7 @@
 //! The memory of a client, reached only by copying (copyin(9)).
 
 use abi::{Errno, In, InOut, Out, Result, UserStr};
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// The longest path that a call takes, its NUL included (NetBSD's `PATH_MAX`).
 pub const PATH_MAX: usize = 1024;

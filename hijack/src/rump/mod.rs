@@ -13,6 +13,7 @@ pub mod memory;
 pub mod message;
 mod option;
 pub mod poll;
+pub mod program;
 pub mod socket;
 
 pub use crate::process::kernel;

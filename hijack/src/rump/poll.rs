@@ -7,7 +7,8 @@ use core::time::Duration;
 use std::time::Instant;
 
 use abi::poll::{self as events, PollFd};
-use abi::time::{Timespec, Timeval};
+use abi::linux::Timeval;
+use abi::time::Timespec;
 use abi::{Errno, Result};
 use client::HostPollFd;
 use client::signals::{self, Blocked};
@@ -20,6 +21,9 @@ use crate::user;
 
 /// Most descriptors of one call that are looked at.
 const MOST: usize = 1 << 20;
+
+/// Entries that are read at a time to find the rump ones.
+const PIECE: usize = 16;
 
 /// What is waited for in a set of select, and what shows there (Linux's kernel, `POLLIN_SET` and its sisters).
 const READ: (i16, i16) =
@@ -53,17 +57,19 @@ fn polled(
     timeout: impl FnOnce() -> Result<Option<Duration>>,
     mask: Option<(usize, usize)>,
 ) -> Outcome {
-    // A look without allocating: most calls have no rump descriptor.
-    if !(0..count.min(MOST)).any(|at| is_rump(addr.wrapping_add(at * size_of::<HostPollFd>()))) {
+    if !fds::any() || !(0..count.min(MOST)).step_by(PIECE).any(|at| has_rump_entry(addr, at, count.min(MOST) - at)) {
         return Outcome::Host;
     }
     let _blocked = Blocked::enter();
     calls::outcome(poll_now(addr, count, timeout, mask))
 }
 
-/// Whether the entry of poll's array at `addr` has a rump descriptor.
-fn is_rump(addr: usize) -> bool {
-    user::read::<i32>(addr).is_ok_and(|fd| fds::lookup(fd).is_some())
+/// Whether one of the next entries of poll's array has a rump descriptor; a look without allocating.
+fn has_rump_entry(addr: usize, at: usize, left: usize) -> bool {
+    let mut piece = [0u8; PIECE * size_of::<HostPollFd>()];
+    let piece = piece.get_mut(..left.min(PIECE) * size_of::<HostPollFd>()).unwrap_or_default();
+    user::read_bytes(addr.wrapping_add(at * size_of::<HostPollFd>()), piece).is_ok()
+        && piece.chunks_exact(8).any(|entry| fds::lookup(watched_from(entry).fd).is_some())
 }
 
 fn poll_now(
@@ -225,7 +231,7 @@ fn selected(
     mask: usize,
 ) -> Outcome {
     let count = usize::try_from(count).unwrap_or(0).min(MOST);
-    if !addrs.iter().any(|addr| *addr != 0 && has_rump(*addr, count)) {
+    if !fds::any() || !addrs.iter().any(|addr| *addr != 0 && has_rump(*addr, count)) {
         return Outcome::Host;
     }
     let _blocked = Blocked::enter();
@@ -234,10 +240,13 @@ fn selected(
 
 /// Whether a set has a rump descriptor; a look without allocating.
 fn has_rump(addr: usize, count: usize) -> bool {
-    (0..count.div_ceil(64)).any(|word| {
-        let bits = user::read::<u64>(addr.wrapping_add(word * 8)).unwrap_or(0);
-        let in_set = |bit: &usize| bits >> bit & 1 == 1 && word * 64 + bit < count;
-        bits != 0 && (0..64).filter(in_set).any(|bit| fds::lookup((word * 64 + bit) as i32).is_some())
+    let mut piece = [0u8; 8 * PIECE];
+    (0..events::linux_fd_set_bytes(count)).step_by(piece.len()).any(|at| {
+        let left = events::linux_fd_set_bytes(count) - at;
+        let bits = piece.get_mut(..left.min(8 * PIECE)).unwrap_or_default();
+        let rump = |fd: usize| at * 8 + fd < count && fds::lookup((at * 8 + fd) as i32).is_some();
+        user::read_bytes(addr.wrapping_add(at), bits).is_ok()
+            && (0..bits.len() * 8).any(|fd| events::fd_isset(bits, fd) && rump(fd))
     })
 }
 

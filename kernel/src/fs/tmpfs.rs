@@ -602,3 +602,105 @@ fn dismantle(directory: &mut Directory) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rumpuser::sim::SimHost;
+
+    fn new(kind: Kind) -> New<'static> {
+        New { kind, mode: 0o755, uid: 0, gid: 0, rdev: 0, target: b"" }
+    }
+
+    fn names(root: &Arc<dyn Node>, cookie: u64, max: usize) -> (Vec<Vec<u8>>, u64) {
+        let (mut names, mut next) = (Vec::new(), cookie);
+        root.read_dir(cookie, &mut |entry| {
+            let room = names.len() < max;
+            if room {
+                names.push(entry.name.to_vec());
+                next = entry.next;
+            }
+            room
+        })
+        .unwrap();
+        (names, next)
+    }
+
+    #[test]
+    fn a_scan_that_removes_what_it_sees_sees_everything() {
+        let host: Arc<dyn Rumpuser> = SimHost::new(1);
+        let root = mount(&host, &[]).unwrap().root();
+        for at in 0..1000 {
+            root.create(format!("f{at}").as_bytes(), &new(Kind::Regular)).unwrap();
+        }
+        let (mut cookie, mut seen) = (0, 0);
+        loop {
+            let (batch, next) = names(&root, cookie, 7);
+            if batch.is_empty() {
+                break;
+            }
+            for name in &batch {
+                root.remove(name, &root.lookup(name).unwrap()).unwrap();
+            }
+            (cookie, seen) = (next, seen + batch.len());
+        }
+        assert_eq!((seen, names(&root, 0, 9).0.len()), (1000, 0));
+    }
+
+    #[test]
+    fn everything_taken_is_given_back() {
+        let sim = SimHost::new(1);
+        let host: Arc<dyn Rumpuser> = sim.clone();
+        let fs = mount(&host, &[]).unwrap();
+        let root = fs.root();
+        let before = fs.stat();
+        let mut at = root.clone();
+        for _ in 0..20_000 {
+            at = at.create(b"deeper", &new(Kind::Directory)).unwrap();
+        }
+        let file = at.create(b"f", &new(Kind::Regular)).unwrap();
+        file.write_at(Position::At(1 << 20), &[1; 100_000]).unwrap();
+        at.create(b"g", &new(Kind::Regular)).unwrap();
+        at.rename(b"f", &root, b"f").unwrap();
+        root.rename(b"f", &at, b"g").unwrap();
+        at.remove(b"g", &file).unwrap();
+        drop((at, file));
+        let top = root.lookup(b"deeper").unwrap();
+        assert_eq!(root.remove(b"deeper", &top), Err(Errno::ENOTEMPTY));
+        let below = top.lookup(b"deeper").unwrap();
+        drop(below);
+        drop((top, root));
+        drop(fs);
+        let fs = mount(&host, &[]).unwrap();
+        assert_eq!(fs.stat(), before);
+    }
+
+    #[test]
+    fn limits_are_kept() {
+        let host: Arc<dyn Rumpuser> = SimHost::new(1);
+        let mut args = vec![0; 40];
+        args[0] = 1;
+        args[8] = 4;
+        args[16..24].copy_from_slice(&65536u64.to_le_bytes());
+        args[32..36].copy_from_slice(&0o1777u32.to_le_bytes());
+        let root = mount(&host, &args).unwrap().root();
+        assert_eq!(root.attr().mode, 0o1777);
+        let file = root.create(b"a", &new(Kind::Regular)).unwrap();
+        assert_eq!(file.write_at(Position::At(0), &[0; 1 << 17]), Err(Errno::ENOSPC));
+        root.create(b"b", &new(Kind::Regular)).unwrap();
+        root.create(b"c", &new(Kind::Regular)).unwrap();
+        assert_eq!(root.create(b"d", &new(Kind::Regular)).map(drop), Err(Errno::ENOSPC));
+        assert_eq!(mount(&host, &[0; 40]).map(drop), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn nothing_is_made_in_a_removed_directory() {
+        let host: Arc<dyn Rumpuser> = SimHost::new(1);
+        let root = mount(&host, &[]).unwrap().root();
+        let gone = root.create(b"d", &new(Kind::Directory)).unwrap();
+        root.remove(b"d", &gone).unwrap();
+        assert_eq!(gone.create(b"x", &new(Kind::Regular)).map(drop), Err(Errno::ENOENT));
+        assert_eq!(gone.parent().map(drop), Err(Errno::ENOENT));
+        assert_eq!((gone.attr().nlink, root.attr().nlink), (0, 2));
+    }
+}

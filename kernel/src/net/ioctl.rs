@@ -174,6 +174,7 @@ fn data_of(link: &Link) -> Vec<u8> {
 
 /// Stores what fits.
 fn put(data: &mut [u8], at: usize, bytes: &[u8]) {
-    let room = data.len().saturating_sub(at).min(bytes.len());
-    data[at.min(data.len())..][..room].copy_from_slice(&bytes[..room]);
+    let data = data.get_mut(at..).unwrap_or_default();
+    let len = data.len().min(bytes.len());
+    data[..len].copy_from_slice(&bytes[..len]);
 }

@@ -186,3 +186,6 @@ pub trait Socket: File {
         (None, None)
     }
 }
+
+#[cfg(test)]
+mod tests;

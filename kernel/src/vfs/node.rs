@@ -201,6 +201,10 @@ pub trait Node: Any + Send + Sync {
     fn write_at(&self, _position: Position, _data: &[u8]) -> Result<(u64, usize)> {
         Err(Errno::EROFS)
     }
+    /// Takes the memory for a range of a file in advance; the file reaches at least to its end afterwards.
+    fn allocate(&self, _offset: u64, _len: u64) -> Result<()> {
+        Err(Errno::EOPNOTSUPP)
+    }
     /// Returns the target of a symbolic link.
     fn read_link(&self) -> Result<Vec<u8>> {
         Err(Errno::EINVAL)
@@ -301,5 +305,11 @@ impl Vnode {
             fifo: Mutex::new(Weak::new()),
             endpoint: Mutex::new(None),
         }
+    }
+
+    /// Lets go of the socket that is bound here: a file system calls this when the last name is gone.
+    pub fn unbind(&self) {
+        let endpoint = lock(&self.endpoint).take();
+        drop(endpoint);
     }
 }

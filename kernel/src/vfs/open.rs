@@ -165,7 +165,7 @@ impl VnodeFile {
         match &self.body {
             Body::Node => {}
             // A memory device has no position, but Linux's take a seek.
-            Body::Device(device) if device.stat()?.st_size == 0 => return Ok(0),
+            Body::Device(_) if self.at.node.attr().rdev != devfs::CONSOLE => return Ok(0),
             _ => return Err(Errno::ESPIPE),
         }
         let mut position = lock(&self.position);
@@ -232,8 +232,17 @@ impl VnodeFile {
         view.resize(&self.at, length)
     }
 
-    /// Reads directory entries into a buffer of at most `max` bytes by means of `put`, which appends one record, or answers
-    /// false when there is no room. `.` and `..` come first. `EINVAL` if not even one fits, `ENOENT` in a removed directory.
+    /// Takes the memory for a range in advance (posix_fallocate(2)); `ENODEV` for what is no file.
+    pub fn allocate(&self, offset: u64, len: u64) -> Result<()> {
+        if self.at.node.vnode().kind != Kind::Regular {
+            return Err(if matches!(self.body, Body::Fifo(_)) { Errno::ESPIPE } else { Errno::ENODEV });
+        }
+        let end = offset.checked_add(len).filter(|end| *end <= SIZE_MAX).ok_or(Errno::EFBIG)?;
+        self.at.node.allocate(offset, end - offset)
+    }
+
+    /// Shows directory entries from the position on to `put`, which keeps one, or answers false when there is no room. `.` and
+    /// `..` come first. `EINVAL` if not even one fits, `ENOENT` in a removed directory.
     fn entries(&self, view: &View<'_>, put: &mut dyn FnMut(&Dirent<'_>, u64) -> bool) -> Result<()> {
         let node = &self.at.node;
         if node.vnode().kind != Kind::Directory {

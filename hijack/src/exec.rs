@@ -1,0 +1,325 @@
+//! exec: the rump process goes on in the new image.
+//!
+//! What the new image must know stands in a memfd that it finds by its name under `/proc/self/fd` (no environment variable, which
+//! `env -i` would lose): the server, the connection's socket, the map from numbers to rump descriptors, and where relative
+//! paths go. Just before the call the memfd, the socket and the template of the placeholders lose their close-on-exec flag; if it
+//! fails they get it back. The server closes its close-on-exec descriptors at the handshake of the new image, the host the placeholders.
+
+use std::ffi::CString;
+use std::fmt::Write;
+
+use abi::{Errno, Result};
+use client::signals::Blocked;
+use client::{Adopted, Remote, Retry, stubs};
+use sysproxy::host::{self, HostFd};
+
+use crate::calls::{self, Outcome};
+use crate::fds::{self, RumpFd};
+use crate::route::{self, Owner};
+use crate::rump::program::Program;
+use crate::{process, raw};
+
+/// Name of the memfd.
+const NAME: &std::ffi::CStr = c"rumphijack-state";
+
+/// How `/proc/self/fd` shows it.
+const LINK: &[u8] = b"/memfd:rumphijack-state";
+
+/// First line of its text.
+const MAGIC: &str = "rumphijack 1";
+
+/// Longest text that is believed.
+const STATE_MAX: usize = 64 << 20;
+
+/// See execve(2).
+pub fn execve(path: usize, argv: usize, envp: usize) -> Outcome {
+    match route::path(path) {
+        Owner::Host => with_state(libc::SYS_execve, [path, argv, envp, 0, 0, 0]),
+        Owner::Rump(name) => {
+            let _blocked = Blocked::enter();
+            run(Program::load(&name.at(), path, argv), argv, envp)
+        }
+    }
+}
+
+/// See execveat(2).
+pub fn execveat(dir: i32, path: usize, argv: usize, envp: usize, flags: i32) -> Outcome {
+    let owner = route::at(dir, path);
+    match (owner, fds::lookup(dir)) {
+        (Owner::Rump(name), Some(rump)) if name.at().path.is_empty() && flags & libc::AT_EMPTY_PATH != 0 => {
+            let _blocked = Blocked::enter();
+            run(Program::load_open(rump, path, argv), argv, envp)
+        }
+        (Owner::Rump(name), _) => {
+            let _blocked = Blocked::enter();
+            run(Program::load(&name.at(), path, argv), argv, envp)
+        }
+        (Owner::Host, _) => {
+            with_state(libc::SYS_execveat, [raw::word(dir), path, argv, envp, raw::word(flags), 0])
+        }
+    }
+}
+
+/// Runs a program of the rump kernel: the host gets a copy of it, or the interpreter that it names.
+fn run(program: Result<Program>, argv: usize, envp: usize) -> Outcome {
+    match program {
+        Err(error) => calls::outcome(Err(error)),
+        Ok(Program::Binary(copy)) => {
+            let empty = c"".as_ptr() as usize;
+            let args = [raw::word(copy.fd().0), empty, argv, envp, raw::word(libc::AT_EMPTY_PATH), 0];
+            with_state(libc::SYS_execveat, args)
+        }
+        Ok(Program::Script(script)) => {
+            // The interpreter may be a program of either kernel; Linux allows a few such steps, and so do we.
+            execve(script.interpreter(), script.argv(), envp)
+        }
+    }
+}
+
+/// Makes the call with the state handed over, and takes it back when the call fails.
+///
+/// The program's own signal mask is in force during the call: the new image inherits it.
+fn with_state(nr: i64, args: [usize; 6]) -> Outcome {
+    if !process::ready() {
+        return Outcome::Host;
+    }
+    let state = {
+        let _blocked = Blocked::enter();
+        State::hand_over()
+    };
+    let result = client::signals::unblocked(|| raw::syscall(nr as usize, args));
+    let _blocked = Blocked::enter();
+    state.take_back();
+    Outcome::Done(result)
+}
+
+/// What was changed for an exec.
+struct State {
+    memfd: Option<i32>,
+    /// Placeholders that only the library made close-on-exec, because no kernel will be behind them.
+    orphans: Vec<i32>,
+}
+
+impl State {
+    fn hand_over() -> Self {
+        match process::remote() {
+            Some(remote) => Self { memfd: hand_over(remote).ok(), orphans: Vec::new() },
+            None => Self { memfd: None, orphans: leave_behind() },
+        }
+    }
+
+    fn take_back(self) {
+        if let (Some(memfd), Some(remote)) = (self.memfd, process::remote()) {
+            raw::close(memfd);
+            let _ = remote.survive_exec(false);
+            close_on_exec(fds::template(), true);
+        }
+        self.orphans.into_iter().for_each(|fd| close_on_exec(fd, false));
+    }
+}
+
+fn close_on_exec(fd: i32, on: bool) {
+    let _ = host::set_cloexec(HostFd(fd), on);
+}
+
+/// Marks the placeholders close-on-exec: the kernel of this process ends with it.
+fn leave_behind() -> Vec<i32> {
+    let open = |fd: &i32| raw::fcntl(*fd, libc::F_GETFD, 0) == 0;
+    let numbers: Vec<i32> = fds::range(0, u32::MAX).into_iter().map(|(fd, _)| fd).filter(open).collect();
+    numbers.iter().for_each(|fd| close_on_exec(*fd, true));
+    numbers
+}
+
+fn hand_over(remote: &Remote) -> Result<i32> {
+    let text = describe(remote);
+    let memfd = host::memfd(NAME).and_then(|low| client::fds::raise(low.fd())).map_err(host::errno)?;
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        let wrote = host::write(memfd.fd(), rest).map_err(host::errno)?;
+        rest = rest.get(wrote..).unwrap_or_default();
+    }
+    remote.survive_exec(true)?;
+    close_on_exec(fds::template(), false);
+    close_on_exec(memfd.fd().0, false);
+    Ok(memfd.into_fd().0)
+}
+
+/// The text of the memfd: a word and its values a line.
+fn describe(remote: &Remote) -> String {
+    let mut text = format!("{MAGIC}\n");
+    let mut line = |arguments: std::fmt::Arguments<'_>| {
+        let _ = writeln!(text, "{arguments}");
+    };
+    if let Some(url) = remote.url() {
+        line(format_args!("url {url}"));
+    }
+    line(format_args!("asked {}", crate::server().unwrap_or_default()));
+    line(format_args!("socket {} {}", remote.socket_fd().0, u8::from(remote.extended())));
+    line(format_args!("template {}", fds::template()));
+    line(format_args!("cwd {}", u8::from(process::cwd_in_rump())));
+    for (fd, rump) in fds::range(0, u32::MAX) {
+        line(format_args!("fd {fd} {}", rump.0));
+    }
+    text
+}
+
+/// What an earlier image has handed over.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Inherited {
+    /// Where the server is.
+    pub url: Option<String>,
+    /// How the earlier image was asked for it.
+    pub asked: String,
+    /// The connection, and whether the server is ours.
+    socket: Option<(i32, bool)>,
+    template: Option<i32>,
+    /// Whether relative paths go to the rump kernel.
+    pub cwd_in_rump: bool,
+    fds: Vec<(i32, RumpFd)>,
+}
+
+impl Inherited {
+    /// Finds what an earlier image has handed over, and takes it away.
+    pub fn find() -> Option<Self> {
+        let memfd = find_memfd()?;
+        let mut text = Vec::new();
+        let mut piece = [0u8; 4096];
+        while text.len() < STATE_MAX {
+            let args = [raw::word(memfd), piece.as_mut_ptr() as usize, piece.len(), text.len()];
+            let got = raw::checked(raw::call(libc::SYS_pread64, args)).unwrap_or(0);
+            text.extend_from_slice(piece.get(..got).unwrap_or_default());
+            if got == 0 {
+                break;
+            }
+        }
+        raw::close(memfd);
+        Self::parse(std::str::from_utf8(&text).ok()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut found = Self::default();
+        let mut lines = text.lines();
+        if lines.next() != Some(MAGIC) {
+            return None;
+        }
+        for line in lines {
+            let (word, rest) = line.split_once(' ')?;
+            let mut numbers = rest.split(' ').map_while(|number| number.parse::<i32>().ok());
+            match word {
+                "url" => found.url = Some(rest.to_owned()),
+                "asked" => rest.clone_into(&mut found.asked),
+                "socket" => found.socket = Some((numbers.next()?, numbers.next()? != 0)),
+                "template" => found.template = numbers.next(),
+                "cwd" => found.cwd_in_rump = numbers.next()? != 0,
+                "fd" => found.fds.push((numbers.next()?, RumpFd(numbers.next()?))),
+                _ => return None,
+            }
+        }
+        Some(found)
+    }
+
+    /// Goes on with the connection; the new image is called `name`.
+    pub fn adopt(&self, name: &[u8], retry: Retry) -> Option<Remote> {
+        let (socket, extended) = self.socket?;
+        let adopted = Adopted { fd: HostFd(socket), url: self.url.as_deref(), extended };
+        Remote::adopt(adopted, name, retry).ok()
+    }
+
+    /// The template of the placeholders, if it is still there.
+    pub fn template(&self) -> Option<i32> {
+        let template = self.template.filter(|fd| raw::fcntl(*fd, libc::F_GETFL, 0) & libc::O_PATH as isize != 0)?;
+        close_on_exec(template, true);
+        Some(template)
+    }
+
+    /// Takes over the numbers whose placeholder is still there; the others were closed or replaced on the way.
+    pub fn take_numbers(&self) {
+        for (fd, rump) in &self.fds {
+            if fds::is_placeholder(*fd) {
+                let _lock = fds::lock();
+                fds::set(*fd, Some(*rump));
+            } else {
+                let _ = process::kernel().and_then(|kernel| stubs::close(kernel, rump.fd()));
+            }
+        }
+    }
+
+    /// Closes everything: the new image is to be served by another kernel.
+    pub fn refuse(&self) {
+        if let Some(template) = self.template() {
+            let _ = fds::init(0, Some(template));
+            self.fds.iter().filter(|(fd, _)| fds::is_placeholder(*fd)).for_each(|(fd, _)| {
+                raw::close(*fd);
+            });
+            raw::close(template);
+        }
+        if let Some((socket, _)) = self.socket {
+            raw::close(socket);
+        }
+    }
+}
+
+/// The number of the memfd, by its name.
+fn find_memfd() -> Option<i32> {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    let folder = host::open(c"/proc/self/fd", flags as u32, 0).ok()?;
+    let mut buf = [0u8; 4096];
+    loop {
+        let args = [raw::word(folder.fd().0), buf.as_mut_ptr() as usize, buf.len()];
+        let got = raw::checked(raw::call(libc::SYS_getdents64, args)).ok()?;
+        let mut rest = buf.get(..got).filter(|entries| !entries.is_empty())?;
+        while let Some((name, next)) = next_entry(rest) {
+            rest = next;
+            if let Some(fd) = is_memfd(folder.fd().0, name) {
+                return Some(fd);
+            }
+        }
+    }
+}
+
+/// The name of the first of Linux's directory entries, and what follows it.
+fn next_entry(entries: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = usize::from(u16::from_ne_bytes(entries.get(16..18)?.try_into().ok()?));
+    let name = entries.get(19..length)?.split(|byte| *byte == 0).next()?;
+    Some((name, entries.get(length..)?))
+}
+
+fn is_memfd(folder: i32, name: &[u8]) -> Option<i32> {
+    let number = std::str::from_utf8(name).ok()?.parse().ok()?;
+    let name = CString::new(name).ok()?;
+    let mut link = [0u8; LINK.len()];
+    let args = [raw::word(folder), name.as_ptr() as usize, link.as_mut_ptr() as usize, link.len()];
+    let got = raw::checked(raw::call(libc::SYS_readlinkat, args)).ok()?;
+    (got == LINK.len() && link == LINK).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_handed_over_is_understood() {
+        let text = "rumphijack 1\nurl unix:///tmp/s\nasked unix://s\nsocket 900 1\ntemplate 901\ncwd 1\nfd 0 3\nfd 7 4\n";
+        let found = Inherited::parse(text).unwrap();
+        assert_eq!((found.url.as_deref(), found.asked.as_str()), (Some("unix:///tmp/s"), "unix://s"));
+        assert_eq!((found.socket, found.template, found.cwd_in_rump), (Some((900, true)), Some(901), true));
+        assert_eq!(found.fds, [(0, RumpFd(3)), (7, RumpFd(4))]);
+    }
+
+    #[test]
+    fn another_text_is_refused() {
+        assert_eq!(Inherited::parse("rumphijack 2\n"), None);
+        assert_eq!(Inherited::parse("rumphijack 1\nfd x\n"), None);
+        assert_eq!(Inherited::parse(""), None);
+    }
+
+    #[test]
+    fn the_memfd_is_found_by_its_name() {
+        let memfd = host::memfd(NAME).unwrap();
+        host::write(memfd.fd(), b"rumphijack 1\ncwd 1\n").unwrap();
+        assert_eq!(find_memfd(), Some(memfd.fd().0));
+        assert!(Inherited::find().unwrap().cwd_in_rump);
+        let _ = memfd.into_fd();
+        assert_eq!(find_memfd(), None);
+    }
+}

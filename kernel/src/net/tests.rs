@@ -1,0 +1,325 @@
+//! Sockets of one kernel against each other, without system calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use abi::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM};
+use abi::socket::*;
+use abi::{Errno, Result};
+
+use super::addr::Family;
+use super::stack::Inet;
+use super::tcp_socket::TcpSocket;
+use super::udp_socket::UdpSocket;
+use super::{DUAL_STACK, Socket};
+use crate::file::File;
+use crate::rumpuser::sim::SimHost;
+
+fn inet() -> (Arc<SimHost>, Arc<Inet>) {
+    let host = SimHost::new(1);
+    (host.clone(), Arc::new(Inet::new(host)))
+}
+
+fn v4(last: u8, port: u16) -> Sockaddr {
+    Sockaddr::Inet { addr: [127, 0, 0, last], port }
+}
+
+fn v6(port: u16) -> Sockaddr {
+    let mut addr = [0; 16];
+    addr[15] = 1;
+    Sockaddr::Inet6 { addr, port, flowinfo: 0, scope_id: 0 }
+}
+
+fn connect(socket: &TcpSocket, to: &Sockaddr) -> Result<()> {
+    match socket.connect_to(to) {
+        Err(Errno::EINPROGRESS) => socket.connected(),
+        done => done,
+    }
+}
+
+fn listener(inet: &Arc<Inet>, family: Family, at: &Sockaddr, backlog: i32) -> Arc<TcpSocket> {
+    let socket = TcpSocket::open(inet, family);
+    socket.bind_to(at).unwrap();
+    socket.listen_with(backlog).unwrap();
+    socket
+}
+
+/// A client, the server's end, and the listener.
+fn pair(inet: &Arc<Inet>) -> (Arc<TcpSocket>, Arc<TcpSocket>, Arc<TcpSocket>) {
+    let listener = listener(inet, Family::V4, &v4(1, 7), 5);
+    let client = TcpSocket::open(inet, Family::V4);
+    connect(&client, &v4(1, 7)).unwrap();
+    let (server, peer) = listener.accept_one().unwrap();
+    assert_eq!(peer, client.local().unwrap());
+    (client, server, listener)
+}
+
+fn transfer(from: &TcpSocket, to: &TcpSocket, total: usize) {
+    let pattern: Vec<u8> = (0..1_000_003u32).map(|at| (at % 251) as u8).collect();
+    let (mut sent, mut got, mut buf) = (0, 0, vec![0; 300_000]);
+    while got < total {
+        let begin = sent % pattern.len();
+        let chunk = &pattern[begin..(begin + total - sent).min(pattern.len())];
+        match from.send_bytes(chunk) {
+            Ok(len) => sent += len,
+            Err(error) => assert_eq!(error, Errno::EAGAIN),
+        }
+        while let Ok(len @ 1..) = to.recv_bytes(&mut buf, false) {
+            for (at, byte) in buf[..len].iter().enumerate() {
+                assert_eq!(*byte, pattern[(got + at) % pattern.len()]);
+            }
+            got += len;
+        }
+    }
+    assert_eq!(sent, total);
+}
+
+#[test]
+fn ten_megabytes_go_both_ways() {
+    let (_host, inet) = inet();
+    let (client, server, _listener) = pair(&inet);
+    transfer(&client, &server, 10 << 20);
+    transfer(&server, &client, 10 << 20);
+}
+
+#[test]
+fn nobody_listening_is_a_refusal() {
+    let (_host, inet) = inet();
+    let client = TcpSocket::open(&inet, Family::V4);
+    assert_eq!(client.connect_to(&v4(1, 9)), Err(Errno::EINPROGRESS));
+    assert_eq!(client.ready() & (POLLERR | POLLHUP), POLLERR | POLLHUP);
+    assert_eq!(client.connected(), Err(Errno::ECONNREFUSED));
+    assert_eq!(connect(&client, &v4(1, 9)), Err(Errno::ECONNREFUSED));
+    let far = Sockaddr::Inet { addr: [10, 0, 0, 1], port: 80 };
+    assert_eq!(client.connect_to(&far), Err(Errno::ENETUNREACH));
+}
+
+#[test]
+fn the_backlog_limits_and_a_late_accept_makes_room() {
+    let (host, inet) = inet();
+    let listener = listener(&inet, Family::V4, &v4(1, 80), 1);
+    let clients: Vec<_> = (0..3).map(|_| TcpSocket::open(&inet, Family::V4)).collect();
+    assert_eq!(connect(&clients[0], &v4(1, 80)), Ok(()));
+    assert_eq!(connect(&clients[1], &v4(1, 80)), Ok(()));
+    assert_eq!(connect(&clients[2], &v4(1, 80)), Err(Errno::EAGAIN));
+    assert_eq!(clients[2].connect_to(&v4(1, 80)), Err(Errno::EALREADY));
+    listener.accept_one().unwrap();
+    host.advance(Duration::from_millis(1100));
+    inet.with(|_| ());
+    assert_eq!(clients[2].connected(), Ok(()));
+    assert_eq!(clients[2].connect_to(&v4(1, 80)), Err(Errno::EISCONN));
+}
+
+#[test]
+fn closing_ends_the_stream_for_the_peer_and_half_close_does_not() {
+    let (_host, inet) = inet();
+    let (client, server, _listener) = pair(&inet);
+    client.send_bytes(b"last").unwrap();
+    client.shutdown(SHUT_WR).unwrap();
+    assert_eq!(client.send_bytes(b"x"), Err(Errno::EPIPE));
+    let mut buf = [0; 16];
+    assert_eq!(server.recv_bytes(&mut buf, true), Ok(4));
+    assert_eq!(server.recv_bytes(&mut buf, false), Ok(4));
+    assert_eq!(server.recv_bytes(&mut buf, false), Ok(0));
+    assert_eq!(server.send_bytes(b"still"), Ok(5));
+    drop(server);
+    assert_eq!(client.recv_bytes(&mut buf, false), Ok(5));
+    assert_eq!(client.recv_bytes(&mut buf, false), Ok(0));
+    assert_eq!(client.ready() & (POLLIN | POLLOUT | POLLHUP), POLLIN | POLLOUT | POLLHUP);
+}
+
+#[test]
+fn writing_to_a_closed_peer_is_epipe_the_second_time() {
+    let (_host, inet) = inet();
+    let (client, server, _listener) = pair(&inet);
+    drop(server);
+    assert_eq!(client.send_bytes(b"a"), Ok(1));
+    assert_eq!(client.send_bytes(b"b"), Err(Errno::EPIPE));
+}
+
+#[test]
+fn closing_with_unread_data_is_a_reset() {
+    let (_host, inet) = inet();
+    let (client, server, _listener) = pair(&inet);
+    client.send_bytes(b"unread").unwrap();
+    drop(server);
+    assert_eq!(client.recv_bytes(&mut [0; 4], false), Err(Errno::ECONNRESET));
+    assert_eq!(client.recv_bytes(&mut [0; 4], false), Ok(0));
+    assert_eq!(client.send_bytes(b"b"), Err(Errno::EPIPE));
+}
+
+#[test]
+fn what_was_written_arrives_after_the_writer_has_closed() {
+    let (host, inet) = inet();
+    let (client, server, listener) = pair(&inet);
+    let mut sent = 0;
+    while let Ok(len) = client.send_bytes(&[7; 50_000]) {
+        sent += len;
+    }
+    drop(client);
+    let (mut got, mut buf) = (0, vec![0; 10_000]);
+    loop {
+        match server.recv_bytes(&mut buf, false) {
+            Ok(0) => break,
+            Ok(len) => got += len,
+            Err(error) => {
+                assert_eq!(error, Errno::EAGAIN);
+                host.advance(Duration::from_millis(500));
+            }
+        }
+    }
+    assert_eq!((got, sent > 200_000), (sent, true));
+    drop((server, listener));
+    host.advance(Duration::from_secs(90));
+    inet.with(|_| ());
+    assert!(inet.look(|stack| stack.tcp.is_empty()));
+}
+
+#[test]
+fn time_wait_does_not_keep_a_port_from_reuseaddr() {
+    let (host, inet) = inet();
+    let (client, server, listener) = pair(&inet);
+    drop(server);
+    drop(client);
+    drop(listener);
+    let again = TcpSocket::open(&inet, Family::V4);
+    assert_eq!(again.bind_to(&v4(1, 7)), Err(Errno::EADDRINUSE));
+    inet.with(|stack| {
+        let id = stack.tcp.open(Family::V4);
+        let pcb = stack.tcp.pcb_mut(id).unwrap();
+        pcb.options.set(SOL_SOCKET, SO_REUSEADDR, &1i32.to_le_bytes()).unwrap();
+        let binding = super::addr::Binding { family: Family::V4, addr: None, port: 7 };
+        stack.tcp.bind(&mut stack.base, id, binding, true).unwrap();
+        stack.tcp.close(&mut stack.base, id);
+    });
+    host.advance(Duration::from_secs(11));
+    inet.with(|_| ());
+    assert_eq!(again.bind_to(&v4(1, 7)), Ok(()));
+}
+
+#[test]
+fn a_port_holds_many_connections_one_after_another() {
+    let (host, inet) = inet();
+    let listener = listener(&inet, Family::V4, &v4(1, 80), 5);
+    for _ in 0..20_000 {
+        let client = TcpSocket::open(&inet, Family::V4);
+        connect(&client, &v4(1, 80)).unwrap();
+        drop(client);
+        drop(listener.accept_one().unwrap());
+    }
+    host.advance(Duration::from_secs(11));
+    inet.with(|_| ());
+    assert_eq!(inet.look(|stack| stack.tcp.len()), 1);
+}
+
+#[test]
+fn an_ipv4_client_reaches_a_dual_stack_listener() {
+    let (_host, inet) = inet();
+    let listener = listener(&inet, DUAL_STACK, &Sockaddr::INET6_ANY, 5);
+    let Ok(Sockaddr::Inet6 { port, .. }) = listener.local() else { panic!("no IPv6 name") };
+    let (four, six) = (TcpSocket::open(&inet, Family::V4), TcpSocket::open(&inet, DUAL_STACK));
+    connect(&four, &v4(2, port)).unwrap();
+    connect(&six, &v6(port)).unwrap();
+    let (_, from_four) = listener.accept_one().unwrap();
+    let (server, from_six) = listener.accept_one().unwrap();
+    let Sockaddr::Inet6 { addr, .. } = from_four else { panic!("no IPv6 name") };
+    assert_eq!(&addr[10..], &[0xff, 0xff, 127, 0, 0, 1]);
+    assert_eq!(Ok(from_six), six.local());
+    transfer(&six, &server, 1 << 20);
+    assert_eq!(four.connect_to(&v6(port)), Err(Errno::EAFNOSUPPORT));
+}
+
+#[test]
+fn an_unused_socket_is_hung_up_and_not_connected() {
+    let (_host, inet) = inet();
+    let socket = TcpSocket::open(&inet, Family::V4);
+    assert_eq!(socket.ready(), POLLOUT | POLLHUP);
+    assert_eq!(socket.send_bytes(b"x"), Err(Errno::ENOTCONN));
+    assert_eq!(socket.recv_bytes(&mut [0; 1], false), Err(Errno::ENOTCONN));
+    assert_eq!(socket.accept_one().err(), Some(Errno::EINVAL));
+    assert_eq!(socket.shutdown(SHUT_RDWR), Err(Errno::ENOTCONN));
+    assert_eq!(socket.peer(), Err(Errno::ENOTCONN));
+    assert_eq!(socket.bind_to(&Sockaddr::Inet { addr: [10, 0, 0, 1], port: 1 }), Err(Errno::EADDRNOTAVAIL));
+    assert_eq!(socket.bind_to(&v4(1, 22)), Ok(()));
+    assert_eq!(socket.bind_to(&v4(1, 23)), Err(Errno::EINVAL));
+    let other = TcpSocket::open(&inet, Family::V4);
+    assert_eq!(other.bind_to(&v4(1, 22)), Err(Errno::EADDRINUSE));
+    socket.listen_with(1).unwrap();
+    assert_eq!(socket.ready(), 0);
+    assert_eq!(socket.connect_to(&v4(1, 22)), Err(Errno::EISCONN));
+}
+
+#[test]
+fn closing_a_listener_resets_what_waits_in_its_queue() {
+    let (_host, inet) = inet();
+    let listener = listener(&inet, Family::V4, &v4(1, 80), 5);
+    let client = TcpSocket::open(&inet, Family::V4);
+    connect(&client, &v4(1, 80)).unwrap();
+    assert_eq!(listener.ready(), POLLIN | POLLRDNORM);
+    drop(listener);
+    assert_eq!(client.recv_bytes(&mut [0; 1], false), Err(Errno::ECONNRESET));
+}
+
+#[test]
+fn an_idle_connection_outlives_a_day() {
+    let (host, inet) = inet();
+    let (client, server, _listener) = pair(&inet);
+    host.advance(Duration::from_secs(86_400));
+    assert_eq!(inet.run_timers(crate::rumpuser::Rumpuser::monotonic(&*host)), None);
+    assert_eq!(client.send_bytes(b"hello"), Ok(5));
+    assert_eq!(server.recv_bytes(&mut [0; 8], false), Ok(5));
+}
+
+#[test]
+fn datagrams_arrive_whole_or_cut_never_joined() {
+    let (_host, inet) = inet();
+    for (family, at) in [(Family::V4, v4(1, 53)), (DUAL_STACK, v6(53))] {
+        let (server, client) = (UdpSocket::open(&inet, family), UdpSocket::open(&inet, family));
+        server.bind_to(&at).unwrap();
+        assert_eq!(client.send_bytes(b"lost", None), Err(Errno::EDESTADDRREQ));
+        assert_eq!(client.send_bytes(b"one", Some(&at)), Ok(3));
+        assert_eq!(client.send_bytes(b"", Some(&at)), Ok(0));
+        assert_eq!(client.send_bytes(&[1; 65507], Some(&at)), Ok(65507));
+        assert_eq!(client.send_bytes(&[1; 65536], Some(&at)), Err(Errno::EMSGSIZE));
+        let mut buf = vec![0; 70_000];
+        let first = server.recv_bytes(&mut buf[..2], false).unwrap();
+        assert_eq!((first.len, first.full, first.flags), (2, 3, MSG_TRUNC));
+        assert_eq!(first.from.map(|from| from.family()), Some(at.family()));
+        assert_eq!(server.recv_bytes(&mut buf, false).unwrap().len, 0);
+        assert_eq!(server.recv_bytes(&mut buf, false).unwrap().len, 65507);
+        assert_eq!(server.recv_bytes(&mut buf, false).err(), Some(Errno::EAGAIN));
+    }
+}
+
+#[test]
+fn a_connected_udp_socket_hears_one_peer_and_refusals() {
+    let (_host, inet) = inet();
+    let open = || UdpSocket::open(&inet, Family::V4);
+    let (server, client, stranger) = (open(), open(), open());
+    server.bind_to(&v4(1, 53)).unwrap();
+    client.connect_to(&v4(1, 53)).unwrap();
+    let own = client.local().unwrap();
+    stranger.send_bytes(b"spoof", Some(&own)).unwrap();
+    assert_eq!(client.ready(), POLLOUT);
+    server.send_bytes(b"answer", Some(&own)).unwrap();
+    assert_eq!(client.recv_bytes(&mut [0; 16], false).unwrap().len, 6);
+    drop(server);
+    assert_eq!(client.send_bytes(b"anyone?", None), Ok(7));
+    assert_eq!(client.ready() & POLLERR, POLLERR);
+    assert_eq!(client.recv_bytes(&mut [0; 16], false).err(), Some(Errno::ECONNREFUSED));
+}
+
+#[test]
+fn a_full_udp_inbox_loses_what_comes_after() {
+    let (_host, inet) = inet();
+    let (server, client) = (UdpSocket::open(&inet, Family::V4), UdpSocket::open(&inet, Family::V4));
+    server.bind_to(&v4(1, 53)).unwrap();
+    for _ in 0..10 {
+        assert_eq!(client.send_bytes(&[0; 60_000], Some(&v4(1, 53))), Ok(60_000));
+    }
+    let mut got = 0;
+    while server.recv_bytes(&mut [0; 8], false).is_ok() {
+        got += 1;
+    }
+    assert_eq!(got, 3);
+}
