@@ -18,9 +18,9 @@ use abi::{Errno, Result};
 use client::signals::{self, Blocked};
 
 pub use crate::deep::{Outcome, Wanted};
-use crate::fds::{self, NewFd, RumpFd};
+use crate::fds::{self, NewFd};
 use crate::route::{self, Owner, RumpAt};
-use crate::rump::{descriptor, dir, file, ioctl, memory, message, poll, socket};
+use crate::rump::{both, descriptor, dir, file, ioctl, message, option, poll, socket};
 use crate::user;
 use crate::{exec, process, trace};
 
@@ -165,10 +165,11 @@ pub struct Row {
 ///     Some(rump) => serve(true, || file::read(rump, arg(buf), arg(len))), None => Outcome::Host } }
 /// ```
 macro_rules! calls {
-    ($(by $how:ident $key:tt $nr:ident $args:tt => $($handler:ident)::+ $values:tt $($once:ident)?;)*) => {
+    ($(by $how:ident $key:tt $nr:ident $args:tt => $family:ident::$handler:ident $values:tt $($once:ident)?;)*) => {
+        #[allow(unused_variables, reason = "a row names all arguments of its call")]
         fn route(nr: usize, args: [usize; 6]) -> Outcome {
             match nr as i64 {
-                $(libc::$nr => calls!(@$how args $key $args ($($handler)::+) $values calls!(@restart $($once)?)),)*
+                $(libc::$nr => calls!(@$how args $key $args ($family::$handler) $values calls!(@restart $($once)?)),)*
                 _ => Outcome::Host,
             }
         }
@@ -273,10 +274,10 @@ calls! {
     by fd(fd) SYS_flock(fd, operation) => file::flock(operation);
     by fd(fd) SYS_fallocate(fd, mode, offset, length) => file::fallocate(mode, offset, length);
     by fd(fd) SYS_fadvise64(fd, offset, length, advice) => file::fadvise64(offset, length, advice);
-    by fd(fd) SYS_fgetxattr(fd, name, value, size) => no_attributes_fd();
-    by fd(fd) SYS_fsetxattr(fd, name, value, size, flags) => no_attributes_fd();
-    by fd(fd) SYS_flistxattr(fd, list, size) => no_attributes_fd();
-    by fd(fd) SYS_fremovexattr(fd, name) => no_attributes_fd();
+    by fd(fd) SYS_fgetxattr(fd, name, value, size) => both::no_attributes_fd();
+    by fd(fd) SYS_fsetxattr(fd, name, value, size, flags) => both::no_attributes_fd();
+    by fd(fd) SYS_flistxattr(fd, list, size) => both::no_attributes_fd();
+    by fd(fd) SYS_fremovexattr(fd, name) => both::no_attributes_fd();
     by fd(fd) SYS_getdents64(fd, buf, len) => dir::getdents64(buf, len);
     by fd(fd) SYS_ioctl(fd, command, data) => ioctl::ioctl(fd, command, data);
 
@@ -308,31 +309,31 @@ calls! {
     by at(dir, path) SYS_mkdirat(dir, path, mode) => file::mkdirat(mode);
     by path(path) SYS_mknod(path, mode, dev) => file::mknodat(mode, dev);
     by at(dir, path) SYS_mknodat(dir, path, mode, dev) => file::mknodat(mode, dev);
-    by path(path) SYS_symlink(target, path) => symlinkat(target);
-    by at(dir, path) SYS_symlinkat(target, dir, path) => symlinkat(target);
+    by path(path) SYS_symlink(target, path) => both::symlinkat(target);
+    by at(dir, path) SYS_symlinkat(target, dir, path) => both::symlinkat(target);
     by path(path) SYS_truncate(path, length) => file::truncate(length);
     by two(CWD, path, CWD, link) SYS_link(path, link) => file::linkat(0);
     by two(dir, path, dir2, link) SYS_linkat(dir, path, dir2, link, flags) => file::linkat(flags);
     by two(CWD, from, CWD, to) SYS_rename(from, to) => file::renameat2(0);
     by two(dir, from, dir2, to) SYS_renameat(dir, from, dir2, to) => file::renameat2(0);
     by two(dir, from, dir2, to) SYS_renameat2(dir, from, dir2, to, flags) => file::renameat2(flags);
-    by path(path) SYS_getxattr(path, name, value, size) => no_attributes();
-    by path(path) SYS_lgetxattr(path, name, value, size) => no_attributes();
-    by path(path) SYS_setxattr(path, name, value, size, flags) => no_attributes();
-    by path(path) SYS_lsetxattr(path, name, value, size, flags) => no_attributes();
-    by path(path) SYS_listxattr(path, list, size) => no_attributes();
-    by path(path) SYS_llistxattr(path, list, size) => no_attributes();
-    by path(path) SYS_removexattr(path, name) => no_attributes();
-    by path(path) SYS_lremovexattr(path, name) => no_attributes();
-    by path(path) SYS_inotify_add_watch(fd, path, mask) => no_attributes();
+    by path(path) SYS_getxattr(path, name, value, size) => both::no_attributes();
+    by path(path) SYS_lgetxattr(path, name, value, size) => both::no_attributes();
+    by path(path) SYS_setxattr(path, name, value, size, flags) => both::no_attributes();
+    by path(path) SYS_lsetxattr(path, name, value, size, flags) => both::no_attributes();
+    by path(path) SYS_listxattr(path, list, size) => both::no_attributes();
+    by path(path) SYS_llistxattr(path, list, size) => both::no_attributes();
+    by path(path) SYS_removexattr(path, name) => both::no_attributes();
+    by path(path) SYS_lremovexattr(path, name) => both::no_attributes();
+    by path(path) SYS_inotify_add_watch(fd, path, mask) => both::no_attributes();
     by path(path) SYS_chroot(path) => dir::chroot();
     by call() SYS_chdir(path) => process::chdir(path);
     by call() SYS_fchdir(fd) => process::fchdir(fd);
     by call() SYS_getcwd(buf, size) => process::getcwd(buf, size);
     by call() SYS_umask(mask) => process::umask(mask);
 
-    by call() SYS_socket(domain, kind, protocol) => socket_of(domain, kind, protocol);
-    by call() SYS_socketpair(domain, kind, protocol, pair) => socketpair_of(domain, kind, protocol, pair);
+    by call() SYS_socket(domain, kind, protocol) => both::socket(domain, kind, protocol);
+    by call() SYS_socketpair(domain, kind, protocol, pair) => both::socketpair(domain, kind, protocol, pair);
     by fd(fd) SYS_bind(fd, addr, len) => socket::bind(addr, len);
     by fd(fd) SYS_connect(fd, addr, len) => socket::connect(addr, len) once;
     by fd(fd) SYS_listen(fd, backlog) => socket::listen(backlog);
@@ -340,8 +341,8 @@ calls! {
     by fd(fd) SYS_accept4(fd, addr, len, flags) => socket::accept4(addr, len, flags);
     by fd(fd) SYS_getsockname(fd, addr, len) => socket::getsockname(addr, len);
     by fd(fd) SYS_getpeername(fd, addr, len) => socket::getpeername(addr, len);
-    by fd(fd) SYS_getsockopt(fd, level, name, value, len) => socket::getsockopt(level, name, value, len);
-    by fd(fd) SYS_setsockopt(fd, level, name, value, len) => socket::setsockopt(level, name, value, len);
+    by fd(fd) SYS_getsockopt(fd, level, name, value, len) => option::getsockopt(level, name, value, len);
+    by fd(fd) SYS_setsockopt(fd, level, name, value, len) => option::setsockopt(level, name, value, len);
     by fd(fd) SYS_sendto(fd, buf, len, flags, addr, addrlen) => socket::sendto(buf, len, flags, addr, addrlen);
     by fd(fd) SYS_recvfrom(fd, buf, len, flags, addr, addrlen) => socket::recvfrom(buf, len, flags, addr, addrlen);
     by fd(fd) SYS_sendmsg(fd, message, flags) => message::sendmsg(message, flags);
@@ -356,12 +357,12 @@ calls! {
     by call() SYS_dup2(from, to) => descriptor::dup2(from, to);
     by call() SYS_dup3(from, to, flags) => descriptor::dup3(from, to, flags);
     by call() SYS_close_range(first, last, flags) => descriptor::close_range(first, last, flags);
-    by number(fd) SYS_mmap(addr, len, protection, flags, fd, offset) => mapping(flags, fd);
-    by call() SYS_sendfile(out, input, offset, count) => sendfile(out, input, offset, count);
-    by call() SYS_copy_file_range(input, in_offset, out, out_offset, len, flags) => copy_file_range(input, out);
-    by call() SYS_splice(input, in_offset, out, out_offset, len, flags) => splice(input, out);
-    by call() SYS_tee(input, out, len, flags) => splice(input, out);
-    by number(fd) SYS_vmsplice(fd, iov, count, flags) => splice(fd, fd);
+    by number(fd) SYS_mmap(addr, len, protection, flags, fd, offset) => both::mmap(flags, fd);
+    by call() SYS_sendfile(out, input, offset, count) => both::sendfile(out, input, offset, count);
+    by call() SYS_copy_file_range(input, in_offset, out, out_offset, len, flags) => both::copy_file_range(input, out);
+    by call() SYS_splice(input, in_offset, out, out_offset, len, flags) => both::splice(input, out);
+    by call() SYS_tee(input, out, len, flags) => both::splice(input, out);
+    by number(fd) SYS_vmsplice(fd, iov, count, flags) => both::splice(fd, fd);
 
     by call() SYS_poll(fds, count, timeout) => poll::poll(fds, count, timeout);
     by call() SYS_ppoll(fds, count, timeout, mask, size) => poll::ppoll(fds, count, timeout, mask, size);
@@ -387,66 +388,6 @@ pub fn dispatch(nr: usize, args: [usize; 6]) -> Outcome {
         trace::call(nr, &args, outcome);
     }
     outcome
-}
-
-/// Calls of extended attributes and watches on a rump path.
-fn no_attributes(_: &RumpAt<'_>) -> Result<usize> {
-    Err(Errno::EOPNOTSUPP)
-}
-
-/// Calls of extended attributes on a rump descriptor.
-fn no_attributes_fd(_: RumpFd) -> Result<usize> {
-    Err(Errno::EOPNOTSUPP)
-}
-
-fn symlinkat(at: &RumpAt<'_>, target: usize) -> Result<usize> {
-    file::symlinkat(&*user::read_cstr(target)?, at)
-}
-
-fn socket_of(domain: i32, kind: i32, protocol: i32) -> Outcome {
-    if route::family(domain) { serve(true, || socket::socket(domain, kind, protocol)) } else { Outcome::Host }
-}
-
-/// A pair of a family that the rump kernel has; both numbers are given, or none.
-fn socketpair_of(domain: i32, kind: i32, protocol: i32, pair: usize) -> Outcome {
-    if !route::family(domain) {
-        return Outcome::Host;
-    }
-    serve(true, || {
-        let [one, two] = socket::socketpair(domain, kind, protocol)?;
-        let one = one.finish()? as i32;
-        let placed = two.finish().and_then(|two| user::write(pair, &[one, two as i32]).map_err(|error| {
-            descriptor::close(two as i32);
-            error
-        }));
-        placed.map(|()| 0).inspect_err(|_| {
-            descriptor::close(one);
-        })
-    })
-}
-
-/// A mapping of a rump file; one of no file is the host's, whatever its descriptor.
-fn mapping(flags: i32, fd: i32) -> Outcome {
-    match fds::lookup(fd) {
-        Some(rump) if flags & libc::MAP_ANONYMOUS == 0 => serve(true, || memory::mmap(rump)),
-        _ => Outcome::Host,
-    }
-}
-
-fn either_is_rump(one: i32, two: i32) -> bool {
-    fds::lookup(one).is_some() || fds::lookup(two).is_some()
-}
-
-fn sendfile(out: i32, input: i32, offset: usize, count: usize) -> Outcome {
-    if either_is_rump(out, input) { serve(true, || memory::sendfile(out, input, offset, count)) } else { Outcome::Host }
-}
-
-fn copy_file_range(input: i32, out: i32) -> Outcome {
-    if either_is_rump(input, out) { outcome(memory::copy_file_range()) } else { Outcome::Host }
-}
-
-fn splice(input: i32, out: i32) -> Outcome {
-    if either_is_rump(input, out) { outcome(memory::splice()) } else { Outcome::Host }
 }
 
 #[cfg(test)]

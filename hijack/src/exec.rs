@@ -31,13 +31,21 @@ const MAGIC: &str = "rumphijack 1";
 /// Longest text that is believed.
 const STATE_MAX: usize = 64 << 20;
 
+/// How many interpreters of interpreters there may be, as on Linux.
+const INTERPRETERS: usize = 5;
+
 /// See execve(2).
 pub fn execve(path: usize, argv: usize, envp: usize) -> Outcome {
+    step(path, argv, envp, INTERPRETERS)
+}
+
+/// Runs `path` after at most `steps` more interpreters.
+fn step(path: usize, argv: usize, envp: usize, steps: usize) -> Outcome {
     match route::path(path) {
         Owner::Host => with_state(libc::SYS_execve, [path, argv, envp, 0, 0, 0]),
         Owner::Rump(name) => {
             let _blocked = Blocked::enter();
-            run(Program::load(&name.at(), path, argv), argv, envp)
+            run(Program::load(&name.at(), path, argv), argv, envp, steps)
         }
     }
 }
@@ -48,11 +56,11 @@ pub fn execveat(dir: i32, path: usize, argv: usize, envp: usize, flags: i32) -> 
     match (owner, fds::lookup(dir)) {
         (Owner::Rump(name), Some(rump)) if name.at().path.is_empty() && flags & libc::AT_EMPTY_PATH != 0 => {
             let _blocked = Blocked::enter();
-            run(Program::load_open(rump, path, argv), argv, envp)
+            run(Program::load_open(rump, path, argv), argv, envp, INTERPRETERS)
         }
         (Owner::Rump(name), _) => {
             let _blocked = Blocked::enter();
-            run(Program::load(&name.at(), path, argv), argv, envp)
+            run(Program::load(&name.at(), path, argv), argv, envp, INTERPRETERS)
         }
         (Owner::Host, _) => {
             with_state(libc::SYS_execveat, [raw::word(dir), path, argv, envp, raw::word(flags), 0])
@@ -61,18 +69,17 @@ pub fn execveat(dir: i32, path: usize, argv: usize, envp: usize, flags: i32) -> 
 }
 
 /// Runs a program of the rump kernel: the host gets a copy of it, or the interpreter that it names.
-fn run(program: Result<Program>, argv: usize, envp: usize) -> Outcome {
+fn run(program: Result<Program>, argv: usize, envp: usize, steps: usize) -> Outcome {
     match program {
+        Ok(Program::Script(_)) if steps == 0 => calls::outcome(Err(Errno::ELOOP)),
         Err(error) => calls::outcome(Err(error)),
         Ok(Program::Binary(copy)) => {
             let empty = c"".as_ptr() as usize;
             let args = [raw::word(copy.fd().0), empty, argv, envp, raw::word(libc::AT_EMPTY_PATH), 0];
             with_state(libc::SYS_execveat, args)
         }
-        Ok(Program::Script(script)) => {
-            // The interpreter may be a program of either kernel; Linux allows a few such steps, and so do we.
-            execve(script.interpreter(), script.argv(), envp)
-        }
+        // The interpreter may be a program of either kernel, and a script itself.
+        Ok(Program::Script(script)) => step(script.interpreter(), script.argv(), envp, steps - 1),
     }
 }
 
@@ -218,8 +225,11 @@ impl Inherited {
         Some(found)
     }
 
-    /// Goes on with the connection; the new image is called `name`.
-    pub fn adopt(&self, name: &[u8], retry: Retry) -> Option<Remote> {
+    /// Goes on with the connection if it leads to `server`; the new image is called `name`.
+    pub fn adopt_if(&self, server: Option<&str>, name: &[u8], retry: Retry) -> Option<Remote> {
+        if !crate::start::same_server(server, &self.asked, self.url.as_deref()) {
+            return None;
+        }
         let (socket, extended) = self.socket?;
         let adopted = Adopted { fd: HostFd(socket), url: self.url.as_deref(), extended };
         Remote::adopt(adopted, name, retry).ok()

@@ -109,6 +109,11 @@ fn rump() -> Option<&'static Rump> {
     unsafe { RUMP.load(Ordering::Acquire).as_ref() }
 }
 
+/// Whether the constructor has run.
+pub fn ready() -> bool {
+    rump().is_some()
+}
+
 /// The rump kernel that serves this process.
 ///
 /// `ENOTCONN` where there is none.

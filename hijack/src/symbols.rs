@@ -3,16 +3,15 @@
 //! Only entry points that are one call stand here, for speed and for a C library that cannot be patched; what libc does
 //! on top of them (stdio, directories, names) reaches the calls table through [`deep`](crate::deep).
 
-#![cfg(not(test))]
-
-use crate::entry::{Word, hooked};
+use crate::entry::{Return, Word, c_return, hooked};
+use crate::{process, raw};
 
 /// What the rows say in C's words.
 mod c {
     pub use libc::{AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CREAT, O_TRUNC, O_WRONLY, S_IFIFO};
-    pub use libc::{c_char, c_int, c_uint, c_ulong, c_void, dev_t, gid_t, mode_t, off_t, size_t, socklen_t, ssize_t, uid_t};
+    pub use libc::{c_char, c_int, c_uint, c_ulong, c_void, dev_t, gid_t, mode_t, off_t, pid_t, size_t, socklen_t, ssize_t, uid_t};
     pub use libc::{
-        dirent64, fd_set, iovec, mmsghdr, msghdr, nfds_t, pollfd, sigset_t, sockaddr, stat, statfs, statx, timespec, timeval,
+        dirent64, fd_set, iovec, mmsghdr, msghdr, nfds_t, pollfd, sigset_t, sockaddr, stat, statfs, timespec, timeval,
     };
 }
 
@@ -39,21 +38,25 @@ macro_rules! symbols {
         }
     };
 
-    (@hook $name:ident ($($arg:ident: $type:ty),*) $return:ty, $nr:ident ($($value:expr),*)) => {
+    (@hook $name:ident $args:tt $return:ty, $nr:ident ($($value:expr),*)) => {
+        symbols!(@module $name $args $return, |real| hooked(libc::$nr, words([$($value.word()),*]), real));
+    };
+
+    (@module $name:ident ($($arg:ident: $type:ty),*) $return:ty, |$real:ident| $body:expr) => {
         mod $name {
             #[allow(unused_imports, reason = "no row needs all of them")]
-            use super::{Word, c::*, exists, hooked, words};
+            use super::{Word, c::*, exists, forked, hooked, spawned, words};
             use std::sync::atomic::{AtomicBool, Ordering};
 
             static RESOLVED: AtomicBool = AtomicBool::new(false);
 
             redhook::hook! {
                 unsafe fn $name($($arg: $type),*) -> $return => hook {
-                    let real = RESOLVED.load(Ordering::Relaxed).then_some(|| {
+                    let $real = RESOLVED.load(Ordering::Relaxed).then_some(|| {
                         // SAFETY: the real function, with the arguments that the program gave for it.
                         unsafe { redhook::real!($name)($($arg),*) }
                     });
-                    hooked(libc::$nr, words([$($value.word()),*]), real)
+                    $body
                 }
             }
 
@@ -68,6 +71,36 @@ macro_rules! symbols {
     };
 }
 
+/// Expands the functions that make processes: `around spawned fn system(…) -> c_int;` runs the real one inside [`spawned`].
+macro_rules! processes {
+    ($(around $around:ident fn $name:ident $args:tt -> $return:ty;)*) => {
+        $(symbols!(@module $name $args $return, |real| $around(real));)*
+
+        /// Finds the real functions that make processes.
+        pub fn resolve_processes() {
+            $($name::resolve();)*
+        }
+    };
+}
+
+/// Forks: the copy of the rump process is asked for first, so that a refusal is fork's.
+fn forked(real: Option<impl FnOnce() -> c::pid_t>) -> c::pid_t {
+    let Some(real) = real else { return c_return(raw::call(libc::SYS_fork, [])) };
+    if let Err(error) = process::prefork() {
+        return c_return(-(error.to_linux() as isize));
+    }
+    let child = real();
+    if child < 0 {
+        process::forget_fork();
+    }
+    child
+}
+
+/// Runs a function that has a child in this memory for a while.
+fn spawned<R: Return>(real: Option<impl FnOnce() -> R>) -> R {
+    real.map_or_else(|| c_return(-(libc::ENOSYS as isize)), process::spawn)
+}
+
 /// Fills up the registers of a call.
 #[inline]
 fn words<const N: usize>(args: [usize; N]) -> [usize; 6] {
@@ -76,6 +109,26 @@ fn words<const N: usize>(args: [usize; N]) -> [usize; 6] {
         *slot = arg;
     }
     all
+}
+
+processes! {
+    around forked fn fork() -> pid_t;
+    around spawned fn posix_spawn(pid: *mut pid_t, path: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int;
+    around spawned fn posix_spawnp(pid: *mut pid_t, file: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int;
+    around spawned fn system(command: *const c_char) -> c_int;
+    around spawned fn popen(command: *const c_char, mode: *const c_char) -> *mut c_void;
+}
+
+/// vfork(2) is fork: the child would share the library's tables with its parent.
+mod vfork {
+    use super::{c::pid_t, fork};
+
+    redhook::hook! {
+        unsafe fn vfork() -> pid_t => hook {
+            // SAFETY: the hook of fork asks nothing of its caller.
+            unsafe { fork::hook() }
+        }
+    }
 }
 
 symbols! {

@@ -44,7 +44,8 @@ impl FdTable {
 
     /// Puts `file` on the lowest free number from `from` on; `EMFILE` at the limit.
     pub fn insert(&mut self, file: Arc<OpenFile>, close_on_exec: bool, from: usize, limit: usize) -> Result<Fd> {
-        let at = (from..self.entries.len()).find(|&at| self.entries[at].is_none()).unwrap_or(self.entries.len().max(from));
+        let at =
+            (from..self.entries.len()).find(|&at| self.entries[at].is_none()).unwrap_or(self.entries.len().max(from));
         if at >= limit {
             return Err(Errno::EMFILE);
         }

@@ -30,12 +30,12 @@ impl Replay<'_> {
                 self.clients.insert(conn, self.server.connect());
             }
             Item::Exec(_) => {}
-            Item::FromClient(conn, frame) => self.from_client(conn, frame),
-            Item::FromServer(conn, frame) => self.from_server(conn, frame),
+            Item::FromClient(conn, frame) => self.client_says(conn, frame),
+            Item::FromServer(conn, frame) => self.server_says(conn, frame),
         }
     }
 
-    fn from_client(&mut self, conn: u32, mut frame: Frame) {
+    fn client_says(&mut self, conn: u32, mut frame: Frame) {
         if frame.header.kind() == Some(Kind::Syscall) {
             self.last_call.insert(conn, frame.header.u);
         }
@@ -47,7 +47,7 @@ impl Replay<'_> {
         self.client(conn).send(&frame);
     }
 
-    fn from_server(&mut self, conn: u32, mut want: Frame) {
+    fn server_says(&mut self, conn: u32, mut want: Frame) {
         let mut got = self.client(conn).next();
         if got.header.kind() == Some(Kind::Prefork) && want.header.kind() == Some(Kind::Prefork) {
             let token = |frame: &Frame| *frame.body.first_chunk::<16>().unwrap();

@@ -5,13 +5,14 @@
 //! blocked, and reaches the program's memory only through [`crate::user`].
 
 mod control;
+pub mod both;
 pub mod descriptor;
 pub mod dir;
 pub mod file;
 pub mod ioctl;
 pub mod memory;
 pub mod message;
-mod option;
+pub mod option;
 pub mod poll;
 pub mod program;
 pub mod socket;

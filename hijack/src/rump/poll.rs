@@ -120,13 +120,13 @@ fn wait(watched: &mut [Watched], timeout: Option<Duration>, mask: Option<SigSet>
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let once = || match wait_once(watched, left) {
+        let mut once = || match wait_once(watched, left) {
             Err(Errno::EINTR) if calls::again(false) => Ok(None),
             answer => answer.map(Some),
         };
         let answer = match mask {
             Some(mask) => signals::with_mask(mask, once)?,
-            None => { once }()?,
+            None => once()?,
         };
         if let Some(ready) = answer {
             return Ok(ready);

@@ -101,7 +101,9 @@ pub fn mount(host: &Arc<dyn Rumpuser>, data: &[u8]) -> Result<Arc<dyn FileSystem
         let long = |at: usize| data.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
         let int = |at: usize| data.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
         let parsed = (int(0), long(8), long(16), int(24), int(28), int(32));
-        let (Some(1), Some(nodes), Some(size), Some(uid), Some(gid), Some(mode)) = parsed else { return Err(Errno::EINVAL) };
+        let (Some(1), Some(nodes), Some(size), Some(uid), Some(gid), Some(mode)) = parsed else {
+            return Err(Errno::EINVAL);
+        };
         if uid == u32::MAX || gid == u32::MAX {
             return Err(Errno::EINVAL);
         }

@@ -126,7 +126,13 @@ impl Smol {
     }
 
     /// Starts a connection to `remote`.
-    pub fn connect(link: &mut Link, local: IpEndpoint, remote: IpEndpoint, buffers: (usize, usize), tuning: &Tuning) -> Result<Self> {
+    pub fn connect(
+        link: &mut Link,
+        local: IpEndpoint,
+        remote: IpEndpoint,
+        buffers: (usize, usize),
+        tuning: &Tuning,
+    ) -> Result<Self> {
         let mut conn = Self::new(buffers.0, buffers.1, tuning);
         let started = conn.socket_mut().connect(link.context(), remote, local);
         started.map_err(|_| Errno::EADDRNOTAVAIL)?;

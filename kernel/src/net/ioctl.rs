@@ -27,7 +27,13 @@ pub struct Fill<F> {
 }
 
 /// Serves an ioctl of any socket.
-pub fn socket(cx: &Cx<'_>, inet: &Inet, command: u64, data: &mut [u8], fill: Fill<impl FnOnce() -> Result<usize>>) -> Result<()> {
+pub fn socket(
+    cx: &Cx<'_>,
+    inet: &Inet,
+    command: u64,
+    data: &mut [u8],
+    fill: Fill<impl FnOnce() -> Result<usize>>,
+) -> Result<()> {
     let value = match command {
         FIONREAD => (fill.readable)()?,
         FIONWRITE => fill.unsent,

@@ -25,7 +25,14 @@ pub struct Link {
 
 impl Link {
     /// Makes an interface; `seed` feeds its initial sequence numbers.
-    pub fn new(name: &str, index: u32, mut device: Box<dyn NetDevice>, addrs: Vec<IpCidr>, now: Instant, seed: u64) -> Self {
+    pub fn new(
+        name: &str,
+        index: u32,
+        mut device: Box<dyn NetDevice>,
+        addrs: Vec<IpCidr>,
+        now: Instant,
+        seed: u64,
+    ) -> Self {
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = seed;
         let mut interface = Interface::new(config, &mut Wire::out(&mut *device), now);

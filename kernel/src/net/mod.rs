@@ -1,12 +1,11 @@
 //! Sockets and the TCP/IP stack.
 //!
 //! [`Net`] makes sockets by the table of protocols. TCP and UDP are a thin object per descriptor
-//! ([`tcp_socket`], [`udp_socket`]) over one [`stack`] behind one lock; each TCP connection is an engine of its own ([`conn`]).
+//! ([`tcp::TcpSocket`], [`udp::UdpSocket`]) over one [`stack`] behind one lock; each TCP connection is an engine of its own ([`conn`]).
 //! AF_LOCAL sockets ([`local`]) need no stack: two of them share a pair of queues.
 
 pub mod addr;
 pub mod conn;
-pub mod info;
 pub mod ioctl;
 pub mod link;
 pub mod local;
@@ -14,16 +13,14 @@ pub mod option;
 pub mod port;
 pub mod stack;
 pub mod tcp;
-mod tcp_call;
-pub mod tcp_socket;
 pub mod udp;
-pub mod udp_socket;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use abi::socket::{
-    AF_INET, AF_INET6, AF_LOCAL, IPPROTO_MAX, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM, Sockaddr,
+    AF_INET, AF_INET6, AF_LOCAL, IPPROTO_MAX, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM,
+    Sockaddr,
 };
 use abi::stat::{S_IFSOCK, Stat};
 use abi::{Errno, Result};
@@ -31,8 +28,8 @@ use abi::{Errno, Result};
 use self::addr::Family;
 use self::local::LocalSocket;
 use self::stack::Inet;
-use self::tcp_socket::TcpSocket;
-use self::udp_socket::UdpSocket;
+use self::tcp::TcpSocket;
+use self::udp::UdpSocket;
 use crate::Cx;
 use crate::config::{Component, Config};
 use crate::file::File;
@@ -158,7 +155,14 @@ pub trait Socket: File {
         Err(Errno::EOPNOTSUPP)
     }
     /// send(2) and its kin; returns the bytes taken.
-    fn send(&self, _cx: &Cx<'_>, _data: &[u8], _flags: i32, _to: Option<&Sockaddr>, _control: Vec<Control>) -> Result<usize> {
+    fn send(
+        &self,
+        _cx: &Cx<'_>,
+        _data: &[u8],
+        _flags: i32,
+        _to: Option<&Sockaddr>,
+        _control: Vec<Control>,
+    ) -> Result<usize> {
         Err(Errno::EOPNOTSUPP)
     }
     /// recv(2) and its kin.

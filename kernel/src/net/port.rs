@@ -81,6 +81,13 @@ impl Ports {
         Ok(())
     }
 
+    /// Takes back [`Ports::make_exclusive`].
+    pub fn make_shareable(&mut self, id: Id, port: u16) {
+        if let Some(claim) = self.claims.get_mut(&port).and_then(|all| all.iter_mut().find(|claim| claim.id == id)) {
+            claim.exclusive = false;
+        }
+    }
+
     /// Changes what a socket holds on its port: its address, once connected.
     pub fn narrow(&mut self, id: Id, binding: Binding) {
         if let Some(claim) = self.claims.get_mut(&binding.port).and_then(|all| all.iter_mut().find(|c| c.id == id)) {
@@ -115,7 +122,7 @@ impl Ports {
 
     /// Chooses a port that nobody uses; failing that, one that `usable` takes. `None` if there is none.
     pub fn ephemeral(&self, random: &mut Random, usable: impl Fn(u16) -> bool) -> Option<u16> {
-        let start = (random.next() % u64::from(EPHEMERAL_COUNT)) as u16;
+        let start = (random.draw() % u64::from(EPHEMERAL_COUNT)) as u16;
         let all = || (0..EPHEMERAL_COUNT).map(|step| EPHEMERAL_FIRST + (start + step) % EPHEMERAL_COUNT);
         let free = |port: &u16| !self.claims.contains_key(port) && !self.connections.contains_key(port);
         all().find(free).or_else(|| all().find(|&port| usable(port)))

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use abi::{Errno, Result};
 use smoltcp::time::Instant;
-use smoltcp::wire::{
-    IpAddress, IpEndpoint, IpProtocol, IpVersion, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket,
-};
+use smoltcp::wire::{IpAddress, IpEndpoint, IpProtocol, IpVersion, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket};
 
 use super::link::Link;
 use super::tcp::Tcp;
@@ -34,7 +32,7 @@ impl Random {
     }
 
     /// Returns the next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -69,9 +67,9 @@ impl Base {
         let at = if self.is_ours(to) {
             Some(0)
         } else {
-            self.links.iter().position(|link| {
-                !link.device.is_loopback() && link.addrs.iter().any(|cidr| cidr.contains_addr(to))
-            })
+            self.links
+                .iter()
+                .position(|link| !link.device.is_loopback() && link.addrs.iter().any(|cidr| cidr.contains_addr(to)))
         };
         let at = at.ok_or(Errno::ENETUNREACH)?;
         let own = self.links.iter().find(|link| link.is_ours(to)).map(|link| link.source_for(to));
@@ -102,7 +100,7 @@ impl Stack {
     pub fn new(host: Arc<dyn Rumpuser>, now: Instant, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let device = dev::net::KINDS.iter().find(|(kind, _)| *kind == "lo").map(|(_, open)| open());
-        let links = device.map(|device| Link::loopback(device, now, random.next())).into_iter().collect();
+        let links = device.map(|device| Link::loopback(device, now, random.draw())).into_iter().collect();
         let base = Base { now, links, random, host, woken: Vec::new() };
         Self { base, tcp: Tcp::default(), udp: Udp::default() }
     }

@@ -8,9 +8,10 @@ use abi::socket::*;
 use abi::{Errno, Result};
 
 use super::addr::Family;
+use super::local::LocalSocket;
 use super::stack::Inet;
-use super::tcp_socket::TcpSocket;
-use super::udp_socket::UdpSocket;
+use super::tcp::TcpSocket;
+use super::udp::UdpSocket;
 use super::{DUAL_STACK, Socket};
 use crate::file::File;
 use crate::rumpuser::sim::SimHost;
@@ -172,7 +173,7 @@ fn what_was_written_arrives_after_the_writer_has_closed() {
     drop((server, listener));
     host.advance(Duration::from_secs(90));
     inet.with(|_| ());
-    assert!(inet.look(|stack| stack.tcp.is_empty()));
+    assert!(inet.look(|stack| stack.tcp.count() == 0));
 }
 
 #[test]
@@ -209,7 +210,7 @@ fn a_port_holds_many_connections_one_after_another() {
     }
     host.advance(Duration::from_secs(11));
     inet.with(|_| ());
-    assert_eq!(inet.look(|stack| stack.tcp.len()), 1);
+    assert_eq!(inet.look(|stack| stack.tcp.count()), 1);
 }
 
 #[test]
@@ -322,4 +323,68 @@ fn a_full_udp_inbox_loses_what_comes_after() {
         got += 1;
     }
     assert_eq!(got, 3);
+}
+
+#[test]
+fn a_local_pair_speaks_both_ways_and_hangs_up() {
+    let (_host, inet) = inet();
+    for kind in [SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM] {
+        let (a, b) = LocalSocket::pair(&Arc::default(), &inet, kind, Unpcbid::default());
+        assert_eq!(a.write(b"one"), Ok(3));
+        assert_eq!(a.write(b"two"), Ok(3));
+        let mut buf = [0; 16];
+        let first = if kind == SOCK_STREAM { 6 } else { 3 };
+        assert_eq!(b.ready(), POLLIN | POLLRDNORM | POLLOUT);
+        assert_eq!(b.read(&mut buf), Ok(first));
+        assert_eq!(b.write(b"back"), Ok(4));
+        assert_eq!(a.read(&mut buf), Ok(4));
+        assert_eq!(a.read(&mut buf), Err(Errno::EAGAIN));
+        drop(b);
+        let gone = if kind == SOCK_DGRAM { Errno::ECONNREFUSED } else { Errno::EPIPE };
+        assert_eq!(a.write(b"x"), Err(gone));
+        if kind != SOCK_DGRAM {
+            assert_eq!(a.ready() & POLLHUP, POLLHUP);
+            assert_eq!(a.peer().map(|_| ()), Ok(()));
+        }
+    }
+}
+
+#[test]
+fn a_full_local_stream_takes_more_once_it_is_read() {
+    let (_host, inet) = inet();
+    let (a, b) = LocalSocket::pair(&Arc::default(), &inet, SOCK_STREAM, Unpcbid::default());
+    let mut sent = 0;
+    while let Ok(len) = a.write(&[1; 100_000]) {
+        sent += len;
+    }
+    assert_eq!(a.ready() & POLLOUT, 0);
+    let (mut got, mut buf) = (0, vec![0; 70_000]);
+    while let Ok(len) = b.read(&mut buf) {
+        got += len;
+    }
+    assert_eq!((got, a.ready() & POLLOUT), (sent, POLLOUT));
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn throughput() {
+    let (_host, inet) = inet();
+    let (client, server, _listener) = pair(&inet);
+    let (data, mut buf, mut got) = (vec![1; 1 << 20], vec![0; 1 << 20], 0usize);
+    let begin = std::time::Instant::now();
+    while got < 4 << 30 {
+        let _ = client.send_bytes(&data);
+        while let Ok(len) = server.recv_bytes(&mut buf, false) {
+            got += len;
+        }
+    }
+    println!("bulk: {:.2} GB/s", got as f64 / begin.elapsed().as_secs_f64() / 1e9);
+    let begin = std::time::Instant::now();
+    for _ in 0..100_000 {
+        client.send_bytes(b"x").unwrap();
+        server.recv_bytes(&mut buf, false).unwrap();
+        server.send_bytes(b"y").unwrap();
+        client.recv_bytes(&mut buf, false).unwrap();
+    }
+    println!("round trip: {:.0} ns", begin.elapsed().as_nanos() as f64 / 1e5);
 }

@@ -27,6 +27,8 @@ use forks::Forks;
 use session::Session;
 use worker::Pool;
 
+/// reboot(2): do not end the process.
+const RB_HALT: i32 = 8;
 /// Clients at most; one more is closed without a banner.
 const CLIENTS_MAX: usize = 4096;
 /// Frames taken from one client before the next has its turn.
@@ -72,6 +74,8 @@ pub(crate) struct Shared {
     /// Written to make the reading thread look again.
     wake: Owned,
     stopping: AtomicBool,
+    /// Set when whoever runs the server wants its end, and not only a client.
+    released: AtomicBool,
     listener: Arc<dyn Listener>,
     sessions: Mutex<Vec<Arc<Session>>>,
     next_session: AtomicU64,
@@ -110,6 +114,7 @@ impl Server {
             pool: Pool::default(),
             wake: host::eventfd().map_err(silent)?,
             stopping: AtomicBool::new(false),
+            released: AtomicBool::new(false),
             listener: listener.clone(),
             sessions: Mutex::default(),
             next_session: AtomicU64::new(1),
@@ -128,7 +133,7 @@ impl Server {
         &self.shared.kernel
     }
 
-    /// Serves until [`Server::stop`] or until a client halts the kernel.
+    /// Serves until [`Server::stop`] or until a client halts the kernel; with `RB_HALT` it then still waits for `stop`.
     pub fn run(&self) {
         let mut conns: Vec<Conn> = Vec::new();
         while !self.shared.stopping.load(Ordering::SeqCst) {
@@ -142,10 +147,18 @@ impl Server {
             self.shared.forks.sweep(&self.shared.kernel);
         }
         self.farewell(&conns);
+        if self.shared.kernel.halted().is_some_and(|howto| howto & RB_HALT != 0) {
+            self.shared.kernel.printf("rump kernel halted (with RB_HALT, not exiting)\n");
+            while !self.shared.released.load(Ordering::SeqCst) {
+                let _ = host::ppoll(&mut [PollFd::new(self.shared.wake.fd(), POLLIN)], None, None);
+                host::clear_eventfd(self.shared.wake.fd());
+            }
+        }
     }
 
     /// Ends [`Server::run`] and removes the socket; can be called from any thread, and more than once.
     pub fn stop(&self) {
+        self.shared.released.store(true, Ordering::SeqCst);
         self.shared.stop();
     }
 
@@ -161,12 +174,9 @@ impl Server {
             () if self.shared.forks.any() => Some(SWEEP),
             () => None,
         };
-        // What it says of single descriptors is not looked at: reading all of them costs a system call each, but the
-        // sets differ between the calls only when clients come and go.
         let _ = host::ppoll(&mut fds, timeout, None);
-        let ready: Vec<bool> = fds.iter().skip(2).map(|fd| fd.revents != 0).collect();
-        for (conn, ready) in conns.iter().zip(ready) {
-            conn.session.set_ready(ready);
+        for (conn, fd) in conns.iter().zip(fds.iter().skip(2)) {
+            conn.session.set_ready(fd.revents != 0);
         }
     }
 

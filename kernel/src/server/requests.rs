@@ -11,6 +11,9 @@ use crate::proc::{Credentials, Lwp, lock};
 
 /// Serves one frame of a client.
 pub fn serve(session: &Arc<Session>, frame: Frame) {
+    if session.dismissed() {
+        return;
+    }
     let reqno = frame.header.reqno;
     match frame.header.class() {
         Some(Class::Req) => {}

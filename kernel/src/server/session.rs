@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use sysproxy::Link;
 use sysproxy::frame::Frame;
 use sysproxy::host::{self, HostFd, IoSlice};
 use sysproxy::message;
 use sysproxy::peer::Outstanding;
-use sysproxy::Link;
 
 use super::Shared;
 use crate::proc::{Lwp, Proc, lock};
@@ -185,6 +185,11 @@ impl Session {
         if done {
             self.link.shutdown();
         }
+    }
+
+    /// Whether the connection ends as soon as everything is sent; what the client says is of no account then.
+    pub fn dismissed(&self) -> bool {
+        lock(&self.output).closing
     }
 
     /// Whether something is left to be sent.

@@ -105,7 +105,9 @@ fn serve(work: &Work) {
     let session = &work.session;
     let server = &session.server;
     let answer = catch_unwind(AssertUnwindSafe(|| call(work))).unwrap_or_else(|_| {
-        server.kernel.printf(&format!("rump_server: system call {} of client {} failed badly\n", work.number, session.id));
+        server
+            .kernel
+            .printf(&format!("rump_server: system call {} of client {} failed badly\n", work.number, session.id));
         SyscallResult::new(Err(Errno::EIO))
     });
     let halted = server.kernel.halted().is_some() && work.number == abi::syscalls::nr::reboot;

@@ -52,15 +52,15 @@ pub fn writev(cx: &Cx<'_>, fd: Fd, iovp: In, iovcnt: i32) -> Result<usize> {
     write_segments(cx, &file, &segments(cx, iovp, iovcnt)?)
 }
 
-fn readable(cx: &Cx<'_>, fd: Fd) -> Result<Arc<OpenFile>> {
+pub(super) fn readable(cx: &Cx<'_>, fd: Fd) -> Result<Arc<OpenFile>> {
     Some(cx.proc.file(fd)?).filter(|file| file.readable()).ok_or(Errno::EBADF)
 }
 
-fn writable(cx: &Cx<'_>, fd: Fd) -> Result<Arc<OpenFile>> {
+pub(super) fn writable(cx: &Cx<'_>, fd: Fd) -> Result<Arc<OpenFile>> {
     Some(cx.proc.file(fd)?).filter(|file| file.writable()).ok_or(Errno::EBADF)
 }
 
-fn single(addr: u64, len: usize) -> Result<[Segment; 1]> {
+pub(super) fn single(addr: u64, len: usize) -> Result<[Segment; 1]> {
     if len > isize::MAX as usize { Err(Errno::EINVAL) } else { Ok([Segment { addr, len }]) }
 }
 
@@ -77,7 +77,7 @@ pub fn segments(cx: &Cx<'_>, iovp: In, iovcnt: i32) -> Result<Vec<Segment>> {
     Ok(entries.iter().map(|entry| Segment { addr: entry.iov_base, len: entry.iov_len as usize }).collect())
 }
 
-fn total(segments: &[Segment]) -> usize {
+pub(super) fn total(segments: &[Segment]) -> usize {
     segments.iter().map(|segment| segment.len).sum()
 }
 
@@ -126,6 +126,9 @@ fn write_segments(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<
             if rest.is_empty() {
                 break;
             }
+            if took == 0 {
+                return Ok(done);
+            }
         }
         if done >= total {
             return Ok(done);
@@ -147,13 +150,13 @@ fn broken_pipe(cx: &Cx<'_>, file: &OpenFile) -> Errno {
 
 /// The pieces in which the original moves data: pages of a file, mbuf clusters of a socket.
 #[derive(Clone, Copy)]
-enum Unit {
+pub(super) enum Unit {
     Whole,
     Page,
     Fixed(usize),
 }
 
-fn unit(cx: &Cx<'_>, file: &OpenFile) -> Unit {
+pub(super) fn unit(cx: &Cx<'_>, file: &OpenFile) -> Unit {
     match () {
         () if cx.mem.extended() => Unit::Whole,
         () if file.file.as_vnode().is_some() => Unit::Page,
@@ -208,11 +211,11 @@ fn pieces(
     Ok(())
 }
 
-fn scatter(cx: &Cx<'_>, to: &[Segment], skip: usize, data: &[u8], unit: Unit, position: u64) -> Result<()> {
+pub(super) fn scatter(cx: &Cx<'_>, to: &[Segment], skip: usize, data: &[u8], unit: Unit, position: u64) -> Result<()> {
     pieces(to, skip, data.len(), unit, position, |addr, range| cx.mem.store(addr, &data[range]))
 }
 
-fn gather(cx: &Cx<'_>, from: &[Segment], skip: usize, buf: &mut [u8], unit: Unit, position: u64) -> Result<()> {
+pub(super) fn gather(cx: &Cx<'_>, from: &[Segment], skip: usize, buf: &mut [u8], unit: Unit, position: u64) -> Result<()> {
     pieces(from, skip, buf.len(), unit, position, |addr, range| cx.mem.fill(addr, &mut buf[range]))
 }
 
@@ -380,4 +383,35 @@ fn make_pipe(cx: &Cx<'_>, flags: i32) -> Result<(Fd, Fd)> {
         let _ = cx.proc.close(reader);
     }
     Ok((reader, writer?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(segments: &[Segment], skip: usize, len: usize, unit: Unit, position: u64) -> Vec<(u64, usize)> {
+        let mut cut = Vec::new();
+        let body = |addr, range: std::ops::Range<usize>| {
+            cut.push((addr, range.len()));
+            Ok(())
+        };
+        pieces(segments, skip, len, unit, position, body).unwrap();
+        cut
+    }
+
+    #[test]
+    fn data_of_a_file_moves_by_pages_of_the_file() {
+        let segments = [Segment { addr: 0x1000, len: 70000 }];
+        let pieces = cut(&segments, 0, 70000, Unit::Page, 12);
+        assert_eq!(&pieces[..2], [(0x1000, 4084), (0x1000 + 4084, 4096)]);
+        assert_eq!((pieces.len(), pieces.last()), (18, Some(&(0x1000 + 69620, 380))));
+        assert_eq!(cut(&segments, 0, 70000, Unit::Whole, 12), [(0x1000, 70000)]);
+    }
+
+    #[test]
+    fn segments_are_never_joined() {
+        let segments = [Segment { addr: 100, len: 2 }, Segment { addr: 0, len: 0 }, Segment { addr: 200, len: 3 }];
+        assert_eq!(cut(&segments, 0, 5, Unit::Whole, 0), [(100, 2), (200, 3)]);
+        assert_eq!(cut(&segments, 1, 3, Unit::Fixed(1), 0), [(101, 1), (200, 1), (201, 1)]);
+    }
 }

@@ -101,11 +101,7 @@ pub fn getegid(cx: &Cx<'_>) -> Result<u32> {
 }
 
 /// Changes the credentials if they are privileged or `allowed` says so, else `EPERM`.
-fn change(
-    cx: &Cx<'_>,
-    allowed: impl FnOnce(&Credentials) -> bool,
-    apply: impl FnOnce(&mut Credentials),
-) -> Result<()> {
+fn change(cx: &Cx<'_>, allowed: impl FnOnce(&Credentials) -> bool, apply: impl FnOnce(&mut Credentials)) -> Result<()> {
     let mut cred = lock(&cx.proc.cred);
     if !cred.privileged() && !allowed(&cred) {
         return Err(Errno::EPERM);

@@ -97,17 +97,18 @@ pub fn paccept(cx: &Cx<'_>, s: Fd, name: Out, anamelen: InOut, mask: In, flags: 
 }
 
 fn take_connection(cx: &Cx<'_>, s: Fd, name: Out, anamelen: InOut, flags: i32) -> Result<Fd> {
-    let room = name_room(cx, name, anamelen)?;
     let file = cx.proc.file(s)?;
     let socket = file.socket()?;
     let limit = deadline(cx, socket.time_limits().0);
     let (accepted, peer) = file.wait_until(cx, file.nonblocking(), limit, || socket.accept(cx))?;
     let fd = install(cx, accepted, flags)?;
-    let stored = room.map_or(Ok(()), |room| store_name(cx, name, anamelen, room, &peer.encode()));
-    stored.inspect_err(|_| {
-        let _ = cx.proc.close(fd);
-    })?;
-    Ok(fd)
+    match give_name(cx, name, anamelen, &peer) {
+        Ok(()) => Ok(fd),
+        Err(error) => {
+            let _ = cx.proc.close(fd);
+            Err(error)
+        }
+    }
 }
 
 /// getpeername(2).
@@ -149,7 +150,9 @@ fn store_name(cx: &Cx<'_>, name: Out, len: InOut, room: usize, addr: &[u8]) -> R
 
 /// Reads an address; `EINVAL` if its length is out of range.
 pub(super) fn address(cx: &Cx<'_>, addr: u64, len: u32) -> Result<Sockaddr> {
-    if !(3..=SOCK_MAXADDRLEN as u32).contains(&len) && !(len == 2 && cx.mem.extended()) {
+    // Our own client may send a bare family: Linux's connect(2) to AF_UNSPEC, an unnamed local address.
+    let shortest = if cx.mem.extended() { 2 } else { 3 };
+    if !(shortest..=SOCK_MAXADDRLEN as u32).contains(&len) {
         return Err(Errno::EINVAL);
     }
     Sockaddr::parse(&cx.mem.read_bytes(addr, len as usize)?)
@@ -358,4 +361,194 @@ fn pieces(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use abi::syscalls::nr;
+
+    use super::*;
+    use crate::Kernel;
+    use crate::config::Config;
+    use crate::proc::{Lwp, Proc, lock};
+    use crate::rumpuser::Rumpuser;
+    use crate::rumpuser::sim::SimHost;
+    use crate::usermem::UserMem;
+
+    /// A client whose memory begins at address 4096, and what was done to it.
+    struct Client {
+        kernel: Arc<Kernel>,
+        proc: Arc<Proc>,
+        memory: Mutex<Vec<u8>>,
+        log: Mutex<Vec<(char, u64, usize)>>,
+        extended: bool,
+    }
+
+    const BASE: u64 = 4096;
+
+    impl UserMem for Client {
+        fn copyin(&self, addr: u64, buf: &mut [u8]) -> Result<()> {
+            lock(&self.log).push(('<', addr - BASE, buf.len()));
+            let at = (addr - BASE) as usize;
+            buf.copy_from_slice(lock(&self.memory).get(at..at + buf.len()).ok_or(Errno::EFAULT)?);
+            Ok(())
+        }
+        fn copyinstr(&self, _addr: u64, _max: usize) -> Result<Vec<u8>> {
+            Err(Errno::EFAULT)
+        }
+        fn copyout(&self, addr: u64, data: &[u8]) -> Result<()> {
+            lock(&self.log).push(('>', addr - BASE, data.len()));
+            let at = (addr - BASE) as usize;
+            lock(&self.memory).get_mut(at..at + data.len()).ok_or(Errno::EFAULT)?.copy_from_slice(data);
+            Ok(())
+        }
+        fn raise(&self, signal: i32) {
+            lock(&self.log).push(('!', signal as u64, 0));
+        }
+        fn extended(&self) -> bool {
+            self.extended
+        }
+    }
+
+    impl Client {
+        fn new(extended: bool) -> Self {
+            let config = Config { threads: false, ..Config::default() };
+            let kernel = Kernel::boot(SimHost::new(1), config).unwrap();
+            let proc = kernel.spawn(b"test").unwrap();
+            let memory = Mutex::new(vec![0; 1 << 20]);
+            Self { kernel, proc, memory, log: Mutex::default(), extended }
+        }
+
+        fn call(&self, nr: u32, args: &[u64]) -> Result<i64> {
+            lock(&self.log).clear();
+            let host: &dyn Rumpuser = &*self.kernel.rumpuser;
+            let lwp = Lwp::new(host, 0);
+            crate::syscall::syscall(&self.kernel, &self.proc, &lwp, nr, args, self).map(|ret| ret[0])
+        }
+
+        fn poke(&self, at: usize, bytes: &[u8]) {
+            lock(&self.memory)[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+
+        fn peek(&self, at: usize, len: usize) -> Vec<u8> {
+            lock(&self.memory)[at..at + len].to_vec()
+        }
+
+        fn log(&self) -> Vec<(char, u64, usize)> {
+            lock(&self.log).clone()
+        }
+    }
+
+    const STREAM: u64 = SOCK_STREAM as u64;
+    const INET: u64 = AF_INET as u64;
+    const LOCAL: u64 = AF_LOCAL as u64;
+
+    #[test]
+    fn a_session_of_the_original_touches_the_same_memory() {
+        let client = Client::new(false);
+        assert_eq!(client.call(nr::socket, &[INET, STREAM, 0]), Ok(3));
+        client.poke(0, &[2, 0, 0x10, 0x92, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+        client.call(nr::bind, &[3, BASE, 16]).unwrap();
+        client.call(nr::listen, &[3, 5]).unwrap();
+        client.poke(100, &16u32.to_le_bytes());
+        client.call(nr::getsockname, &[3, BASE, BASE + 100]).unwrap();
+        assert_eq!(client.log(), [('<', 100, 4), ('>', 0, 16), ('>', 100, 4)]);
+        assert_eq!(client.peek(0, 8), [16, 2, 0x10, 0x92, 127, 0, 0, 1]);
+        assert_eq!(client.call(nr::socket, &[INET, STREAM, 0]), Ok(4));
+        client.call(nr::connect, &[4, BASE, 16]).unwrap();
+        assert_eq!(client.call(nr::accept, &[3, BASE, BASE + 100]), Ok(5));
+        assert_eq!(client.log(), [('<', 100, 4), ('>', 0, 16), ('>', 100, 4)]);
+        assert_eq!(client.call(nr::sendto, &[4, BASE + 200, 5000, 0, 0, 0]), Ok(5000));
+        assert_eq!(client.log(), [('<', 200, 2048), ('<', 2248, 2048), ('<', 4296, 904)]);
+        assert_eq!(client.call(nr::recvfrom, &[5, BASE + 200, 9000, 0, 0, 0]), Ok(5000));
+        assert_eq!(client.log(), [('>', 200, 2048), ('>', 2248, 2048), ('>', 4296, 904)]);
+        client.call(nr::close, &[5]).unwrap();
+        assert_eq!(client.call(nr::sendto, &[4, BASE, 1, 0, 0, 0]), Ok(1));
+        assert_eq!(client.call(nr::sendto, &[4, BASE, 1, 0, 0, 0]), Err(Errno::EPIPE));
+        assert_eq!(client.log(), [('<', 0, 1), ('!', 13, 0)]);
+        assert_eq!(client.call(nr::sendto, &[4, BASE, 1, MSG_NOSIGNAL as u64, 0, 0]), Err(Errno::EPIPE));
+        assert_eq!(client.log(), [('<', 0, 1)]);
+    }
+
+    #[test]
+    fn a_connect_is_refused_and_a_cut_datagram_tells_its_length() {
+        let client = Client::new(true);
+        assert_eq!(client.call(nr::socket, &[INET, STREAM, 0]), Ok(3));
+        client.poke(0, &[16, 2, 0, 9, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(client.call(nr::connect, &[3, BASE, 16]), Err(Errno::ECONNREFUSED));
+        assert_eq!(client.call(nr::socket, &[INET, SOCK_DGRAM as u64, 0]), Ok(4));
+        client.poke(0, &[16, 2, 0, 53, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+        client.call(nr::bind, &[4, BASE, 16]).unwrap();
+        let flags = MSG_DONTWAIT as u64;
+        assert_eq!(client.call(nr::recvfrom, &[4, BASE, 9, flags, 0, 0]), Err(Errno::EAGAIN));
+        assert_eq!(client.call(nr::sendto, &[4, BASE, 3, 0, BASE, 16]), Ok(3));
+        client.poke(100, &128u32.to_le_bytes());
+        let trunc = MSG_TRUNC as u64;
+        assert_eq!(client.call(nr::recvfrom, &[4, BASE + 500, 1, trunc, BASE + 200, BASE + 100]), Ok(3));
+        assert_eq!(client.peek(100, 4), 16u32.to_le_bytes());
+        assert_eq!(client.peek(200, 8), [16, 2, 0, 53, 127, 0, 0, 1]);
+    }
+
+    #[test]
+    fn a_descriptor_travels_over_a_local_pair() {
+        let client = Client::new(true);
+        client.call(nr::socketpair, &[LOCAL, STREAM, 0, BASE]).unwrap();
+        assert_eq!(client.peek(0, 8), [3, 0, 0, 0, 4, 0, 0, 0]);
+        let iov = |base: u64, len: u64| [base.to_le_bytes(), len.to_le_bytes()].concat();
+        client.poke(100, &iov(BASE + 200, 2));
+        let mut control = Vec::new();
+        Cmsg { level: SOL_SOCKET, kind: SCM_RIGHTS, data: &3i32.to_le_bytes() }.write(&mut control);
+        client.poke(300, &control);
+        let header = MsgHdr {
+            msg_iov: BASE + 100,
+            msg_iovlen: 1,
+            msg_control: BASE + 300,
+            msg_controllen: control.len() as u32,
+            ..MsgHdr::default()
+        };
+        client.poke(400, zerocopy::IntoBytes::as_bytes(&header));
+        client.poke(200, b"hi");
+        assert_eq!(client.call(nr::sendmsg, &[3, BASE + 400, 0]), Ok(2));
+        client.poke(300, &[0; 24]);
+        assert_eq!(client.call(nr::recvmsg, &[4, BASE + 400, 0]), Ok(2));
+        assert_eq!(client.peek(316, 4), 5i32.to_le_bytes());
+        assert_eq!(client.peek(200, 2), b"hi");
+        client.poke(200, b"by");
+        assert_eq!(client.call(nr::write, &[5, BASE + 200, 2]), Ok(2));
+        assert_eq!(client.call(nr::read, &[4, BASE + 600, 10]), Ok(2));
+        assert_eq!(client.peek(600, 2), b"by");
+    }
+
+    #[test]
+    fn a_name_in_the_file_name_space_leads_to_its_socket() {
+        let client = Client::new(true);
+        assert_eq!(client.call(nr::socket, &[LOCAL, STREAM, 0]), Ok(3));
+        client.poke(0, b"\x0b\x01/tmp/sock");
+        client.call(nr::bind, &[3, BASE, 11]).unwrap();
+        assert_eq!(client.call(nr::socket, &[LOCAL, STREAM, 0]), Ok(4));
+        assert_eq!(client.call(nr::bind, &[4, BASE, 11]), Err(Errno::EADDRINUSE));
+        assert_eq!(client.call(nr::connect, &[4, BASE, 11]), Err(Errno::ECONNREFUSED));
+        client.call(nr::listen, &[3, 1]).unwrap();
+        client.call(nr::connect, &[4, BASE, 11]).unwrap();
+        assert_eq!(client.call(nr::accept, &[3, 0, 0]), Ok(5));
+        client.poke(100, &128u32.to_le_bytes());
+        client.call(nr::getpeername, &[4, BASE + 200, BASE + 100]).unwrap();
+        assert_eq!(client.peek(200, 12), b"\x0c\x01/tmp/sock\0");
+        client.call(nr::close, &[5]).unwrap();
+        assert_eq!(client.call(nr::read, &[4, BASE, 1]), Ok(0));
+    }
+
+    #[test]
+    fn interfaces_are_listed_one_request_an_address() {
+        let client = Client::new(true);
+        assert_eq!(client.call(nr::socket, &[INET, SOCK_DGRAM as u64, 0]), Ok(3));
+        client.poke(0, &[&4096u64.to_le_bytes()[..], &(BASE + 1000).to_le_bytes()].concat());
+        client.call(nr::ioctl, &[3, abi::ioctl::SIOCGIFCONF, BASE]).unwrap();
+        assert_eq!(client.peek(0, 4), (4 * 144u32).to_le_bytes());
+        assert_eq!(client.peek(1144, 24), b"lo0\0\0\0\0\0\0\0\0\0\0\0\0\0\x10\x02\0\0\x7f\0\0\x01");
+        client.call(nr::ioctl, &[3, abi::ioctl::SIOCGIFFLAGS, BASE + 1000]).unwrap();
+        assert_eq!(client.peek(1016, 2), [0x49, 0x80]);
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use abi::time::{CLOCK_MONOTONIC, CLOCK_PROF, CLOCK_REALTIME, CLOCK_VIRTUAL, TIMER_ABSTIME, Timespec, Timeval, Timezone};
+use abi::time::{
+    CLOCK_MONOTONIC, CLOCK_PROF, CLOCK_REALTIME, CLOCK_VIRTUAL, TIMER_ABSTIME, Timespec, Timeval, Timezone,
+};
 use abi::{Errno, In, Out, Result};
 
 use crate::Cx;

@@ -38,7 +38,8 @@ impl View<'_> {
         at.mount.writable()?;
         let attr = at.node.attr();
         let mine = attr.uid == self.cred.euid;
-        let gives = uid.is_some_and(|uid| uid != attr.uid) || gid.is_some_and(|gid| !self.cred.in_group(gid) && gid != attr.gid);
+        let gives = uid.is_some_and(|uid| uid != attr.uid)
+            || gid.is_some_and(|gid| !self.cred.in_group(gid) && gid != attr.gid);
         if !self.cred.privileged() && (gives || (!mine && (uid.is_some() || gid.is_some()))) {
             return Err(Errno::EPERM);
         }
@@ -54,7 +55,8 @@ impl View<'_> {
         match (atime, mtime) {
             (Time::Omit, Time::Omit) => return Ok(()),
             (Time::Now, Time::Now) => {
-                perm::owner(&at.node.attr(), &self.cred).or_else(|_| perm::access(&*at.node, &self.cred, perm::WRITE))?;
+                perm::owner(&at.node.attr(), &self.cred)
+                    .or_else(|_| perm::access(&*at.node, &self.cred, perm::WRITE))?;
             }
             _ => perm::owner(&at.node.attr(), &self.cred)?,
         }

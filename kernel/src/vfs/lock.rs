@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use abi::fcntl::{
-    F_GETLK, F_RDLCK, F_SETLKW, F_UNLCK, F_WRLCK, Flock, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, SEEK_CUR, SEEK_END, SEEK_SET,
+    F_GETLK, F_RDLCK, F_SETLKW, F_UNLCK, F_WRLCK, Flock, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, SEEK_CUR, SEEK_END,
+    SEEK_SET,
 };
 use abi::{Errno, Result};
 
@@ -228,7 +229,7 @@ pub fn flock(cx: &Cx<'_>, open: &Arc<OpenFile>, how: i32) -> Result<()> {
         }
         _ => return Err(Errno::EINVAL),
     };
-    let mut try_once = || {
+    let try_once = || {
         let mut locks = lock(&vnode.locks);
         // A change of the kind gives the old lock up first, so two that both wait to change cannot block each other.
         let had = locks.whole.iter().position(|(owner, _)| *owner == file.id);

@@ -109,7 +109,6 @@ impl Vfs {
     }
 }
 
-
 impl View<'_> {
     /// Mounts a file system of type `kind` on the directory `path` (mount(2)).
     ///

@@ -2,6 +2,7 @@
 //!
 //! A name that begins with a NUL is Linux's abstract name: it lives in a table of the kernel and goes with its socket.
 
+mod call;
 mod channel;
 mod socket;
 

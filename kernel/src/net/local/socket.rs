@@ -2,13 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
 
 use abi::poll::{POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM};
 use abi::socket::*;
 use abi::stat::Stat;
 use abi::{Errno, Result};
-use zerocopy::IntoBytes;
 
 use super::Names;
 use super::channel::{Channel, Message, Taken};
@@ -16,45 +14,54 @@ use crate::Cx;
 use crate::file::{Events, File};
 use crate::net::option::{Kind, Options};
 use crate::net::stack::Inet;
-use crate::net::{Control, Received, Socket, ioctl};
+use crate::net::{Socket, ioctl};
 use crate::proc::lock;
 use crate::wait::WaitQueue;
 
 /// The longest listen queue.
-const BACKLOG_MAX: i32 = 4096;
+pub(super) const BACKLOG_MAX: i32 = 4096;
 
 /// What a socket does.
-enum Role {
+pub(super) enum Role {
     Idle,
-    Listening { backlog: usize, ready: VecDeque<Arc<LocalSocket>>, blocked: Vec<Weak<WaitQueue>> },
+    Listening {
+        backlog: usize,
+        ready: VecDeque<Arc<LocalSocket>>,
+        blocked: Vec<Weak<WaitQueue>>,
+    },
     /// A stream or sequenced-packet connection.
-    Connected { rx: Arc<Channel>, tx: Arc<Channel>, peer_name: Vec<u8>, peer: Unpcbid },
+    Connected {
+        rx: Arc<Channel>,
+        tx: Arc<Channel>,
+        peer_name: Vec<u8>,
+        peer: Unpcbid,
+    },
     /// Datagrams go to this socket unless told otherwise.
     Aimed(Weak<LocalSocket>),
 }
 
-struct State {
-    name: Vec<u8>,
-    options: Options,
-    role: Role,
-    shut_read: bool,
-    shut_write: bool,
-    want_credentials: bool,
-    error: Option<Errno>,
+pub(super) struct State {
+    pub(super) name: Vec<u8>,
+    pub(super) options: Options,
+    pub(super) role: Role,
+    pub(super) shut_read: bool,
+    pub(super) shut_write: bool,
+    pub(super) want_credentials: bool,
+    pub(super) error: Option<Errno>,
     /// Who called listen(2).
-    listener: Option<Unpcbid>,
+    pub(super) listener: Option<Unpcbid>,
 }
 
 /// An AF_LOCAL socket.
 pub struct LocalSocket {
-    kind: i32,
-    names: Arc<Names>,
-    inet: Arc<Inet>,
-    queue: Arc<WaitQueue>,
+    pub(super) kind: i32,
+    pub(super) names: Arc<Names>,
+    pub(super) inet: Arc<Inet>,
+    pub(super) queue: Arc<WaitQueue>,
     /// What arrives at a datagram socket.
-    inbox: Arc<Channel>,
-    state: Mutex<State>,
-    own: Weak<LocalSocket>,
+    pub(super) inbox: Arc<Channel>,
+    pub(super) state: Mutex<State>,
+    pub(super) own: Weak<LocalSocket>,
 }
 
 impl LocalSocket {
@@ -104,7 +111,7 @@ impl LocalSocket {
         lock(&self.state).role = Role::Connected { rx, tx, peer_name: their_name, peer: theirs };
     }
 
-    fn connect_stream(&self, to: &Arc<LocalSocket>, who: Unpcbid) -> Result<()> {
+    pub(super) fn connect_stream(&self, to: &Arc<LocalSocket>, who: Unpcbid) -> Result<()> {
         match &lock(&self.state).role {
             Role::Idle => {}
             Role::Listening { .. } => return Err(Errno::EINVAL),
@@ -136,7 +143,7 @@ impl LocalSocket {
         Ok(())
     }
 
-    fn channels(&self) -> Option<(Arc<Channel>, Arc<Channel>)> {
+    pub(super) fn channels(&self) -> Option<(Arc<Channel>, Arc<Channel>)> {
         match &lock(&self.state).role {
             Role::Connected { rx, tx, .. } => Some((rx.clone(), tx.clone())),
             _ => None,
@@ -148,7 +155,7 @@ impl LocalSocket {
         Message { data: data.to_vec(), read: 0, rights, from, sender }
     }
 
-    fn send_message(
+    pub(super) fn send_message(
         &self,
         data: &[u8],
         to: Option<Arc<LocalSocket>>,
@@ -179,7 +186,7 @@ impl LocalSocket {
         tx.push(self.message(&data[..fits], rights, sender), &self.queue)
     }
 
-    fn take(&self, buf: &mut [u8], peek: bool) -> Result<Taken> {
+    pub(super) fn take(&self, buf: &mut [u8], peek: bool) -> Result<Taken> {
         let (rx, shut) = {
             let mut state = lock(&self.state);
             if let Some(error) = state.error.take() {
@@ -286,198 +293,5 @@ impl File for LocalSocket {
 
     fn as_socket(&self) -> Option<&dyn Socket> {
         Some(self)
-    }
-}
-
-impl Socket for LocalSocket {
-    fn domain(&self) -> (i32, i32, i32) {
-        (AF_LOCAL, self.kind, 0)
-    }
-
-    fn bind(&self, cx: &Cx<'_>, addr: &Sockaddr) -> Result<()> {
-        let Sockaddr::Local(name) = addr else { return Err(Errno::EAFNOSUPPORT) };
-        if name.is_empty() || !lock(&self.state).name.is_empty() {
-            return Err(Errno::EINVAL);
-        }
-        let own = self.own.upgrade().ok_or(Errno::EBADF)?;
-        self.names.bind(cx, name, &own)?;
-        lock(&self.state).name = name.clone();
-        Ok(())
-    }
-
-    fn listen(&self, cx: &Cx<'_>, backlog: i32) -> Result<()> {
-        if self.kind == SOCK_DGRAM {
-            return Err(Errno::EOPNOTSUPP);
-        }
-        let length = if backlog < 0 { BACKLOG_MAX } else { backlog.min(BACKLOG_MAX) } as usize;
-        let mut state = lock(&self.state);
-        if state.name.is_empty() {
-            return Err(Errno::EINVAL);
-        }
-        match &mut state.role {
-            Role::Idle => {
-                state.listener = Some(owner(cx));
-                state.role = Role::Listening { backlog: length, ready: VecDeque::new(), blocked: Vec::new() };
-            }
-            Role::Listening { backlog, .. } => *backlog = length,
-            _ => return Err(Errno::EINVAL),
-        }
-        Ok(())
-    }
-
-    fn connect(&self, cx: &Cx<'_>, addr: &Sockaddr) -> Result<()> {
-        let name = match addr {
-            Sockaddr::Local(name) => name,
-            Sockaddr::Unspec if self.kind == SOCK_DGRAM => {
-                lock(&self.state).role = Role::Idle;
-                return Ok(());
-            }
-            _ => return Err(Errno::EAFNOSUPPORT),
-        };
-        let to = self.names.find(cx, name)?;
-        if to.kind != self.kind {
-            return Err(Errno::EPROTOTYPE);
-        }
-        if self.kind == SOCK_DGRAM {
-            lock(&self.state).role = Role::Aimed(Arc::downgrade(&to));
-            return Ok(());
-        }
-        self.connect_stream(&to, owner(cx))
-    }
-
-    fn accept(&self, _cx: &Cx<'_>) -> Result<(Arc<dyn File>, Sockaddr)> {
-        let (socket, blocked) = {
-            let mut state = lock(&self.state);
-            let Role::Listening { ready, blocked, .. } = &mut state.role else {
-                return Err(if self.kind == SOCK_DGRAM { Errno::EOPNOTSUPP } else { Errno::EINVAL });
-            };
-            (ready.pop_front().ok_or(Errno::EAGAIN)?, std::mem::take(blocked))
-        };
-        blocked.iter().filter_map(Weak::upgrade).for_each(|queue| queue.wake());
-        let peer = socket.peer().unwrap_or(Sockaddr::Local(Vec::new()));
-        Ok((socket, peer))
-    }
-
-    fn send(&self, cx: &Cx<'_>, data: &[u8], flags: i32, to: Option<&Sockaddr>, control: Vec<Control>) -> Result<usize> {
-        if flags & MSG_OOB != 0 {
-            return Err(Errno::EOPNOTSUPP);
-        }
-        let to = match to {
-            Some(Sockaddr::Local(name)) if self.kind == SOCK_DGRAM => Some(self.names.find(cx, name)?),
-            Some(_) if self.kind == SOCK_DGRAM => return Err(Errno::EINVAL),
-            Some(_) if self.channels().is_some() => return Err(Errno::EISCONN),
-            Some(_) => return Err(Errno::EOPNOTSUPP),
-            None => None,
-        };
-        let mut rights = Vec::new();
-        for message in control {
-            match message {
-                Control::Rights(files) => rights.extend(files),
-                Control::Other { level: SOL_SOCKET, kind: SCM_CREDS, .. } => {}
-                Control::Other { .. } => return Err(Errno::EINVAL),
-            }
-        }
-        self.send_message(data, to, rights, Some(owner(cx)))
-    }
-
-    fn recv(&self, _cx: &Cx<'_>, buf: &mut [u8], flags: i32) -> Result<Received> {
-        if flags & MSG_OOB != 0 {
-            return Err(Errno::EOPNOTSUPP);
-        }
-        let taken = self.take(buf, flags & MSG_PEEK != 0)?;
-        let mut control = Vec::new();
-        if lock(&self.state).want_credentials {
-            let sender = taken.sender.unwrap_or_default();
-            let cred = Sockcred {
-                sc_pid: sender.unp_pid,
-                sc_uid: sender.unp_euid,
-                sc_euid: sender.unp_euid,
-                sc_gid: sender.unp_egid,
-                sc_egid: sender.unp_egid,
-                ..Sockcred::default()
-            };
-            let data = cred.as_bytes().to_vec();
-            control.push(Control::Other { level: SOL_SOCKET, kind: SCM_CREDS, data });
-        }
-        if !taken.rights.is_empty() {
-            control.push(Control::Rights(taken.rights));
-        }
-        let flags = if taken.len < taken.full { MSG_TRUNC } else { 0 };
-        let from = taken.from.filter(|name| self.kind == SOCK_DGRAM && !name.is_empty()).map(Sockaddr::Local);
-        Ok(Received { len: taken.len, full: taken.full, from, flags, control })
-    }
-
-    fn shutdown(&self, how: i32) -> Result<()> {
-        if !matches!(how, SHUT_RD | SHUT_WR | SHUT_RDWR) {
-            return Err(Errno::EINVAL);
-        }
-        let channels = self.channels();
-        if channels.is_none() && self.kind != SOCK_DGRAM {
-            return Err(Errno::ENOTCONN);
-        }
-        {
-            let mut state = lock(&self.state);
-            state.shut_read |= how != SHUT_WR;
-            state.shut_write |= how != SHUT_RD;
-        }
-        if let Some((rx, tx)) = channels {
-            if how != SHUT_WR {
-                rx.shut_reader();
-            }
-            if how != SHUT_RD {
-                tx.close_writer(false);
-            }
-        }
-        self.queue.wake();
-        Ok(())
-    }
-
-    fn local(&self) -> Result<Sockaddr> {
-        Ok(Sockaddr::Local(lock(&self.state).name.clone()))
-    }
-
-    fn peer(&self) -> Result<Sockaddr> {
-        match &lock(&self.state).role {
-            Role::Connected { peer_name, .. } => Ok(Sockaddr::Local(peer_name.clone())),
-            Role::Aimed(peer) => peer.upgrade().ok_or(Errno::ENOTCONN)?.local(),
-            _ => Err(Errno::ENOTCONN),
-        }
-    }
-
-    fn option(&self, level: i32, name: i32, _max: usize) -> Result<Vec<u8>> {
-        let mut state = lock(&self.state);
-        let value = match (level, name) {
-            (SOL_SOCKET, SO_TYPE) => self.kind,
-            (SOL_SOCKET, SO_ERROR) => state.error.take().map_or(0, Errno::raw),
-            (SOL_SOCKET, SO_ACCEPTCONN) => i32::from(matches!(state.role, Role::Listening { .. })),
-            (SOL_LOCAL, LOCAL_CREDS) => i32::from(state.want_credentials),
-            (SOL_LOCAL, LOCAL_PEEREID) => {
-                return match &state.role {
-                    Role::Connected { peer, .. } => Ok(peer.as_bytes().to_vec()),
-                    _ => Err(Errno::ENOTCONN),
-                };
-            }
-            _ => return state.options.get(level, name),
-        };
-        Ok(value.to_le_bytes().to_vec())
-    }
-
-    fn set_option(&self, _cx: &Cx<'_>, level: i32, name: i32, value: &[u8]) -> Result<()> {
-        let mut state = lock(&self.state);
-        if (level, name) == (SOL_LOCAL, LOCAL_CREDS) {
-            state.want_credentials = value.iter().any(|byte| *byte != 0);
-            return Ok(());
-        }
-        state.options.set(level, name, value)?;
-        self.inbox.set_limit(state.options.receive_buffer);
-        if let Role::Connected { tx, .. } = &state.role {
-            tx.set_limit(state.options.send_buffer);
-        }
-        Ok(())
-    }
-
-    fn time_limits(&self) -> (Option<Duration>, Option<Duration>) {
-        let state = lock(&self.state);
-        (state.options.receive_timeout, state.options.send_timeout)
     }
 }

@@ -1,7 +1,7 @@
 //! `TCP_INFO`.
 
-use super::conn::TcpState;
-use super::tcp::{Pcb, Role};
+use super::{Pcb, Role};
+use crate::net::conn::TcpState;
 
 /// Length of `struct tcp_info`.
 const LEN: usize = 236;

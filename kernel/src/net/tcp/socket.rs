@@ -7,13 +7,13 @@ use abi::socket::*;
 use abi::stat::Stat;
 use abi::{Errno, Result};
 
-use super::addr::{Binding, Family};
-use super::port::Id;
-use super::stack::Inet;
-use super::tcp::Role;
-use super::{Control, Received, Socket, ioctl};
+use super::Role;
 use crate::Cx;
 use crate::file::{Events, File};
+use crate::net::addr::{Binding, Family};
+use crate::net::port::Id;
+use crate::net::stack::Inet;
+use crate::net::{Control, Received, Socket, ioctl};
 use crate::wait::WaitQueue;
 
 /// A TCP socket.
@@ -140,7 +140,7 @@ impl File for TcpSocket {
     }
 
     fn stat(&self) -> Result<Stat> {
-        Ok(super::socket_stat())
+        Ok(crate::net::socket_stat())
     }
 
     fn ioctl(&self, cx: &Cx<'_>, command: u64, data: &mut [u8]) -> Result<()> {
@@ -188,7 +188,14 @@ impl Socket for TcpSocket {
         Ok((socket, peer))
     }
 
-    fn send(&self, _cx: &Cx<'_>, data: &[u8], flags: i32, _to: Option<&Sockaddr>, control: Vec<Control>) -> Result<usize> {
+    fn send(
+        &self,
+        _cx: &Cx<'_>,
+        data: &[u8],
+        flags: i32,
+        _to: Option<&Sockaddr>,
+        control: Vec<Control>,
+    ) -> Result<usize> {
         if flags & MSG_OOB != 0 || control.iter().any(|control| matches!(control, Control::Rights(_))) {
             return Err(Errno::EOPNOTSUPP);
         }
@@ -217,7 +224,7 @@ impl Socket for TcpSocket {
 
     fn peer(&self) -> Result<Sockaddr> {
         let open = self.inet.look(|stack| match &stack.tcp.pcb(self.id)?.role {
-            Role::Connection(conn) => Ok(conn.seen >= super::conn::TcpState::Established),
+            Role::Connection(conn) => Ok(conn.seen >= crate::net::conn::TcpState::Established),
             _ => Ok(false),
         })?;
         if open { self.remote() } else { Err(Errno::ENOTCONN) }

@@ -1,5 +1,7 @@
 //! UDP in the stack: sockets, delivery, the datagrams themselves.
 
+mod socket;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -9,13 +11,15 @@ use abi::{Errno, Result};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{IpAddress, IpEndpoint, IpProtocol, IpRepr, UdpPacket, UdpRepr};
 
-use super::addr::{Binding, Family};
-use super::option::{Kind, Options};
-use super::port::{Claim, Id, Ports};
-use super::stack::Base;
-use super::tcp_call::destination;
 use crate::file::Events;
+use crate::net::addr::{Binding, Family};
+use crate::net::option::{Kind, Options};
+use crate::net::port::{Claim, Id, Ports};
+use crate::net::stack::Base;
+use crate::net::tcp::destination;
 use crate::wait::WaitQueue;
+
+pub use self::socket::UdpSocket;
 
 /// The most that fits an IPv4 datagram.
 const MAX_V4: usize = 65535 - 20 - 8;
@@ -192,7 +196,14 @@ impl Udp {
     }
 
     /// Delivers a datagram to the socket that fits best; whether there was one.
-    pub fn input(&mut self, base: &mut Base, local: IpEndpoint, remote: IpEndpoint, hop_limit: u8, data: &[u8]) -> bool {
+    pub fn input(
+        &mut self,
+        base: &mut Base,
+        local: IpEndpoint,
+        remote: IpEndpoint,
+        hop_limit: u8,
+        data: &[u8],
+    ) -> bool {
         let fit = |claim: &Claim| {
             let pcb = self.pcbs.get(&claim.id)?;
             let connected = pcb.remote.is_some();
@@ -299,7 +310,8 @@ impl Pcb {
 /// Makes the IP packet of a datagram.
 fn frame(base: &mut Base, link: usize, from: IpEndpoint, to: IpEndpoint, hop_limit: u8, data: &[u8]) -> Vec<u8> {
     let device = &mut base.links[link].device;
-    let checksums = if device.is_loopback() { ChecksumCapabilities::ignored() } else { ChecksumCapabilities::default() };
+    let checksums =
+        if device.is_loopback() { ChecksumCapabilities::ignored() } else { ChecksumCapabilities::default() };
     let udp = UdpRepr { src_port: from.port, dst_port: to.port };
     let length = udp.header_len() + data.len();
     let ip = IpRepr::new(from.addr, to.addr, IpProtocol::Udp, length, hop_limit);

@@ -8,13 +8,13 @@ use abi::stat::Stat;
 use abi::{Errno, Result};
 use smoltcp::wire::IpEndpoint;
 
-use super::addr::{Binding, Family};
-use super::option::timeval;
-use super::port::Id;
-use super::stack::Inet;
-use super::{Control, Received, Socket, ioctl};
 use crate::Cx;
 use crate::file::{Events, File};
+use crate::net::addr::{Binding, Family};
+use crate::net::option::timeval;
+use crate::net::port::Id;
+use crate::net::stack::Inet;
+use crate::net::{Control, Received, Socket, ioctl};
 use crate::wait::WaitQueue;
 
 /// A UDP socket.
@@ -123,7 +123,7 @@ impl File for UdpSocket {
     }
 
     fn stat(&self) -> Result<Stat> {
-        Ok(super::socket_stat())
+        Ok(crate::net::socket_stat())
     }
 
     fn ioctl(&self, cx: &Cx<'_>, command: u64, data: &mut [u8]) -> Result<()> {
@@ -153,7 +153,14 @@ impl Socket for UdpSocket {
         self.connect_to(addr)
     }
 
-    fn send(&self, _cx: &Cx<'_>, data: &[u8], flags: i32, to: Option<&Sockaddr>, control: Vec<Control>) -> Result<usize> {
+    fn send(
+        &self,
+        _cx: &Cx<'_>,
+        data: &[u8],
+        flags: i32,
+        to: Option<&Sockaddr>,
+        control: Vec<Control>,
+    ) -> Result<usize> {
         if flags & MSG_OOB != 0 || control.iter().any(|control| matches!(control, Control::Rights(_))) {
             return Err(Errno::EOPNOTSUPP);
         }

@@ -3,6 +3,11 @@
 //! A [`Pcb`] is what the stack knows of one socket. It outlives its descriptor while its connection still has something to
 //! send or to catch (an orphan), and it exists before there is a descriptor while it waits in a listen queue.
 
+mod call;
+mod close;
+mod info;
+mod socket;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -10,12 +15,15 @@ use abi::{Errno, Result};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::IpEndpoint;
 
-use super::addr::{Binding, Family};
-use super::conn::{Smol, TcpConn, TcpState};
-use super::option::{Kind, Options};
-use super::port::{Claim, Id, Ports};
-use super::stack::Base;
+use crate::net::addr::{Binding, Family};
+use crate::net::conn::{Smol, TcpConn, TcpState};
+use crate::net::option::{Kind, Options};
+use crate::net::port::{Claim, Id, Ports};
+use crate::net::stack::Base;
 use crate::wait::WaitQueue;
+
+pub use self::call::destination;
+pub use self::socket::TcpSocket;
 
 /// How long an orphan waits for its peer's FIN (Linux's `tcp_fin_timeout`).
 const FIN_WAIT_2: Duration = Duration::from_secs(60);
@@ -220,12 +228,19 @@ impl Tcp {
         let best: Vec<Id> = fitting.iter().filter(|(_, b)| score(b) == best).map(|(id, _)| *id).collect();
         match best.len() {
             1 => best.first().copied(),
-            count => best.get((base.random.next() % count as u64) as usize).copied(),
+            count => best.get((base.random.draw() % count as u64) as usize).copied(),
         }
     }
 
     /// Makes a connection that will answer a SYN, if the listen queue has room.
-    fn embryo(&mut self, base: &mut Base, link: usize, listener: Id, local: IpEndpoint, remote: IpEndpoint) -> Option<Id> {
+    fn embryo(
+        &mut self,
+        base: &mut Base,
+        link: usize,
+        listener: Id,
+        local: IpEndpoint,
+        remote: IpEndpoint,
+    ) -> Option<Id> {
         let parent = self.pcbs.get_mut(&listener)?;
         let Role::Listening { backlog, embryos, ready } = &mut parent.role else { return None };
         if *embryos + ready.len() > *backlog {
@@ -357,39 +372,6 @@ impl Tcp {
         }
     }
 
-    /// Takes a connection out of the tables that packets and timers go by.
-    pub fn end_flow(&mut self, id: Id) {
-        let Some(pcb) = self.pcbs.get_mut(&id) else { return };
-        let Role::Connection(conn) = &mut pcb.role else { return };
-        let flow = (conn.local, conn.remote);
-        if let Some(at) = conn.deadline.take() {
-            self.timers.remove(&(at, id));
-        }
-        if self.flows.get(&flow) == Some(&id) {
-            self.flows.remove(&flow);
-        }
-    }
-
-    /// Removes a socket without a word to its peer.
-    pub fn forget(&mut self, base: &mut Base, id: Id) {
-        self.end_flow(id);
-        let Some(pcb) = self.pcbs.remove(&id) else { return };
-        base.wake(&pcb.queue);
-        let Some(binding) = pcb.binding else { return };
-        match &pcb.role {
-            Role::Connection(conn) => {
-                base.host.release(conn.reserved);
-                if conn.claimed {
-                    self.ports.release(id, binding.port);
-                } else {
-                    self.ports.connection_ends(binding.port);
-                }
-                self.orphans -= usize::from(!pcb.owned && pcb.parent.is_none());
-            }
-            Role::Idle | Role::Listening { .. } => self.ports.release(id, binding.port),
-        }
-    }
-
     /// Puts a listener into, or out of, the table that SYNs go by.
     pub fn listen(&mut self, id: Id, port: u16, on: bool) {
         let ids = self.listeners.entry(port).or_default();
@@ -436,47 +418,6 @@ impl Tcp {
         Ok(id)
     }
 
-    /// The descriptor is gone: ends a listener and its queue at once, a connection in good order if that can be.
-    pub fn close(&mut self, base: &mut Base, id: Id) {
-        self.stop_listening(base, id);
-        let orphans = self.orphans;
-        let Some(pcb) = self.pcbs.get_mut(&id) else { return };
-        let linger = pcb.options.linger;
-        let Role::Connection(conn) = &mut pcb.role else { return self.forget(base, id) };
-        let rude = linger.is_some_and(|time| time.is_zero()) || conn.engine.queues().readable > 0;
-        match conn.engine.state() {
-            TcpState::Closed | TcpState::SynSent => return self.forget(base, id),
-            _ if rude || orphans >= MAX_ORPHANS => conn.engine.abort(),
-            _ => conn.engine.shut_write(),
-        }
-        pcb.owned = false;
-        if let Some(at) = conn.deadline.take() {
-            self.timers.remove(&(at, id));
-        }
-        self.orphans += 1;
-        self.emit(base, id);
-    }
-
-    /// Ends listening, and resets what waited in the queue.
-    pub fn stop_listening(&mut self, base: &mut Base, id: Id) {
-        let Some(pcb) = self.pcbs.get_mut(&id) else { return };
-        if !matches!(pcb.role, Role::Listening { .. }) {
-            return;
-        }
-        pcb.role = Role::Idle;
-        if let Some(port) = pcb.binding.map(|binding| binding.port) {
-            self.listen(id, port, false);
-        }
-        let children = self.pcbs.iter().filter(|(_, pcb)| pcb.parent == Some(id));
-        for child in children.map(|(id, _)| *id).collect::<Vec<_>>() {
-            if let Some(Pcb { role: Role::Connection(conn), .. }) = self.pcbs.get_mut(&child) {
-                conn.engine.abort();
-                conn.engine.emit(&mut base.links[conn.link], base.now);
-            }
-            self.forget(base, child);
-        }
-    }
-
     /// Gives up what a socket is bound to, unless bind(2) asked for it.
     pub fn unbind_implicit(&mut self, id: Id) {
         let Some(pcb) = self.pcbs.get_mut(&id) else { return };
@@ -491,10 +432,8 @@ impl Tcp {
         if binding.port == 0 {
             binding.port = self.ports.ephemeral(&mut base.random, |_| false).ok_or(Errno::EADDRINUSE)?;
         }
-        let (reuse_addr, reuse_port) = (
-            pcb.options.has(abi::socket::SO_REUSEADDR),
-            pcb.options.has(abi::socket::SO_REUSEPORT),
-        );
+        let (reuse_addr, reuse_port) =
+            (pcb.options.has(abi::socket::SO_REUSEADDR), pcb.options.has(abi::socket::SO_REUSEPORT));
         self.ports.claim(Claim { id, binding, reuse_addr, reuse_port, exclusive: false })?;
         pcb.binding = Some(binding);
         pcb.bound_explicitly = explicitly;
@@ -502,13 +441,9 @@ impl Tcp {
     }
 
     /// How many sockets there are, orphans included.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub fn count(&self) -> usize {
         self.pcbs.len()
-    }
-
-    /// Whether there is no socket.
-    pub fn is_empty(&self) -> bool {
-        self.pcbs.is_empty()
     }
 }
 

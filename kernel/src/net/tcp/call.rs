@@ -5,12 +5,12 @@ use abi::socket::{SHUT_RD, SHUT_RDWR, SHUT_WR};
 use abi::{Errno, Result};
 use smoltcp::wire::{IpAddress, IpEndpoint, Ipv4Address, Ipv6Address};
 
-use super::addr::Binding;
-use super::conn::{Queues, Smol, TcpState};
-use super::port::Id;
-use super::stack::Base;
-use super::tcp::{Conn, Pcb, Role, Tcp};
+use super::{Conn, Pcb, Role, Tcp};
 use crate::file::Events;
+use crate::net::addr::Binding;
+use crate::net::conn::{Queues, Smol, TcpState};
+use crate::net::port::Id;
+use crate::net::stack::Base;
 
 /// The longest listen queue (Linux's `net.core.somaxconn`; NetBSD's is 128).
 const SOMAXCONN: i32 = 4096;
@@ -133,27 +133,6 @@ impl Tcp {
                 Ok(())
             }
         }
-    }
-
-    /// Makes a socket as good as new, except for what bind(2) gave it.
-    pub fn disconnect(&mut self, base: &mut Base, id: Id) {
-        self.end_flow(id);
-        let Some(pcb) = self.pcb_mut(id).ok() else { return };
-        let queue = pcb.queue.clone();
-        if let Role::Connection(conn) = &mut pcb.role {
-            conn.engine.abort();
-            conn.engine.emit(&mut base.links[conn.link], base.now);
-            base.host.release(conn.reserved);
-            let claimed = conn.claimed;
-            pcb.role = Role::Idle;
-            (pcb.shut_read, pcb.shut_write) = (false, false);
-            if let Some(binding) = pcb.binding.filter(|_| !claimed) {
-                pcb.binding = None;
-                self.ports.connection_ends(binding.port);
-            }
-        }
-        self.unbind_implicit(id);
-        base.wake(&queue);
     }
 
     /// Takes bytes to be sent; `EAGAIN` when there is room for none.

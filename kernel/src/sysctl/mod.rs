@@ -1,4 +1,4 @@
-//! sysctl(7): the tree of values. A row is a value; nodes on the way to it have rows of their own.
+//! sysctl(7): the tree of values. A row is a value; nodes on the way to it have rows of their own ([`base`]).
 
 use std::sync::{Mutex, RwLock};
 
@@ -8,15 +8,12 @@ use zerocopy::IntoBytes;
 
 use crate::Kernel;
 use crate::config::Config;
-use crate::proc::{Proc, lock};
 use crate::rumpuser::Rumpuser;
 
-/// Name, release and the like of the kernel that this one speaks like.
-pub const OSTYPE: &str = "NetBSD";
-/// See [`OSTYPE`].
-pub const OSRELEASE: &str = "7.99.34";
-/// `__NetBSD_Version__` of [`OSRELEASE`].
-const OSREVISION: i32 = 799_003_400;
+mod base;
+
+use base::ROWS;
+pub use base::{OSRELEASE, OSTYPE, version};
 
 /// Values that can be set.
 pub struct Names {
@@ -102,156 +99,10 @@ impl Value {
     }
 }
 
-/// The rows of the base kernel, parents before children.
-const ROWS: &[Row] = &[
-    Row::new(&[CTL_KERN], "kern", "High kernel", Value::Node),
-    Row::new(&[CTL_KERN, KERN_OSTYPE], "ostype", "Operating system type", Value::Text(|_| OSTYPE.into())),
-    Row::new(&[CTL_KERN, KERN_OSRELEASE], "osrelease", "Operating system release", Value::Text(|_| OSRELEASE.into())),
-    Row::new(&[CTL_KERN, KERN_OSREV], "osrevision", "Operating system revision", Value::Int(|_| OSREVISION)),
-    Row::new(&[CTL_KERN, KERN_VERSION], "version", "Kernel version", Value::Text(|_| version())),
-    Row::new(&[CTL_KERN, KERN_MAXVNODES], "maxvnodes", "Maximum number of vnodes", Value::Int(|k| k.config.nvnodes as i32)),
-    Row::new(&[CTL_KERN, KERN_MAXPROC], "maxproc", "Maximum number of simultaneous processes", Value::Int(|_| crate::proc::MAXPROC as i32)),
-    Row::new(&[CTL_KERN, KERN_HOSTNAME], "hostname", "System hostname", Value::TextRw(hostname, set_hostname)),
-    Row::new(&[CTL_KERN, KERN_CLOCKRATE], "clockrate", "Kernel clock rates", Value::Table(clockrate)),
-    Row::new(&[CTL_KERN, KERN_NGROUPS], "ngroups", "Maximum number of supplemental groups", Value::Int(|_| 16)),
-    Row::new(&[CTL_KERN, KERN_BOOTTIME], "boottime", "System boot time", Value::Table(boottime)),
-    Row::new(&[CTL_KERN, KERN_DOMAINNAME], "domainname", "YP domain name", Value::TextRw(domainname, set_domainname)),
-    Row::new(&[CTL_KERN, KERN_RAWPARTITION], "rawpartition", "Raw partition of a disk", Value::Int(|_| 3)),
-    Row::new(&[CTL_KERN, KERN_PROC2], "proc2", "Machine-independent process information", Value::Table(proc2)),
-    Row::new(&[CTL_KERN, KERN_PROC_ARGS], "proc_args", "Process argument information", Value::Table(proc_args)),
-    Row::new(&[CTL_VM], "vm", "Virtual memory", Value::Node),
-    Row::new(&[CTL_VFS], "vfs", "Filesystem", Value::Node),
-    Row::new(&[CTL_NET], "net", "Networking", Value::Node),
-    Row::new(&[CTL_DEBUG], "debug", "Debugging", Value::Node),
-    Row::new(&[CTL_HW], "hw", "Generic CPU, I/O", Value::Node),
-    Row::new(&[CTL_HW, HW_MACHINE], "machine", "Machine class", Value::Text(|_| "amd64".into())),
-    Row::new(&[CTL_HW, HW_MODEL], "model", "Machine model", Value::Text(|_| "rumpcore (virtual)".into())),
-    Row::new(&[CTL_HW, HW_NCPU], "ncpu", "Number of CPUs configured", Value::Int(|k| k.config.ncpu as i32)),
-    Row::new(&[CTL_HW, HW_BYTEORDER], "byteorder", "System byte order", Value::Int(|_| 1234)),
-    Row::new(&[CTL_HW, HW_PHYSMEM], "physmem", "Bytes of physical memory", Value::Int(|k| memory(k).min(i32::MAX as u64) as i32)),
-    Row::new(&[CTL_HW, HW_PAGESIZE], "pagesize", "Software page size", Value::Int(|_| 4096)),
-    Row::new(&[CTL_HW, HW_MACHINE_ARCH], "machine_arch", "Machine CPU class", Value::Text(|_| "x86_64".into())),
-    Row::new(&[CTL_HW, HW_ALIGNBYTES], "alignbytes", "Alignment constraint for all types", Value::Int(|_| 15)),
-    Row::new(&[CTL_HW, HW_PHYSMEM64], "physmem64", "Bytes of physical memory", Value::Quad(memory)),
-    Row::new(&[CTL_HW, HW_NCPUONLINE], "ncpuonline", "Number of CPUs online", Value::Int(|k| k.config.ncpu as i32)),
-    Row::new(&[CTL_MACHDEP], "machdep", "Machine dependent", Value::Node),
-    Row::new(&[CTL_USER], "user", "User-level", Value::Node),
-    Row::new(&[CTL_DDB], "ddb", "In-kernel debugger", Value::Node),
-    Row::new(&[CTL_PROC], "proc", "Per-process", Value::Node),
-    Row::new(&[CTL_VENDOR], "vendor", "Vendor specific", Value::Node),
-    Row::new(&[CTL_EMUL], "emul", "Emulation settings", Value::Node),
-    Row::new(&[CTL_SECURITY], "security", "Security", Value::Node),
-];
-
-/// `kern.version`.
-pub fn version() -> String {
-    format!("{OSTYPE} {OSRELEASE} (RUMP-ROAST)\n")
-}
-
-fn hostname(kernel: &Kernel) -> String {
-    lock(&kernel.names.hostname).clone()
-}
-
-fn set_hostname(kernel: &Kernel, name: String) {
-    *lock(&kernel.names.hostname) = name;
-}
-
-fn domainname(kernel: &Kernel) -> String {
-    lock(&kernel.names.domainname).clone()
-}
-
-fn set_domainname(kernel: &Kernel, name: String) {
-    *lock(&kernel.names.domainname) = name;
-}
-
-/// What the kernel may use: its limit, else all that the host has.
-fn memory(kernel: &Kernel) -> u64 {
-    kernel.config.memlimit.unwrap_or_else(|| kernel.rumpuser.physical_memory())
-}
-
-fn clockrate(_: &Kernel, _: &[i32]) -> Result<Vec<u8>> {
-    Ok(Clockinfo { hz: 100, tick: 10_000, tickadj: 40, stathz: 100, profhz: 100 }.as_bytes().to_vec())
-}
-
-fn boottime(kernel: &Kernel, _: &[i32]) -> Result<Vec<u8>> {
-    let boot = kernel.clock.now().saturating_sub(kernel.clock.since_boot());
-    Ok(abi::time::Timespec::from_duration(boot).as_bytes().to_vec())
-}
-
-/// `kern.proc2.SEL.ARG.ELEMSIZE.COUNT`: struct kinfo_proc2 of the selected processes.
-fn proc2(kernel: &Kernel, rest: &[i32]) -> Result<Vec<u8>> {
-    let &[selector, arg, size, count] = rest else { return Err(Errno::EINVAL) };
-    let size = usize::try_from(size).ok().filter(|size| (1..=4096).contains(size)).ok_or(Errno::EINVAL)?;
-    let count = usize::try_from(count).map_err(|_| Errno::EINVAL)?;
-    let mut records = Vec::new();
-    let all = kernel.procs.list();
-    let selected = all.iter().filter(|proc| selects(proc, selector, arg));
-    // Asked for none, it says how much room all need.
-    for proc in selected.take(if count == 0 { usize::MAX } else { count }) {
-        let mut record = kinfo_proc2(proc);
-        record.resize(size, 0);
-        records.extend_from_slice(&record);
-    }
-    Ok(records)
-}
-
-fn selects(proc: &Proc, selector: i32, arg: i32) -> bool {
-    let cred = proc.credentials();
-    let (pgrp, session) = *lock(&proc.pgrp);
-    match selector {
-        KERN_PROC_ALL => true,
-        KERN_PROC_PID => proc.pid == arg,
-        KERN_PROC_PGRP => pgrp == arg,
-        KERN_PROC_SESSION => session == arg,
-        KERN_PROC_UID => cred.euid == arg as u32,
-        KERN_PROC_RUID => cred.uid == arg as u32,
-        KERN_PROC_GID => cred.egid == arg as u32,
-        KERN_PROC_RGID => cred.gid == arg as u32,
-        _ => false,
-    }
-}
-
-fn kinfo_proc2(proc: &Proc) -> Vec<u8> {
-    let cred = proc.credentials();
-    let (pgrp, session) = *lock(&proc.pgrp);
-    let mut info = KinfoProc2 {
-        p_pid: proc.pid,
-        p_ppid: *lock(&proc.ppid),
-        p_sid: session,
-        p_pgid: pgrp,
-        p_uid: cred.euid,
-        p_ruid: cred.uid,
-        p_gid: cred.egid,
-        p_rgid: cred.gid,
-        p_stat: SACTIVE,
-        p_ustart_sec: proc.started.as_secs() as u32,
-        p_ustart_usec: proc.started.subsec_micros(),
-        p_nlwps: lock(&proc.lwps).len() as u64,
-        ..KinfoProc2::default()
-    };
-    fill(&mut info.p_comm, lock(&proc.name).as_bytes());
-    fill(&mut info.p_login, b"root");
-    info.as_bytes().to_vec()
-}
-
 /// Copies what fits and leaves a NUL behind it.
 fn fill(to: &mut [u8], from: &[u8]) {
     let len = from.len().min(to.len() - 1);
     to[..len].copy_from_slice(&from[..len]);
-}
-
-/// `kern.proc_args.PID.WHAT`: only the program's name is known.
-fn proc_args(kernel: &Kernel, rest: &[i32]) -> Result<Vec<u8>> {
-    let &[pid, what] = rest else { return Err(Errno::EINVAL) };
-    let mut name = lock(&kernel.procs.get(pid)?.name).clone().into_bytes();
-    name.push(0);
-    match what {
-        KERN_PROC_ARGV => Ok(name),
-        KERN_PROC_NARGV => Ok(1i32.to_le_bytes().to_vec()),
-        KERN_PROC_ENV => Ok(Vec::new()),
-        KERN_PROC_NENV => Ok(0i32.to_le_bytes().to_vec()),
-        _ => Err(Errno::EINVAL),
-    }
 }
 
 /// What is asked.
@@ -400,5 +251,96 @@ fn write(kernel: &Kernel, row: &Row, new: &[u8]) -> Result<()> {
             Ok(())
         }
         _ => Err(Errno::EPERM),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use zerocopy::FromBytes;
+
+    use super::*;
+    use crate::rumpuser::sim::SimHost;
+
+    fn kernel() -> Arc<Kernel> {
+        let config = Config { threads: false, ..Config::default() };
+        Kernel::boot(SimHost::new(1), config).unwrap()
+    }
+
+    fn get(kernel: &Kernel, name: &[i32]) -> Result<Vec<u8>> {
+        sysctl(kernel, &Request { name, new: None, privileged: true })
+    }
+
+    fn set(kernel: &Kernel, name: &[i32], new: &[u8], privileged: bool) -> Result<Vec<u8>> {
+        sysctl(kernel, &Request { name, new: Some(new), privileged })
+    }
+
+    #[test]
+    fn parents_stand_before_children_and_no_number_stands_twice() {
+        for (at, row) in ROWS.iter().enumerate() {
+            assert!(ROWS[..at].iter().all(|other| other.path != row.path), "{}", row.name);
+            let parent = &row.path[..row.path.len() - 1];
+            assert!(parent.is_empty() || ROWS[..at].iter().any(|other| other.path == parent), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn a_hostname_can_be_set_by_the_superuser() {
+        let kernel = kernel();
+        let name = [CTL_KERN, KERN_HOSTNAME];
+        assert_eq!(get(&kernel, &name), Ok(b"rump-01234.sim\0".to_vec()));
+        assert_eq!(set(&kernel, &name, b"other\0", false), Err(Errno::EPERM));
+        assert_eq!(set(&kernel, &name, b"other\0", true), Ok(b"rump-01234.sim\0".to_vec()));
+        assert_eq!(get(&kernel, &name), Ok(b"other\0".to_vec()));
+        assert_eq!(set(&kernel, &[CTL_HW, HW_NCPU], &[1, 0, 0, 0], true), Err(Errno::EPERM));
+    }
+
+    #[test]
+    fn wrong_names_have_their_own_errors() {
+        let kernel = kernel();
+        assert_eq!(get(&kernel, &[CTL_KERN]), Err(Errno::EISDIR));
+        assert_eq!(get(&kernel, &[CTL_KERN, 999]), Err(Errno::ENOENT));
+        assert_eq!(get(&kernel, &[CTL_KERN, KERN_OSTYPE, 1]), Err(Errno::ENOTDIR));
+        assert_eq!(get(&kernel, &[77, 1]), Err(Errno::ENOENT));
+        assert_eq!(get(&kernel, &[CTL_KERN, KERN_PROC2, 0]), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn a_query_lists_the_children_of_a_node() {
+        let kernel = kernel();
+        let bring = Sysctlnode { sysctl_flags: SYSCTL_VERSION, ..Sysctlnode::default() };
+        let nodes = set(&kernel, &[CTL_HW, CTL_QUERY], bring.as_bytes(), false).unwrap();
+        let nodes = <[Sysctlnode]>::ref_from_bytes(&nodes).unwrap();
+        let ncpu = nodes.iter().find(|node| node.sysctl_name.starts_with(b"ncpu\0")).unwrap();
+        assert_eq!((ncpu.sysctl_num, ncpu.sysctl_flags & CTLTYPE_MASK, ncpu.sysctl_size), (HW_NCPU, CTLTYPE_INT, 4));
+        let root = get(&kernel, &[CTL_QUERY]).unwrap();
+        assert!(root.len() >= 13 * size_of::<Sysctlnode>());
+        let old = Sysctlnode { sysctl_flags: 0, ..Sysctlnode::default() };
+        assert_eq!(set(&kernel, &[CTL_QUERY], old.as_bytes(), false), Err(Errno::EINVAL));
+        let about = get(&kernel, &[CTL_HW, CTL_DESCRIBE]).unwrap();
+        assert_eq!((&about[..4], &about[12..25]), (&1i32.to_le_bytes()[..], &b"Machine class"[..]));
+    }
+
+    #[test]
+    fn a_component_can_bring_rows() {
+        let kernel = kernel();
+        kernel.names.add_rows([Row::new(&[CTL_VENDOR, 1], "answer", "For tests", Value::Int(|_| 42))]);
+        assert_eq!(get(&kernel, &[CTL_VENDOR, 1]), Ok(42i32.to_le_bytes().to_vec()));
+    }
+
+    #[test]
+    fn processes_are_listed_and_selected() {
+        let kernel = kernel();
+        let proc = kernel.spawn(b"ps").unwrap();
+        let list = |selector, arg| {
+            let name = [CTL_KERN, KERN_PROC2, selector, arg, size_of::<KinfoProc2>() as i32, 100];
+            let bytes = get(&kernel, &name).unwrap();
+            let records = <[KinfoProc2]>::ref_from_bytes(&bytes).unwrap();
+            records.iter().map(|record| record.p_pid).collect::<Vec<_>>()
+        };
+        assert_eq!(list(KERN_PROC_ALL, 0), [0, 1, proc.pid]);
+        assert_eq!(list(KERN_PROC_PID, 1), [1]);
+        assert_eq!(get(&kernel, &[CTL_KERN, KERN_PROC_ARGS, proc.pid, KERN_PROC_ARGV]), Ok(b"ps\0".to_vec()));
     }
 }

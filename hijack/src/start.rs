@@ -1,0 +1,220 @@
+//! The constructor: reads the environment, finds the rump kernel, opens the two front doors.
+//!
+//! Whatever goes wrong ends the program with one line and status 1: it never runs unhijacked by accident.
+
+use std::ffi::CString;
+use std::fmt::Display;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use abi::Errno;
+use client::signals::Blocked;
+use client::{Handshake, Remote, Retry, program_name, stubs};
+use sysproxy::host;
+use sysproxy::{Locator, Role};
+
+use crate::exec::Inherited;
+use crate::local::Local;
+use crate::process::{self, Rump};
+use crate::spec::{self, Deep, Spec};
+use crate::{calls, deep, fds, raw, trace};
+
+/// What the environment says.
+struct Settings {
+    spec: Spec,
+    /// RUMP_SERVER; `None` or `local:` for a kernel in this process.
+    server: Option<String>,
+}
+
+/// Null until the constructor has read the environment.
+static SETTINGS: AtomicPtr<Settings> = AtomicPtr::new(core::ptr::null_mut());
+
+/// What the front doors ask.
+static DOOR: deep::Door = deep::Door { wanted: calls::wanted, dispatch: calls::dispatch, owned: &fds::OWNED };
+
+fn settings() -> Option<&'static Settings> {
+    // SAFETY: what was stored is never freed.
+    unsafe { SETTINGS.load(Ordering::Acquire).as_ref() }
+}
+
+/// What goes to the rump kernel; `None` before the constructor.
+pub fn config() -> Option<&'static Spec> {
+    settings().map(|settings| &settings.spec)
+}
+
+/// The server that the environment asks for.
+pub fn server() -> Option<&'static str> {
+    settings()?.server.as_deref()
+}
+
+/// The environment that the process was started with.
+struct Environment(Vec<u8>);
+
+impl Environment {
+    /// libc's own variable may not be set yet.
+    fn read() -> Self {
+        Self(host::read_file(c"/proc/self/environ").unwrap_or_default())
+    }
+
+    fn get(&self, name: &str) -> Option<&[u8]> {
+        let value = |entry: &'_ [u8]| -> Option<usize> {
+            let rest = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            Some(rest.len())
+        };
+        self.0.split(|byte| *byte == 0).find_map(|entry| entry.get(entry.len() - value(entry)?..))
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.get(name).map(|value| String::from_utf8_lossy(value).into_owned())
+    }
+}
+
+/// Ends the program with a line.
+fn die(message: impl Display) -> ! {
+    let name = program_name();
+    host::warn(&format!("{}: {message}", String::from_utf8_lossy(&name)));
+    host::exit(1)
+}
+
+/// Takes up work. Called once, by the loader.
+pub fn start() {
+    let blocked = Blocked::enter();
+    let environment = Environment::read();
+    let spec = Spec::parse(environment.get("RUMPHIJACK")).unwrap_or_else(|error| die(error));
+    let retry = spec::parse_retry(environment.get("RUMPHIJACK_RETRYCONNECT")).unwrap_or_else(|error| die(error));
+    let server = environment.text("RUMP_SERVER").filter(|server| server != "local:");
+    let traced = environment.get("RUMPHIJACK_TRACE").map(<[u8]>::to_vec).or_else(|| spec.trace.clone());
+    let (fdoff, deeper) = (spec.fdoff, spec.deep);
+    SETTINGS.store(Box::into_raw(Box::new(Settings { spec, server: server.clone() })), Ordering::Release);
+    if let Some(file) = traced {
+        open_trace(&file);
+    }
+    let inherited = Inherited::find();
+    let begun = begin(&environment, server.as_deref(), retry, inherited.as_ref());
+    let known = inherited.filter(|_| begun.continued);
+    let template = known.as_ref().and_then(Inherited::template);
+    if let Err(error) = fds::init(fdoff, template) {
+        die(format_args!("no placeholder for rump descriptors: {error}"));
+    }
+    process::init(begun.rump, known.as_ref().is_some_and(|known| known.cwd_in_rump));
+    match known {
+        Some(known) => known.take_numbers(),
+        None => copy_umask(),
+    }
+    open_doors(deeper);
+    drop(blocked);
+}
+
+/// The rump process to begin with.
+struct Begun {
+    rump: Rump,
+    /// Whether it is that of the image before exec.
+    continued: bool,
+}
+
+/// Finds the rump process: that of the image before, a new one on the server, or a kernel in this process.
+fn begin(environment: &Environment, server: Option<&str>, retry: Retry, inherited: Option<&Inherited>) -> Begun {
+    let name = program_name();
+    if let Some(inherited) = inherited {
+        if let Some(remote) = inherited.adopt_if(server, &name, retry) {
+            return Begun { rump: Rump::Remote(remote), continued: true };
+        }
+        inherited.refuse();
+    }
+    let rump = match server {
+        None => Rump::Local(Local::boot(&name, |name| environment.text(name)).unwrap_or_else(|error| die(error))),
+        Some(url) => match Remote::connect(url, Handshake::Guest(name), retry) {
+            Ok(remote) => Rump::Remote(remote),
+            Err(client::ConnectError { message: Some(message), .. }) => die(message),
+            Err(client::ConnectError { errno, .. }) => die(format_args!("cannot reach rump server {url}: {}", reason(errno))),
+        },
+    };
+    Begun { rump, continued: false }
+}
+
+/// Why a server cannot be reached, and what to do about it.
+fn reason(errno: Errno) -> String {
+    match errno {
+        Errno::ENOENT | Errno::ECONNREFUSED => format!("{errno} (is rump_server running?)"),
+        errno => errno.to_string(),
+    }
+}
+
+/// Whether two locators lead to the same server: `asked` is what the image before was given, `url` its absolute form.
+pub fn same_server(server: Option<&str>, asked: &str, url: Option<&str>) -> bool {
+    let Some(server) = server else { return asked.is_empty() };
+    let absolute = match Locator::parse(server, Role::Client) {
+        Ok(Locator::Remote(endpoint)) => Some(endpoint.url()),
+        _ => None,
+    };
+    server == asked || absolute.is_some() && absolute.as_deref() == url
+}
+
+/// Gives a fresh rump process the umask of this one.
+fn copy_umask() {
+    let mask = raw::call(libc::SYS_umask, [0]) as usize;
+    raw::call(libc::SYS_umask, [mask]);
+    if mask != 0o022 {
+        let _ = process::kernel().and_then(|kernel| stubs::umask(kernel, mask as u32));
+    }
+}
+
+fn open_trace(file: &[u8]) {
+    let opened = CString::new(file).map_err(|_| Errno::EINVAL).and_then(|file| trace::open(&file));
+    if let Err(error) = opened {
+        die(format_args!("trace file {}: {error}", String::from_utf8_lossy(file)));
+    }
+}
+
+/// Opens the front doors: from here on calls are looked at.
+fn open_doors(deeper: Deep) {
+    #[cfg(not(test))]
+    {
+        crate::symbols::resolve();
+        crate::symbols::resolve_processes();
+    }
+    if deeper == Deep::Off {
+        return trace::say(format_args!("deep: off"));
+    }
+    match deep::install(&DOOR) {
+        Ok(report) => {
+            for (object, sites) in &report.objects {
+                match sites {
+                    Ok(sites) => trace::say(format_args!("deep: {sites} system calls of {object}")),
+                    Err(reason) => trace::say(format_args!("deep: none of {object}: {reason}")),
+                }
+            }
+            if let Some(gap) = report.gap {
+                trace::say(format_args!("deep: {gap}"));
+            }
+        }
+        Err(reason) => trace::say(format_args!("deep: not possible here: {reason}")),
+    }
+}
+
+/// The loader runs this before the constructors of other libraries (`-z initfirst`).
+#[cfg(not(test))]
+#[ctor::ctor]
+fn constructor() {
+    start();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_is_found_by_its_whole_name() {
+        let environment = Environment(b"RUMP_SERVERS=x\0RUMP_SERVER=unix://s=1\0EMPTY=\0".to_vec());
+        assert_eq!(environment.get("RUMP_SERVER"), Some(b"unix://s=1".as_slice()));
+        assert_eq!(environment.get("EMPTY"), Some(b"".as_slice()));
+        assert_eq!(environment.get("RUMP"), None);
+    }
+
+    #[test]
+    fn a_server_is_the_same_by_its_name_or_its_absolute_form() {
+        assert!(same_server(Some("unix://s"), "unix://s", Some("unix:///tmp/s")));
+        assert!(same_server(Some("unix:///tmp/s"), "unix://s", Some("unix:///tmp/s")));
+        assert!(!same_server(Some("unix:///tmp/t"), "unix://s", Some("unix:///tmp/s")));
+        assert!(same_server(None, "", None) && !same_server(None, "unix://s", None));
+    }
+}
