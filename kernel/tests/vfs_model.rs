@@ -47,14 +47,18 @@ impl Model {
         Self { root: Tree::Directory(BTreeMap::new()), files: Vec::new() }
     }
 
-    fn find(&self, names: &[&str]) -> Result<&Tree> {
-        names.iter().try_fold(&self.root, |at, name| match at {
-            Tree::Directory(entries) => entries.get(name).ok_or(Errno::ENOENT),
-            Tree::File(_) => Err(Errno::ENOTDIR),
-        })
+    fn find(&self, names: &[&'static str]) -> Result<&Tree> {
+        let mut at = &self.root;
+        for name in names {
+            at = match at {
+                Tree::Directory(entries) => entries.get(name).ok_or(Errno::ENOENT)?,
+                Tree::File(_) => return Err(Errno::ENOTDIR),
+            };
+        }
+        Ok(at)
     }
 
-    fn entries(&mut self, names: &[&str]) -> Result<&mut BTreeMap<&'static str, Tree>> {
+    fn entries(&mut self, names: &[&'static str]) -> Result<&mut BTreeMap<&'static str, Tree>> {
         let mut at = &mut self.root;
         for name in names {
             at = match at {

@@ -29,8 +29,8 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Returns the length.
-    pub fn len(&self) -> u64 {
+    /// Returns the length of the file.
+    pub fn size(&self) -> u64 {
         self.len
     }
 
@@ -175,7 +175,7 @@ mod tests {
         let budget = Budget { limit: 1 << 20, ..Budget::default() };
         let mut pages = Pages::default();
         assert_eq!(pages.write(5 << 30, b"end", &budget), Ok(3));
-        assert_eq!((pages.len(), pages.taken()), ((5 << 30) + 3, 4096));
+        assert_eq!((pages.size(), pages.taken()), ((5 << 30) + 3, 4096));
         let mut buf = [9; 8];
         assert_eq!(pages.read((5 << 30) - 5, &mut buf), 8);
         assert_eq!(&buf, b"\0\0\0\0\0end");
@@ -202,7 +202,7 @@ mod tests {
         let budget = Budget { limit: 3 * CHUNK_BYTES, ..Budget::default() };
         let mut pages = Pages::default();
         assert_eq!(pages.write(0, &vec![1; 4 * CHUNK_BYTES], &budget), Ok(3 * CHUNK_BYTES));
-        assert_eq!(pages.write(pages.len(), b"x", &budget), Err(Errno::ENOSPC));
-        assert_eq!(pages.len(), 3 * CHUNK_BYTES as u64);
+        assert_eq!(pages.write(pages.size(), b"x", &budget), Err(Errno::ENOSPC));
+        assert_eq!(pages.size(), 3 * CHUNK_BYTES as u64);
     }
 }

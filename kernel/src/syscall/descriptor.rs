@@ -104,6 +104,9 @@ fn read_segments(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<u
 
 /// Writes `segments`; what a later piece fails with does not show when earlier ones went through.
 fn write_segments(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<usize> {
+    if let Some(socket) = file.file.as_socket() {
+        super::socket::can_send(cx, file, socket, 0)?;
+    }
     let total = total(segments);
     let mut buf = vec![0; total.min(CHUNK_BYTES)];
     let mut done = 0;
@@ -138,11 +141,10 @@ fn write_segments(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<
 
 /// Raises SIGPIPE, unless the descriptor or the socket does not want it.
 fn broken_pipe(cx: &Cx<'_>, file: &OpenFile) -> Errno {
-    use abi::socket::{SO_NOSIGPIPE, SOL_SOCKET};
-    let socket = file.file.as_socket();
-    let unwanted = socket.and_then(|socket| socket.option(SOL_SOCKET, SO_NOSIGPIPE, 4).ok());
-    let unwanted = unwanted.is_some_and(|value| value.iter().any(|byte| *byte != 0));
-    if file.flags() & O_NOSIGPIPE == 0 && !unwanted {
+    if let Some(socket) = file.file.as_socket() {
+        return super::socket::broken_pipe(cx, file, socket, 0);
+    }
+    if file.flags() & O_NOSIGPIPE == 0 {
         cx.mem.raise(abi::signal::SIGPIPE);
     }
     Errno::EPIPE

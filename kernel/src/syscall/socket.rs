@@ -237,6 +237,7 @@ pub(super) fn send(
     }
     let nonblocking = file.nonblocking() || flags & MSG_DONTWAIT != 0;
     let limit = deadline(cx, socket.time_limits().1);
+    can_send(cx, file, socket, flags)?;
     let mut sent = 0;
     loop {
         let mut data = vec![0; (total - sent).min(CHUNK)];
@@ -270,8 +271,20 @@ pub(super) fn send(
     }
 }
 
+/// Fails early on an internet stream that can send no more: before the caller's memory is asked for, as the original.
+pub(super) fn can_send(cx: &Cx<'_>, file: &OpenFile, socket: &dyn Socket, flags: i32) -> Result<()> {
+    if !matches!(socket.domain(), (AF_INET | AF_INET6, SOCK_STREAM, _)) {
+        return Ok(());
+    }
+    match socket.send(cx, &[], flags, None, Vec::new()) {
+        Ok(_) | Err(Errno::EAGAIN) => Ok(()),
+        Err(Errno::EPIPE) => Err(broken_pipe(cx, file, socket, flags)),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// Raises SIGPIPE, unless somebody said not to; only streams do.
-fn broken_pipe(cx: &Cx<'_>, file: &OpenFile, socket: &dyn Socket, flags: i32) -> Errno {
+pub(super) fn broken_pipe(cx: &Cx<'_>, file: &OpenFile, socket: &dyn Socket, flags: i32) -> Errno {
     let option = socket.option(SOL_SOCKET, SO_NOSIGPIPE, 4).unwrap_or_default();
     let quiet = flags & MSG_NOSIGNAL != 0 || file.flags() & O_NOSIGPIPE != 0 || option.iter().any(|byte| *byte != 0);
     if !quiet && socket.domain().1 == SOCK_STREAM {

@@ -384,3 +384,91 @@ impl Drop for VnodeFile {
         super::lock::unlock_whole(self.at.node.vnode(), self.id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vfs::testing;
+    use abi::fcntl::O_RDWR;
+
+    #[test]
+    fn open_checks_what_it_finds() {
+        let vfs = testing::boot();
+        let view = vfs.root_view().unwrap();
+        let open = |path: &[u8], flags| view.open(&view.cwd, path, flags, 0o644).map(drop);
+        view.symlink(b"/tmp/made", &view.cwd, b"/tmp/link").unwrap();
+        view.mknod(&view.cwd, b"/tmp/socket", Kind::Socket, 0o644, 0).unwrap();
+        assert_eq!(open(b"/tmp/made", O_RDONLY), Err(Errno::ENOENT));
+        assert_eq!(open(b"/tmp/link", O_WRONLY | O_CREAT | O_EXCL), Err(Errno::EEXIST));
+        assert_eq!(open(b"/tmp/link", O_RDONLY | O_NOFOLLOW), Err(Errno::ELOOP));
+        assert_eq!(open(b"/tmp/link", O_WRONLY | O_CREAT), Ok(()));
+        assert_eq!(open(b"/tmp/made", O_WRONLY | O_CREAT | O_EXCL), Err(Errno::EEXIST));
+        assert_eq!(open(b"/tmp/made/", O_RDONLY), Err(Errno::ENOTDIR));
+        assert_eq!(open(b"/tmp/other/", O_WRONLY | O_CREAT), Err(Errno::EISDIR));
+        assert_eq!(open(b"/tmp/made", O_RDONLY | O_DIRECTORY), Err(Errno::ENOTDIR));
+        assert_eq!(open(b"/tmp", O_RDONLY | O_CREAT), Err(Errno::EISDIR));
+        assert_eq!(open(b"/tmp", O_WRONLY), Err(Errno::EISDIR));
+        assert_eq!(open(b"/tmp", O_RDONLY | O_DIRECTORY), Ok(()));
+        assert_eq!(open(b"/tmp/socket", O_RDONLY), Err(Errno::ENXIO));
+        assert_eq!(open(b"/tmp/made", O_ACCMODE), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn the_position_moves_and_appending_ignores_it() {
+        let vfs = testing::boot();
+        let view = vfs.root_view().unwrap();
+        let file = view.open(&view.cwd, b"/tmp/f", O_RDWR | O_CREAT, 0o644).unwrap();
+        assert_eq!(file.write(b"hello"), Ok(5));
+        assert_eq!(file.seek(5 << 30, SEEK_CUR), Ok((5 << 30) + 5));
+        assert_eq!(file.seek(-6, SEEK_SET), Err(Errno::EINVAL));
+        assert_eq!(file.seek(-1, SEEK_END), Ok(4));
+        file.status_changed(O_APPEND);
+        assert_eq!(file.write(b" you"), Ok(4));
+        assert_eq!(file.position(), 9);
+        assert_eq!(file.write_at(0, b"!"), Ok(1));
+        let mut buf = [0; 16];
+        assert_eq!((file.read_at(0, &mut buf), &buf[..10]), (Ok(10), &b"hello you!"[..]));
+        view.unlink(&view.cwd, b"/tmp/f").unwrap();
+        assert_eq!(file.read_at(8, &mut buf), Ok(2));
+        assert_eq!(file.stat().unwrap().st_nlink, 0);
+        file.status_changed(0);
+        assert_eq!(file.write_at(i64::MAX as u64, b"x"), Err(Errno::EFBIG));
+    }
+
+    #[test]
+    fn directory_records_fit_or_are_refused() {
+        let vfs = testing::boot();
+        let view = vfs.root_view().unwrap();
+        let dir = view.open(&view.cwd, b"/dev", O_RDONLY, 0).unwrap();
+        assert_eq!(dir.read(&mut [0; 8]), Err(Errno::EISDIR));
+        assert_eq!(dir.getdents(&view, 15), Err(Errno::EINVAL));
+        let all = dir.getdents_linux(&view, 4096).unwrap();
+        assert_eq!(all.len(), 5 * 24 + 3 * 32);
+        assert_eq!(dir.getdents(&view, 4096), Ok(Vec::new()));
+        // The second word of the first record is its cookie: what follows `.`.
+        let after_dot = u64::from_le_bytes(all[8..16].try_into().unwrap());
+        dir.seek(after_dot as i64, SEEK_SET).unwrap();
+        assert_eq!(&dir.getdents(&view, 16).unwrap()[13..15], b"..");
+    }
+
+    #[test]
+    fn a_fifo_waits_for_both_ends() {
+        let vfs = testing::boot();
+        let view = vfs.root_view().unwrap();
+        view.mknod(&view.cwd, b"/tmp/p", Kind::Fifo, 0o644, 0).unwrap();
+        let open = |flags| view.open(&view.cwd, b"/tmp/p", flags, 0);
+        let met = |file: &VnodeFile| matches!(&file.body, Body::Fifo(end) if end.has_partner().is_ok());
+        assert_eq!(open(O_WRONLY | O_NONBLOCK).map(drop), Err(Errno::ENXIO));
+        let reader = open(O_RDONLY).unwrap();
+        assert!(!met(&reader));
+        assert_eq!(reader.ready(), 0);
+        let writer = open(O_WRONLY | O_NONBLOCK).unwrap();
+        assert!(met(&reader) && met(&writer));
+        assert_eq!(writer.write(b"through"), Ok(7));
+        drop(writer);
+        assert!(met(&reader));
+        assert_eq!(reader.read(&mut [0; 16]), Ok(7));
+        assert_eq!(reader.read(&mut [0; 16]), Ok(0));
+        assert_eq!(reader.seek(0, SEEK_SET), Err(Errno::ESPIPE));
+    }
+}
