@@ -80,11 +80,33 @@ fn brief(frame: &Frame) -> String {
     format!("{:?} {body:02x?}", frame.header)
 }
 
+/// The connection that an item is about.
+fn conn(item: &Item) -> Option<u32> {
+    match item {
+        Item::FromClient(conn, _) | Item::FromServer(conn, _) => Some(*conn),
+        _ => None,
+    }
+}
+
 fn replay(text: &str) {
     let server = Running::start();
-    let (clients, tokens, step) = (HashMap::new(), Vec::new(), String::new());
-    let mut replay = Replay { server: &server, clients, tokens, step, last_call: HashMap::new() };
-    golden::parse(text).unwrap().into_iter().for_each(|item| replay.play(item));
+    let mut replay = Replay {
+        server: &server,
+        clients: HashMap::new(),
+        tokens: Vec::new(),
+        step: String::new(),
+        last_call: HashMap::new(),
+    };
+    let items = golden::parse(text).unwrap();
+    let last: HashMap<u32, usize> = items.iter().enumerate().filter_map(|(at, item)| Some((conn(item)?, at))).collect();
+    for (at, item) in items.into_iter().enumerate() {
+        let conn = conn(&item);
+        replay.play(item);
+        // A program ends with its last frame.
+        if let Some(conn) = conn.filter(|conn| last.get(conn) == Some(&at)) {
+            replay.clients.remove(&conn);
+        }
+    }
 }
 
 #[test]

@@ -217,7 +217,14 @@ pub(super) fn scatter(cx: &Cx<'_>, to: &[Segment], skip: usize, data: &[u8], uni
     pieces(to, skip, data.len(), unit, position, |addr, range| cx.mem.store(addr, &data[range]))
 }
 
-pub(super) fn gather(cx: &Cx<'_>, from: &[Segment], skip: usize, buf: &mut [u8], unit: Unit, position: u64) -> Result<()> {
+pub(super) fn gather(
+    cx: &Cx<'_>,
+    from: &[Segment],
+    skip: usize,
+    buf: &mut [u8],
+    unit: Unit,
+    position: u64,
+) -> Result<()> {
     pieces(from, skip, buf.len(), unit, position, |addr, range| cx.mem.fill(addr, &mut buf[range]))
 }
 
