@@ -17,7 +17,7 @@ use crate::calls::{self, Outcome};
 use crate::fds::{self, RumpFd};
 use crate::route::{self, Owner};
 use crate::rump::program::Program;
-use crate::{process, raw};
+use crate::{process, raw, trace};
 
 /// Name of the memfd.
 const NAME: &std::ffi::CStr = c"rumphijack-state";
@@ -89,6 +89,9 @@ fn run(program: Result<Program>, argv: usize, envp: usize, steps: usize) -> Outc
 fn with_state(nr: i64, args: [usize; 6]) -> Outcome {
     if !process::ready() {
         return Outcome::Host;
+    }
+    if trace::on() {
+        trace::call(nr as usize, &args, Outcome::Host);
     }
     let state = {
         let _blocked = Blocked::enter();

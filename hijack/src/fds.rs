@@ -53,8 +53,11 @@ static TEMPLATE: AtomicI32 = AtomicI32::new(-1);
 /// `fdoff=`: lowest number of a new rump descriptor.
 static OFFSET: AtomicI32 = AtomicI32::new(0);
 
-/// From this number on, [`OWNED`] is always set: the library's own descriptors are there.
+/// From this number on, [`OWNED`] is never cleared: the library's own descriptors are there.
 static OWN_BASE: AtomicI32 = AtomicI32::new(i32::MAX);
+
+/// How many numbers from `OWN_BASE` on are always marked.
+const OWN_SPAN: i32 = 1024;
 
 /// Makes the template of the placeholders, or takes over the one that came through exec.
 pub fn init(offset: i32, template: Option<i32>) -> Result<()> {
@@ -64,9 +67,10 @@ pub fn init(offset: i32, template: Option<i32>) -> Result<()> {
         None => lift(make_template()?)?,
     };
     TEMPLATE.store(template, Ordering::Relaxed);
-    // What the library opens later lies above the template, as a rule.
-    OWN_BASE.store(template, Ordering::Relaxed);
-    (template..(template + 1024).min(1 << 16)).for_each(|fd| mark(fd, 2));
+    // What the library opens later lies among these, as a rule.
+    let base = cfds::all().map(|fd| fd.0).chain(trace::number()).fold(template, i32::min);
+    OWN_BASE.store(base, Ordering::Relaxed);
+    (base..base.saturating_add(OWN_SPAN).min(1 << 16)).for_each(|fd| mark(fd, 2));
     Ok(())
 }
 

@@ -118,6 +118,7 @@ fn begin(environment: &Environment, server: Option<&str>, retry: Retry, inherite
         if let Some(remote) = inherited.adopt_if(server, &name, retry) {
             return Begun { rump: Rump::Remote(remote), continued: true };
         }
+        trace::say(format_args!("exec: the rump process of the image before cannot be taken over"));
         inherited.refuse();
     }
     let rump = match server {

@@ -14,7 +14,6 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use crate::raw;
 
-
 /// Most elements that a vector call takes (`IOV_MAX`).
 const IOV_MAX: usize = 1024;
 
