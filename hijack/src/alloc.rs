@@ -20,8 +20,9 @@ struct Pages;
 unsafe impl Allocator for Pages {
     fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory.
-        let map =
-            unsafe { rustix::mm::mmap_anonymous(null_mut(), size, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) };
+        let map = unsafe {
+            rustix::mm::mmap_anonymous(null_mut(), size, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
+        };
         map.map_or((null_mut(), 0, 0), |start| (start.cast(), size, 0))
     }
 

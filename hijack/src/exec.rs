@@ -62,9 +62,7 @@ pub fn execveat(dir: i32, path: usize, argv: usize, envp: usize, flags: i32) -> 
             let _blocked = Blocked::enter();
             run(Program::load(&name.at(), path, argv), argv, envp, INTERPRETERS)
         }
-        (Owner::Host, _) => {
-            with_state(libc::SYS_execveat, [raw::word(dir), path, argv, envp, raw::word(flags), 0])
-        }
+        (Owner::Host, _) => with_state(libc::SYS_execveat, [raw::word(dir), path, argv, envp, raw::word(flags), 0]),
     }
 }
 
@@ -312,7 +310,8 @@ mod tests {
 
     #[test]
     fn what_is_handed_over_is_understood() {
-        let text = "rumphijack 1\nurl unix:///tmp/s\nasked unix://s\nsocket 900 1\ntemplate 901\ncwd 1\nfd 0 3\nfd 7 4\n";
+        let text =
+            "rumphijack 1\nurl unix:///tmp/s\nasked unix://s\nsocket 900 1\ntemplate 901\ncwd 1\nfd 0 3\nfd 7 4\n";
         let found = Inherited::parse(text).unwrap();
         assert_eq!((found.url.as_deref(), found.asked.as_str()), (Some("unix:///tmp/s"), "unix://s"));
         assert_eq!((found.socket, found.template, found.cwd_in_rump), (Some((900, true)), Some(901), true));

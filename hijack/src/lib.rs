@@ -28,6 +28,7 @@ pub mod raw;
 pub mod route;
 pub mod rump;
 pub mod spec;
+#[cfg_attr(test, expect(dead_code, reason = "tests have no constructor"))]
 mod start;
 #[cfg(not(test))]
 mod symbols;

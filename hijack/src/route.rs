@@ -39,6 +39,7 @@ impl Name {
 }
 
 /// Whom a path belongs to.
+#[expect(clippy::large_enum_variant, reason = "on the way to the host nothing may be allocated")]
 pub enum Owner {
     /// The host, which also answers for a pointer that cannot be read.
     Host,

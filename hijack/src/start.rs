@@ -126,7 +126,9 @@ fn begin(environment: &Environment, server: Option<&str>, retry: Retry, inherite
         Some(url) => match Remote::connect(url, Handshake::Guest(name), retry) {
             Ok(remote) => Rump::Remote(remote),
             Err(client::ConnectError { message: Some(message), .. }) => die(message),
-            Err(client::ConnectError { errno, .. }) => die(format_args!("cannot reach rump server {url}: {}", reason(errno))),
+            Err(client::ConnectError { errno, .. }) => {
+                die(format_args!("cannot reach rump server {url}: {}", reason(errno)))
+            }
         },
     };
     Begun { rump, continued: false }

@@ -9,7 +9,9 @@ use crate::{process, raw};
 /// What the rows say in C's words.
 mod c {
     pub use libc::{AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CREAT, O_TRUNC, O_WRONLY, S_IFIFO};
-    pub use libc::{c_char, c_int, c_uint, c_ulong, c_void, dev_t, gid_t, mode_t, off_t, pid_t, size_t, socklen_t, ssize_t, uid_t};
+    pub use libc::{
+        c_char, c_int, c_uint, c_ulong, c_void, dev_t, gid_t, mode_t, off_t, pid_t, size_t, socklen_t, ssize_t, uid_t,
+    };
     pub use libc::{
         dirent64, fd_set, iovec, mmsghdr, msghdr, nfds_t, pollfd, sigset_t, sockaddr, stat, statfs, timespec, timeval,
     };

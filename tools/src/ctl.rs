@@ -26,7 +26,8 @@ pub fn processes(kernel: &dyn Caller) -> Result<Vec<Process>> {
     let count = 4096;
     let mib = [CTL_KERN, KERN_PROC2, KERN_PROC_ALL, 0, KINFO_PROC2 as i32, count];
     let bytes = sysctl_read(kernel, &mib)?;
-    let word = |record: &[u8], at: usize| u32::from_ne_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
+    let word =
+        |record: &[u8], at: usize| u32::from_ne_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
     Ok(bytes
         .chunks_exact(KINFO_PROC2)
         .map(|record| Process {
@@ -163,7 +164,8 @@ fn list_interfaces(kernel: &dyn Caller, socket: Fd) -> Result<Vec<Interface>> {
     let mut ifconf = [0u8; 16];
     ifconf[..4].copy_from_slice(&(buffer.len() as u32).to_ne_bytes());
     ifconf[8..].copy_from_slice(&(buffer.as_mut_ptr() as u64).to_ne_bytes());
-    let extra = [abi::Region { addr: buffer.as_mut_ptr() as u64, len: buffer.len(), direction: abi::slot::Direction::Out }];
+    let extra =
+        [abi::Region { addr: buffer.as_mut_ptr() as u64, len: buffer.len(), direction: abi::slot::Direction::Out }];
     stubs::with::ioctl(kernel, socket, SIOCGIFCONF, InOut::new(&mut ifconf), &extra)?;
     let used = u32::from_ne_bytes([ifconf[0], ifconf[1], ifconf[2], ifconf[3]]) as usize;
     let mut interfaces: Vec<Interface> = Vec::new();

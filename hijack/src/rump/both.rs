@@ -20,7 +20,7 @@ pub fn no_attributes_fd(_: RumpFd) -> Result<usize> {
 
 /// See symlinkat(2).
 pub fn symlinkat(at: &RumpAt<'_>, target: usize) -> Result<usize> {
-    file::symlinkat(&*user::read_cstr(target)?, at)
+    file::symlinkat(&user::read_cstr(target)?, at)
 }
 
 /// See socket(2).
@@ -36,10 +36,11 @@ pub fn socketpair(domain: i32, kind: i32, protocol: i32, pair: usize) -> Outcome
     serve(true, || {
         let [one, two] = super::socket::socketpair(domain, kind, protocol)?;
         let one = one.finish()? as i32;
-        let placed = two.finish().and_then(|two| user::write(pair, &[one, two as i32]).map_err(|error| {
-            descriptor::close(two as i32);
-            error
-        }));
+        let placed = two.finish().and_then(|two| {
+            user::write(pair, &[one, two as i32]).inspect_err(|_| {
+                descriptor::close(two as i32);
+            })
+        });
         placed.map(|()| 0).inspect_err(|_| {
             descriptor::close(one);
         })
@@ -72,4 +73,3 @@ pub fn copy_file_range(input: i32, out: i32) -> Outcome {
 pub fn splice(input: i32, out: i32) -> Outcome {
     if either_is_rump(input, out) { outcome(memory::splice()) } else { Outcome::Host }
 }
-

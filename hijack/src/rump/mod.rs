@@ -4,8 +4,8 @@
 //! calls the kernel, and answers with the value for the program or an [`Errno`](abi::Errno). It runs with all signals
 //! blocked, and reaches the program's memory only through [`crate::user`].
 
-mod control;
 pub mod both;
+mod control;
 pub mod descriptor;
 pub mod dir;
 pub mod file;

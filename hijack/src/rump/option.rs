@@ -56,8 +56,8 @@ pub fn setsockopt(fd: RumpFd, level: i32, name: i32, addr: usize, len: i32) -> R
     let mut value = vec![0; len];
     user::read_bytes(addr, &mut value)?;
     let value = socket::value_from_linux(option.kind, &value)?;
-    if option.netbsd.0 == socket::SOL_LOCAL && !is_local(fd)? {
-        // The level of local sockets is that of IP: the number would mean something else there.
+    if of_local_sockets(option) && !is_local(fd)? {
+        // The number would mean something else there.
         return Err(Errno::EOPNOTSUPP);
     }
     match (set(fd, option.netbsd, &value), option.name) {
@@ -96,9 +96,14 @@ pub fn getsockopt(fd: RumpFd, level: i32, name: i32, addr: usize, len_addr: usiz
     Ok(0)
 }
 
+/// Whether the option is one of AF_LOCAL alone, whose level has NetBSD's number of `IPPROTO_IP`.
+fn of_local_sockets(option: &SocketOption) -> bool {
+    option.netbsd.0 == socket::SOL_LOCAL && option.linux.is_some_and(|(level, _)| level == libc::SOL_SOCKET)
+}
+
 /// Returns an option's value in Linux's layout.
 fn value_of(fd: RumpFd, option: &SocketOption, room: usize) -> Result<Vec<u8>> {
-    if option.netbsd.0 == socket::SOL_LOCAL {
+    if of_local_sockets(option) {
         return local(fd, option, room);
     }
     let value = match (get(fd, option.netbsd, option.kind, room), option.name) {

@@ -6,8 +6,8 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use abi::poll::{self as events, PollFd};
 use abi::linux::Timeval;
+use abi::poll::{self as events, PollFd};
 use abi::time::Timespec;
 use abi::{Errno, Result};
 use client::HostPollFd;
@@ -26,10 +26,14 @@ const MOST: usize = 1 << 20;
 const PIECE: usize = 16;
 
 /// What is waited for in a set of select, and what shows there (Linux's kernel, `POLLIN_SET` and its sisters).
-const READ: (i16, i16) =
-    (libc::POLLRDNORM | libc::POLLRDBAND | libc::POLLIN, libc::POLLRDNORM | libc::POLLRDBAND | libc::POLLIN | libc::POLLHUP | libc::POLLERR);
-const WRITE: (i16, i16) =
-    (libc::POLLWRNORM | libc::POLLWRBAND | libc::POLLOUT, libc::POLLWRNORM | libc::POLLWRBAND | libc::POLLOUT | libc::POLLERR);
+const READ: (i16, i16) = (
+    libc::POLLRDNORM | libc::POLLRDBAND | libc::POLLIN,
+    libc::POLLRDNORM | libc::POLLRDBAND | libc::POLLIN | libc::POLLHUP | libc::POLLERR,
+);
+const WRITE: (i16, i16) = (
+    libc::POLLWRNORM | libc::POLLWRBAND | libc::POLLOUT,
+    libc::POLLWRNORM | libc::POLLWRBAND | libc::POLLOUT | libc::POLLERR,
+);
 const EXCEPT: (i16, i16) = (libc::POLLPRI, libc::POLLPRI);
 
 /// A program's descriptor, with Linux's events.
@@ -208,18 +212,14 @@ pub fn select(count: i32, read: usize, write: usize, except: usize, timeout: usi
         Some(time) => Ok(Some(Duration::from_secs(time.tv_sec as u64) + Duration::from_micros(time.tv_usec as u64))),
         None => Ok(None),
     };
-    let store = |left: Duration| {
-        user::write(timeout, &[left.as_secs() as i64, i64::from(left.subsec_micros())])
-    };
+    let store = |left: Duration| user::write(timeout, &[left.as_secs() as i64, i64::from(left.subsec_micros())]);
     selected(count, [read, write, except], time, store, 0)
 }
 
 /// See pselect6(2), whose last argument points to the mask and its size.
 pub fn pselect6(count: i32, read: usize, write: usize, except: usize, timeout: usize, mask: usize) -> Outcome {
     let time = || duration(user::read_if::<Timespec>(timeout)?);
-    let store = |left: Duration| {
-        user::write(timeout, &[left.as_secs() as i64, i64::from(left.subsec_nanos())])
-    };
+    let store = |left: Duration| user::write(timeout, &[left.as_secs() as i64, i64::from(left.subsec_nanos())]);
     selected(count, [read, write, except], time, store, mask)
 }
 

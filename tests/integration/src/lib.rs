@@ -166,7 +166,8 @@ pub fn free_port() -> u16 {
 
 /// Whether a Debian program that a test needs is here; says so when not.
 pub fn have(program: &str) -> bool {
-    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(program).is_file());
+    let found =
+        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(program).is_file());
     if !found {
         eprintln!("skipped: {program} is not installed");
     }

@@ -53,7 +53,8 @@ fn the_launcher_passes_signals_on_and_leaves_nothing_behind() {
 
 #[test]
 fn mistakes_give_one_clear_line_and_status_1() {
-    let missing = limited(built("rumphijack")).args(["--server", "unix:///nonexistent/socket", "--", "true"]).output().unwrap();
+    let missing =
+        limited(built("rumphijack")).args(["--server", "unix:///nonexistent/socket", "--", "true"]).output().unwrap();
     let wrong = limited(built("rumphijack")).args(["--server", "carrier-pigeon://x", "--", "true"]).output().unwrap();
     let rump = Rump::start(Transport::Unix);
     let string = output(rump.launch(&["--config", "pth=/rump"], "true").stderr(Stdio::piped()));
@@ -84,7 +85,8 @@ fn the_server_detaches_when_it_accepts_and_ends_cleanly() {
 fn the_server_stays_in_the_foreground_with_s() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("unix://{}/socket", folder.path().display());
-    let mut server = std::process::Command::new(built("rump_server")).args(["-s", &url]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut server =
+        std::process::Command::new(built("rump_server")).args(["-s", &url]).stdout(Stdio::piped()).spawn().unwrap();
     until("it serves", || limited(built("rumpctl")).args(["-s", &url, "ps"]).output().unwrap().status.success());
     // SAFETY: plain kill(2) of our own child.
     unsafe { libc::kill(server.id() as i32, libc::SIGINT) };
@@ -94,7 +96,13 @@ fn the_server_stays_in_the_foreground_with_s() {
 
 #[test]
 fn the_server_refuses_bad_usage() {
-    for args in [&["-x", "unix://s"][..], &[], &["unix://a", "unix://b"], &["-d", "key=/a", "unix://s"], &["-l", "nosuchlib", "unix://s"]] {
+    for args in [
+        &["-x", "unix://s"][..],
+        &[],
+        &["unix://a", "unix://b"],
+        &["-d", "key=/a", "unix://s"],
+        &["-l", "nosuchlib", "unix://s"],
+    ] {
         let done = limited(built("rump_server")).args(args).output().unwrap();
         assert!(!done.status.success() && !done.stderr.is_empty(), "{args:?}");
     }
@@ -108,7 +116,10 @@ fn rumpctl_looks_at_a_running_kernel() {
     assert!(rump.ctl(&["sysctl", "kern.hostname=elsewhere"]).ends_with("-> elsewhere\n"));
     assert_eq!(rump.ctl(&["sysctl", "kern.hostname"]), "kern.hostname = elsewhere\n");
     let interfaces = rump.ctl(&["ifconfig"]);
-    assert!(interfaces.starts_with("lo0: flags=") && interfaces.contains("inet 127.0.0.1 netmask 0xff000000"), "{interfaces}");
+    assert!(
+        interfaces.starts_with("lo0: flags=") && interfaces.contains("inet 127.0.0.1 netmask 0xff000000"),
+        "{interfaces}"
+    );
     assert!(interfaces.contains("inet6 ::1 prefixlen 128"), "{interfaces}");
     assert!(rump.ctl(&["mount"]).lines().any(|line| line.contains(" on / type tmpfs")));
     assert!(rump.ctl(&["ps"]).contains("rumpctl"));

@@ -13,7 +13,9 @@ fn on(transports: &[Transport], test: impl Fn(&Rump, Transport)) {
 fn ls_lists_the_root_and_the_devices() {
     on(&Transport::ALL, |rump, _| {
         let text = stdout(rump.command("ls").args(["-la", "/rump", "/rump/dev"]));
-        for name in ["dev", "etc", "home", "root", "tmp", "usr", "var", "null", "zero", "full", "random", "urandom", "console"] {
+        for name in
+            ["dev", "etc", "home", "root", "tmp", "usr", "var", "null", "zero", "full", "random", "urandom", "console"]
+        {
             assert!(text.lines().any(|line| line.ends_with(&format!(" {name}"))), "{name} is missing in\n{text}");
         }
         assert!(text.lines().any(|line| line.starts_with("drwxrwxrwt") && line.ends_with(" tmp")), "{text}");
@@ -79,7 +81,12 @@ fn two_programs_share_a_server_and_a_third_on_another_sees_nothing() {
         assert_eq!(other.sh("ls -A /rump/tmp"), "");
         if have("nc") {
             let port = integration::free_port();
-            let mut listener = shared.command("nc").args(["-l", "127.0.0.1", &port.to_string()]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+            let mut listener = shared
+                .command("nc")
+                .args(["-l", "127.0.0.1", &port.to_string()])
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
             shared.sh(&format!("until echo hello | nc -N 127.0.0.1 {port} 2> /dev/null; do :; done"));
             let mut got = String::new();
             std::io::Read::read_to_string(listener.stdout.as_mut().unwrap(), &mut got).unwrap();
@@ -115,7 +122,8 @@ for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
 #[test]
 fn the_configuration_says_what_is_taken() {
     let rump = Rump::start(Transport::Unix);
-    let missing = stdout(rump.launch(&["--config", "socket=inet"], "sh").args(["-c", "test -e /rump || echo no /rump"]));
+    let missing =
+        stdout(rump.launch(&["--config", "socket=inet"], "sh").args(["-c", "test -e /rump || echo no /rump"]));
     assert_eq!(missing, "no /rump\n");
     let moved = stdout(rump.launch(&["--config", "path=/virt"], "ls").arg("/virt"));
     assert!(moved.contains("dev\n") && moved.contains("tmp\n"), "{moved}");

@@ -69,7 +69,20 @@ fn scenarios_agree_over_tcp() {
 #[test]
 fn scenarios_agree_locally() {
     let rump = Rump::start(Transport::Local);
-    let alone = ["open_errors", "read_write", "names", "directories", "stat_fields", "descriptors", "tcp_errors", "udp", "options", "select_bits", "bad_pointers", "devices"];
+    let alone = [
+        "open_errors",
+        "read_write",
+        "names",
+        "directories",
+        "stat_fields",
+        "descriptors",
+        "tcp_errors",
+        "udp",
+        "options",
+        "select_bits",
+        "bad_pointers",
+        "devices",
+    ];
     let failed: Vec<String> = alone
         .iter()
         .filter_map(|name| {

@@ -130,7 +130,7 @@ fn prepare(args: &Args) -> Result<Server, Failure> {
             format!("failed to load -libraries, last error from \"{lib}\":\n  no component of this name")
         }))?;
     }
-    for spec in &args.drives {
+    if let Some(spec) = args.drives.first() {
         let drive: Drive = spec.parse().map_err(|text: String| Failure(text, Errno::EINVAL))?;
         let text = format!("etfs register: {}: {}", drive.key, Errno::EOPNOTSUPP);
         return Err(Failure(text, Errno::EOPNOTSUPP));

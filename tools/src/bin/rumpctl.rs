@@ -104,11 +104,14 @@ fn array(values: impl Iterator<Item = Value>) -> Vec<String> {
 fn ps(kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
     let all = ctl::processes(kernel).map_err(said("kern.proc2"))?;
     if json {
-        let row = |p: &ctl::Process| json!({"pid": p.pid, "ppid": p.ppid, "uid": p.uid, "lwps": p.lwps, "command": p.name});
+        let row =
+            |p: &ctl::Process| json!({"pid": p.pid, "ppid": p.ppid, "uid": p.uid, "lwps": p.lwps, "command": p.name});
         return Ok(array(all.iter().map(row)));
     }
     let row = |p: &ctl::Process| format!("{:>5} {:>5} {:>5} {:>5} {}", p.pid, p.ppid, p.uid, p.lwps, p.name);
-    Ok(std::iter::once(format!("{:>5} {:>5} {:>5} {:>5} COMMAND", "PID", "PPID", "UID", "NLWP")).chain(all.iter().map(row)).collect())
+    Ok(std::iter::once(format!("{:>5} {:>5} {:>5} {:>5} COMMAND", "PID", "PPID", "UID", "NLWP"))
+        .chain(all.iter().map(row))
+        .collect())
 }
 
 fn sysctl(kernel: &dyn Caller, all: bool, names: &[String], json: bool) -> anyhow::Result<Vec<String>> {
@@ -170,10 +173,12 @@ fn ifconfig(kernel: &dyn Caller, only: Option<&str>, json: bool) -> anyhow::Resu
         all.retain(|interface| interface.name == name);
         anyhow::ensure!(!all.is_empty(), "{name}: {}", abi::Errno::ENXIO);
     }
-    let flags = |bits: u32| FLAGS.iter().filter(move |(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect::<Vec<_>>();
+    let flags =
+        |bits: u32| FLAGS.iter().filter(move |(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect::<Vec<_>>();
     if json {
         return Ok(array(all.iter().map(|i| {
-            let addresses = i.addresses.iter().map(|(addr, prefix)| json!({"address": addr.to_string(), "prefixlen": prefix}));
+            let addresses =
+                i.addresses.iter().map(|(addr, prefix)| json!({"address": addr.to_string(), "prefixlen": prefix}));
             json!({"name": i.name, "flags": flags(i.flags), "mtu": i.mtu, "addresses": addresses.collect::<Vec<_>>()})
         })));
     }
@@ -195,9 +200,12 @@ fn mount(kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
     const FLAGS: [(u64, &str); 5] =
         [(0x1, "read-only"), (0x8, "nosuid"), (0x10, "nodev"), (0x4, "noexec"), (0x1000, "local")];
     let all = ctl::mounts(kernel).map_err(said("getvfsstat"))?;
-    let flags = |bits: u64| FLAGS.iter().filter(move |(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect::<Vec<_>>();
+    let flags =
+        |bits: u64| FLAGS.iter().filter(move |(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect::<Vec<_>>();
     if json {
-        return Ok(array(all.iter().map(|m| json!({"from": m.from, "on": m.on, "type": m.kind, "flags": flags(m.flags)}))));
+        return Ok(array(
+            all.iter().map(|m| json!({"from": m.from, "on": m.on, "type": m.kind, "flags": flags(m.flags)})),
+        ));
     }
     let row = |m: &ctl::Mounted| {
         let flags = flags(m.flags);

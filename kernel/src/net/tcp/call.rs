@@ -141,8 +141,8 @@ impl Tcp {
         if let Some(error) = pcb.error.take() {
             return Err(error);
         }
-        // Linux answers EPIPE on a socket that was never connected; NetBSD, and so we, ENOTCONN.
-        let Role::Connection(conn) = &mut pcb.role else { return Err(Errno::ENOTCONN) };
+        // NetBSD answers ENOTCONN on a socket that was never connected; programs here expect Linux's EPIPE.
+        let Role::Connection(conn) = &mut pcb.role else { return Err(Errno::EPIPE) };
         match conn.seen {
             _ if pcb.shut_write => return Err(Errno::EPIPE),
             TcpState::SynSent | TcpState::SynReceived => return Err(Errno::EAGAIN),

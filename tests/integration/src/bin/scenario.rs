@@ -4,7 +4,10 @@
 //! back. Values that may differ (device and inode numbers, ports, times) are not printed.
 
 #![expect(unsafe_code, reason = "these programs are C in all but name")]
-#![expect(clippy::undocumented_unsafe_blocks, reason = "each line is one libc call with valid arguments, or deliberately bad ones")]
+#![expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each line is one libc call with valid arguments, or deliberately bad ones"
+)]
 
 use std::ffi::{CStr, CString};
 use std::mem::{size_of, zeroed};
@@ -128,12 +131,18 @@ fn read_write(folder: &str) {
         show("truncate", ftruncate(fd, 5));
         show("size", lseek(fd, 0, SEEK_END));
         show("negative truncate", ftruncate(fd, -1));
-        let vector = [iovec { iov_base: c"ab".as_ptr() as *mut _, iov_len: 2 }, iovec { iov_base: c"cde".as_ptr() as *mut _, iov_len: 3 }];
+        let vector = [
+            iovec { iov_base: c"ab".as_ptr() as *mut _, iov_len: 2 },
+            iovec { iov_base: c"cde".as_ptr() as *mut _, iov_len: 3 },
+        ];
         show("writev", writev(fd, vector.as_ptr(), 2) as i64);
         show("writev of none", writev(fd, vector.as_ptr(), 0) as i64);
         show("writev of too many", writev(fd, vector.as_ptr(), -1) as i64);
         lseek(fd, 0, SEEK_SET);
-        let into = [iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: 4 }, iovec { iov_base: buf.as_mut_ptr().add(4).cast(), iov_len: 60 }];
+        let into = [
+            iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: 4 },
+            iovec { iov_base: buf.as_mut_ptr().add(4).cast(), iov_len: 60 },
+        ];
         show("readv", readv(fd, into.as_ptr(), 2) as i64);
         println!("{:?}", std::str::from_utf8(&buf[..10]));
         let append = open(path(folder, "rw").as_ptr(), O_WRONLY | O_APPEND);
@@ -184,7 +193,15 @@ fn names(folder: &str) {
         show("chmod", chmod(a.as_ptr(), 0o604));
         let mut name = path(folder, "tmpXXXXXX").into_bytes_with_nul();
         works("mkstemp", mkstemp(name.as_mut_ptr().cast()));
-        show("across kernels", if folder.starts_with("/rump") { rename(a.as_ptr(), c"/tmp/never".as_ptr()) } else { *__errno_location() = EXDEV; -1 });
+        show(
+            "across kernels",
+            if folder.starts_with("/rump") {
+                rename(a.as_ptr(), c"/tmp/never".as_ptr())
+            } else {
+                *__errno_location() = EXDEV;
+                -1
+            },
+        );
     }
 }
 
@@ -455,7 +472,10 @@ fn tcp(_: &str) {
         show("nonblocking", fcntl(a, F_GETFL) & O_NONBLOCK);
         let mut local: sockaddr_in = zeroed();
         getsockname(c, (&raw mut local).cast(), &mut len);
-        println!("the peer is the client: {}", local.sin_port == peer.sin_port && local.sin_addr.s_addr == peer.sin_addr.s_addr);
+        println!(
+            "the peer is the client: {}",
+            local.sin_port == peer.sin_port && local.sin_addr.s_addr == peer.sin_addr.s_addr
+        );
         let mut buf = [0u8; 100];
         show("would block", recv(a, buf.as_mut_ptr().cast(), 100, 0) as i64);
         fcntl(a, F_SETFL, 0);
@@ -629,7 +649,11 @@ fn poll_mixed(_: &str) {
         let (c, a) = connected();
         let mut ends = [0; 2];
         pipe(ends.as_mut_ptr());
-        let mut fds = [pollfd { fd: a, events: POLLIN, revents: 0 }, pollfd { fd: ends[0], events: POLLIN, revents: 0 }, pollfd { fd: c, events: POLLOUT, revents: 0 }];
+        let mut fds = [
+            pollfd { fd: a, events: POLLIN, revents: 0 },
+            pollfd { fd: ends[0], events: POLLIN, revents: 0 },
+            pollfd { fd: c, events: POLLOUT, revents: 0 },
+        ];
         let mut round = |what: &str, count: nfds_t, limit: c_int| {
             show(what, poll(fds.as_mut_ptr(), count, limit));
             println!("{:#x} {:#x}", fds[0].revents, fds[1].revents);
