@@ -383,7 +383,7 @@ const O_CREAT: usize = (libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC) as usize
 ///
 /// On the way to [`Outcome::Host`] nothing is allocated, locked or called in libc, except to write the trace.
 pub fn dispatch(nr: usize, args: [usize; 6]) -> Outcome {
-    let outcome = route(nr, args);
+    let outcome = process::with_room(|| route(nr, args));
     if trace::on() {
         trace::call(nr, &args, outcome);
     }

@@ -25,6 +25,7 @@ pub mod fds;
 mod local;
 pub mod process;
 pub mod raw;
+mod roomy;
 pub mod route;
 pub mod rump;
 pub mod spec;

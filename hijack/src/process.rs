@@ -21,7 +21,7 @@ use crate::fds::{self, RumpFd};
 use crate::local::Local;
 use crate::route::{self, Owner};
 use crate::rump::dir;
-use crate::{alloc, raw, trace};
+use crate::{alloc, raw, roomy, trace};
 
 /// Where the rump process is.
 pub enum Rump {
@@ -45,6 +45,8 @@ static PID: AtomicI32 = AtomicI32::new(0);
 thread_local! {
     /// What the thread is about in a function of libc that spawns.
     static SPAWNING: Cell<Spawning> = const { Cell::new(Spawning::No) };
+    /// End of the stack that the child's calls run on; 0 before its first.
+    static STACK: Cell<usize> = const { Cell::new(0) };
     /// What the child that shares this thread's memory has made.
     static BORROWER: Cell<Option<&'static Borrower>> = const { Cell::new(None) };
     /// The copy of the rump process that a fork is to claim.
@@ -145,6 +147,24 @@ fn shares_memory() -> bool {
     matches!(SPAWNING.get(), Spawning::Yes(_)) && raw::getpid() != PID.load(Ordering::Relaxed)
 }
 
+/// Runs a call, on a larger stack where it is made by a child that has only a small one.
+pub fn with_room(call: impl FnOnce() -> Outcome) -> Outcome {
+    if !shares_memory() {
+        return call();
+    }
+    if STACK.get() == 0 {
+        let rw = raw::word(libc::PROT_READ | libc::PROT_WRITE);
+        let private = raw::word(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let map = raw::call(libc::SYS_mmap, [0, roomy::STACK_BYTES, rw, private, usize::MAX, 0]);
+        match raw::checked(map) {
+            Ok(start) => STACK.set(start + roomy::STACK_BYTES),
+            Err(_) => return call(),
+        }
+    }
+    // SAFETY: the mapping is the child's alone, which has one thread and makes one call at a time.
+    unsafe { roomy::on_stack(STACK.get(), call) }.unwrap_or(Outcome::Host)
+}
+
 /// The view of a child that shares its parent's memory and has changed something.
 pub fn borrower() -> Option<&'static Borrower> {
     if shares_memory() { BORROWER.get() } else { None }
@@ -184,6 +204,9 @@ pub fn spawn<R>(real: impl FnOnce() -> R) -> R {
     SPAWNING.set(Spawning::Yes(token));
     let answer = real();
     SPAWNING.set(Spawning::No);
+    if let top @ 1.. = STACK.replace(0) {
+        raw::call(libc::SYS_munmap, [top - roomy::STACK_BYTES, roomy::STACK_BYTES]);
+    }
     if let Some(child) = BORROWER.take() {
         let _blocked = Blocked::enter();
         child.numbers.iter().for_each(|fd| client::fds::forget(*fd));

@@ -74,6 +74,8 @@ pub fn path(addr: usize) -> Owner {
     at(libc::AT_FDCWD, addr)
 }
 
+#[cold]
+#[inline(never)]
 /// The relative `text` under its absolute name, if `pathre` takes that.
 fn below_cwd(spec: &Spec, text: &CStr) -> Owner {
     let mut cwd = [0u8; 4096];

@@ -28,8 +28,11 @@ fn main() {
     run(&folder);
 }
 
+/// A scenario: what it does in the folder of this name.
+type Scenario = fn(&str);
+
 /// Every scenario by its name.
-const SCENARIOS: &[(&str, fn(&str))] = &[
+const SCENARIOS: &[(&str, Scenario)] = &[
     ("open_errors", open_errors),
     ("read_write", read_write),
     ("names", names),
