@@ -1,0 +1,307 @@
+//! TCP, UDP, options and waiting.
+
+use std::mem::{size_of, zeroed};
+use std::ptr::{null, null_mut};
+
+use libc::*;
+
+use super::{errno, show};
+
+pub unsafe fn loopback(port: u16) -> sockaddr_in {
+    let mut addr: sockaddr_in = unsafe { zeroed() };
+    addr.sin_family = AF_INET as u16;
+    addr.sin_port = port.to_be();
+    addr.sin_addr.s_addr = u32::from_ne_bytes([127, 0, 0, 1]);
+    addr
+}
+
+pub const LEN: socklen_t = size_of::<sockaddr_in>() as socklen_t;
+
+/// A listener on the loopback and its address.
+pub unsafe fn listener() -> (c_int, sockaddr_in) {
+    unsafe {
+        let s = socket(AF_INET, SOCK_STREAM, 0);
+        let mut addr = loopback(0);
+        assert_eq!(bind(s, (&raw const addr).cast(), LEN), 0);
+        assert_eq!(listen(s, 8), 0);
+        let mut len = LEN;
+        assert_eq!(getsockname(s, (&raw mut addr).cast(), &mut len), 0);
+        (s, addr)
+    }
+}
+
+/// A connected pair of TCP sockets.
+pub unsafe fn connected() -> (c_int, c_int) {
+    unsafe {
+        let (s, addr) = listener();
+        let c = socket(AF_INET, SOCK_STREAM, 0);
+        assert_eq!(connect(c, (&raw const addr).cast(), LEN), 0);
+        let a = accept(s, null_mut(), null_mut());
+        close(s);
+        (c, a)
+    }
+}
+
+pub fn tcp(_: &str) {
+    unsafe {
+        let (s, addr) = listener();
+        let c = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        show("connect", connect(c, (&raw const addr).cast(), LEN));
+        let mut peer: sockaddr_in = zeroed();
+        let mut len = LEN;
+        let a = accept4(s, (&raw mut peer).cast(), &mut len, SOCK_NONBLOCK);
+        println!("accept: {} {} {}", a >= 0, len, peer.sin_family);
+        show("nonblocking", fcntl(a, F_GETFL) & O_NONBLOCK);
+        let mut local: sockaddr_in = zeroed();
+        getsockname(c, (&raw mut local).cast(), &mut len);
+        println!(
+            "the peer is the client: {}",
+            local.sin_port == peer.sin_port && local.sin_addr.s_addr == peer.sin_addr.s_addr
+        );
+        let mut buf = [0u8; 100];
+        show("would block", recv(a, buf.as_mut_ptr().cast(), 100, 0) as i64);
+        fcntl(a, F_SETFL, 0);
+        show("send", send(c, b"hello".as_ptr().cast(), 5, 0) as i64);
+        show("peek", recv(a, buf.as_mut_ptr().cast(), 2, MSG_PEEK) as i64);
+        let mut n: c_int = 0;
+        show("FIONREAD", ioctl(a, FIONREAD, &mut n));
+        println!("{n}");
+        show("recv", recv(a, buf.as_mut_ptr().cast(), 100, 0) as i64);
+        show("dontwait", recv(a, buf.as_mut_ptr().cast(), 100, MSG_DONTWAIT) as i64);
+        show("write", write(a, b"back".as_ptr().cast(), 4) as i64);
+        show("read", read(c, buf.as_mut_ptr().cast(), 100) as i64);
+        show("half close", shutdown(c, SHUT_WR));
+        show("end", recv(a, buf.as_mut_ptr().cast(), 100, 0) as i64);
+        show("other way", send(a, b"more".as_ptr().cast(), 4, 0) as i64);
+        show("arrives", recv(c, buf.as_mut_ptr().cast(), 100, 0) as i64);
+        show("send after shutdown", send(c, b"x".as_ptr().cast(), 1, MSG_NOSIGNAL) as i64);
+        close(a);
+        show("end", recv(c, buf.as_mut_ptr().cast(), 100, 0) as i64);
+        close(c);
+        close(s);
+        let (c, a) = connected();
+        let child = fork();
+        if child == 0 {
+            close(a);
+            let data = vec![5u8; 1 << 20];
+            let mut sent = 0;
+            while sent < data.len() {
+                sent += write(c, data.as_ptr().add(sent).cast(), data.len() - sent) as usize;
+            }
+            _exit(0);
+        }
+        close(c);
+        let (mut total, mut chunk) = (0, vec![0u8; 65536]);
+        loop {
+            let n = read(a, chunk.as_mut_ptr().cast(), chunk.len());
+            if n <= 0 {
+                break;
+            }
+            total += n;
+        }
+        println!("{total} bytes from another process");
+        waitpid(child, null_mut(), 0);
+    }
+}
+
+pub fn tcp_errors(_: &str) {
+    unsafe {
+        let (s, addr) = listener();
+        let t = socket(AF_INET, SOCK_STREAM, 0);
+        show("in use", bind(t, (&raw const addr).cast(), LEN));
+        close(s);
+        show("refused", connect(t, (&raw const addr).cast(), LEN));
+        let mut peer: sockaddr_in = zeroed();
+        let mut len = LEN;
+        let u = socket(AF_INET, SOCK_STREAM, 0);
+        show("no peer", getpeername(u, (&raw mut peer).cast(), &mut len));
+        show("not connected", recv(u, null_mut(), 0, 0) as i64);
+        show("pipe", send(u, b"x".as_ptr().cast(), 1, MSG_NOSIGNAL) as i64);
+        show("accept of no listener", accept(u, null_mut(), null_mut()));
+        show("shutdown of unconnected", shutdown(u, SHUT_RDWR));
+        let far = sockaddr_in { sin_addr: in_addr { s_addr: u32::from_ne_bytes([1, 2, 3, 4]) }, ..loopback(0) };
+        show("foreign address", bind(u, (&raw const far).cast(), LEN));
+        show("short address", bind(u, (&raw const far).cast(), 4));
+        show("unknown family", socket(77, SOCK_STREAM, 0));
+        show("unknown type", socket(AF_INET, 77, 0));
+        show("wrong protocol", socket(AF_INET, SOCK_STREAM, IPPROTO_UDP));
+        let (c, a) = connected();
+        show("again", connect(c, (&raw const addr).cast(), LEN));
+        let linger = linger { l_onoff: 1, l_linger: 0 };
+        setsockopt(a, SOL_SOCKET, SO_LINGER, (&raw const linger).cast(), 8);
+        close(a);
+        let mut byte = 0u8;
+        let mut fds = [pollfd { fd: c, events: POLLIN, revents: 0 }];
+        show("poll", poll(fds.as_mut_ptr(), 1, 10_000));
+        show("reset", recv(c, (&raw mut byte).cast(), 1, 0) as i64);
+        let (c, a) = connected();
+        close(a);
+        show("first send", send(c, b"x".as_ptr().cast(), 1, MSG_NOSIGNAL) as i64);
+        let (s, addr) = listener();
+        let n = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        let r = connect(n, (&raw const addr).cast(), LEN);
+        println!("nonblocking connect: {}", r == 0 || errno() == EINPROGRESS);
+        let mut fds = [pollfd { fd: n, events: POLLOUT, revents: 0 }];
+        show("poll", poll(fds.as_mut_ptr(), 1, 10_000));
+        println!("{:#x}", fds[0].revents);
+        let mut error: c_int = 77;
+        let mut len = 4;
+        show("SO_ERROR", getsockopt(n, SOL_SOCKET, SO_ERROR, (&raw mut error).cast(), &mut len));
+        println!("{error}");
+        close(s);
+    }
+}
+
+pub fn udp(_: &str) {
+    unsafe {
+        let a = socket(AF_INET, SOCK_DGRAM, 0);
+        let mut addr = loopback(0);
+        show("bind", bind(a, (&raw const addr).cast(), LEN));
+        let mut len = LEN;
+        getsockname(a, (&raw mut addr).cast(), &mut len);
+        let b = socket(AF_INET, SOCK_DGRAM, 0);
+        show("sendto", sendto(b, b"datagram".as_ptr().cast(), 8, 0, (&raw const addr).cast(), LEN) as i64);
+        show("empty", sendto(b, null(), 0, 0, (&raw const addr).cast(), LEN) as i64);
+        let mut buf = [0u8; 100];
+        let mut from: sockaddr_in = zeroed();
+        show("short", recvfrom(a, buf.as_mut_ptr().cast(), 4, 0, (&raw mut from).cast(), &mut len) as i64);
+        println!("{} {}", len, from.sin_family);
+        show("empty", recv(a, buf.as_mut_ptr().cast(), 100, 0) as i64);
+        show("nothing", recv(a, buf.as_mut_ptr().cast(), 100, MSG_DONTWAIT) as i64);
+        show("no destination", send(b, b"x".as_ptr().cast(), 1, 0) as i64);
+        show("connect", connect(b, (&raw const addr).cast(), LEN));
+        show("send", send(b, b"x".as_ptr().cast(), 1, 0) as i64);
+        show("too long", send(b, vec![0u8; 70_000].as_ptr().cast(), 70_000, 0) as i64);
+        close(a);
+        show("to nobody", send(b, b"x".as_ptr().cast(), 1, 0) as i64);
+        let mut fds = [pollfd { fd: b, events: POLLIN, revents: 0 }];
+        show("poll", poll(fds.as_mut_ptr(), 1, 10_000));
+        show("refused", recv(b, buf.as_mut_ptr().cast(), 100, 0) as i64);
+        let s6 = socket(AF_INET6, SOCK_DGRAM, 0);
+        let mut addr6: sockaddr_in6 = zeroed();
+        addr6.sin6_family = AF_INET6 as u16;
+        show("bind v6", bind(s6, (&raw const addr6).cast(), 28));
+        let mut len6 = 28;
+        getsockname(s6, (&raw mut addr6).cast(), &mut len6);
+        let v4 = loopback(u16::from_be(addr6.sin6_port));
+        let c = socket(AF_INET, SOCK_DGRAM, 0);
+        show("v4 to v6", sendto(c, b"x".as_ptr().cast(), 1, 0, (&raw const v4).cast(), LEN) as i64);
+        show("arrives", recvfrom(s6, buf.as_mut_ptr().cast(), 100, 0, (&raw mut addr6).cast(), &mut len6) as i64);
+        println!("{:?} {}", addr6.sin6_addr.s6_addr, len6);
+    }
+}
+
+pub fn options(_: &str) {
+    unsafe {
+        let s = socket(AF_INET, SOCK_STREAM, 0);
+        let get = |what: &str, level: c_int, name: c_int| {
+            let (mut value, mut len): (c_int, socklen_t) = (-7, 4);
+            show(what, getsockopt(s, level, name, (&raw mut value).cast(), &mut len));
+            println!("{value} {len}");
+        };
+        let set = |what: &str, level: c_int, name: c_int, value: c_int| {
+            show(what, setsockopt(s, level, name, (&raw const value).cast(), 4));
+        };
+        get("SO_TYPE", SOL_SOCKET, SO_TYPE);
+        get("SO_DOMAIN", SOL_SOCKET, SO_DOMAIN);
+        get("SO_PROTOCOL", SOL_SOCKET, SO_PROTOCOL);
+        get("SO_ACCEPTCONN", SOL_SOCKET, SO_ACCEPTCONN);
+        set("SO_REUSEADDR", SOL_SOCKET, SO_REUSEADDR, 1);
+        get("SO_REUSEADDR", SOL_SOCKET, SO_REUSEADDR);
+        set("SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE, 1);
+        get("SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE);
+        set("TCP_NODELAY", IPPROTO_TCP, TCP_NODELAY, 1);
+        get("TCP_NODELAY", IPPROTO_TCP, TCP_NODELAY);
+        get("SO_ERROR", SOL_SOCKET, SO_ERROR);
+        set("IP_TTL", IPPROTO_IP, IP_TTL, 33);
+        get("IP_TTL", IPPROTO_IP, IP_TTL);
+        let limit = timeval { tv_sec: 0, tv_usec: 50_000 };
+        show("SO_RCVTIMEO", setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, (&raw const limit).cast(), 16));
+        set("unknown", SOL_SOCKET, 9999, 1);
+        let (c, _a) = connected();
+        setsockopt(c, SOL_SOCKET, SO_RCVTIMEO, (&raw const limit).cast(), 16);
+        let mut byte = 0u8;
+        show("times out", recv(c, (&raw mut byte).cast(), 1, 0) as i64);
+        show("bad value", setsockopt(s, SOL_SOCKET, SO_REUSEADDR, null(), 4));
+    }
+}
+
+pub fn poll_mixed(_: &str) {
+    unsafe {
+        let (c, a) = connected();
+        let mut ends = [0; 2];
+        pipe(ends.as_mut_ptr());
+        let mut fds = [
+            pollfd { fd: a, events: POLLIN, revents: 0 },
+            pollfd { fd: ends[0], events: POLLIN, revents: 0 },
+            pollfd { fd: c, events: POLLOUT, revents: 0 },
+        ];
+        let mut round = |what: &str, count: nfds_t, limit: c_int| {
+            show(what, poll(fds.as_mut_ptr(), count, limit));
+            println!("{:#x} {:#x}", fds[0].revents, fds[1].revents);
+        };
+        round("nothing", 2, 20);
+        round("at once", 2, 0);
+        write(ends[1], b"x".as_ptr().cast(), 1);
+        round("host", 2, -1);
+        send(c, b"x".as_ptr().cast(), 1, 0);
+        round("both", 2, -1);
+        let mut byte = 0u8;
+        read(ends[0], (&raw mut byte).cast(), 1);
+        round("rump", 2, -1);
+        round("three", 3, -1);
+        recv(a, (&raw mut byte).cast(), 1, 0);
+        let child = fork();
+        if child == 0 {
+            usleep(20_000);
+            write(ends[1], b"y".as_ptr().cast(), 1);
+            _exit(0);
+        }
+        round("host later", 2, -1);
+        waitpid(child, null_mut(), 0);
+        read(ends[0], (&raw mut byte).cast(), 1);
+        let child = fork();
+        if child == 0 {
+            usleep(20_000);
+            send(c, b"y".as_ptr().cast(), 1, 0);
+            _exit(0);
+        }
+        round("rump later", 2, -1);
+        waitpid(child, null_mut(), 0);
+        close(c);
+        recv(a, (&raw mut byte).cast(), 1, 0);
+        round("closed", 1, -1);
+        close(a);
+        round("invalid", 1, -1);
+        show("sleep", poll(null_mut(), 0, 10));
+    }
+}
+
+pub fn select_bits(_: &str) {
+    unsafe {
+        let (c, a) = connected();
+        let mut ends = [0; 2];
+        pipe(ends.as_mut_ptr());
+        let mut readable: fd_set = zeroed();
+        FD_SET(a, &mut readable);
+        FD_SET(ends[0], &mut readable);
+        let mut writable: fd_set = zeroed();
+        FD_SET(c, &mut writable);
+        let top = [a, c, ends[0]].into_iter().max().unwrap() + 1;
+        let mut limit = timeval { tv_sec: 5, tv_usec: 0 };
+        show("writable", select(top, &mut readable, &mut writable, null_mut(), &mut limit));
+        println!("{} {} {}", FD_ISSET(a, &readable), FD_ISSET(ends[0], &readable), FD_ISSET(c, &writable));
+        FD_SET(a, &mut readable);
+        let mut limit = timeval { tv_sec: 0, tv_usec: 10_000 };
+        show("timeout", select(top, &mut readable, null_mut(), null_mut(), &mut limit));
+        println!("{}", FD_ISSET(a, &readable));
+        send(c, b"x".as_ptr().cast(), 1, 0);
+        FD_SET(a, &mut readable);
+        FD_SET(ends[0], &mut readable);
+        show("readable", select(top, &mut readable, null_mut(), null_mut(), null_mut()));
+        println!("{} {}", FD_ISSET(a, &readable), FD_ISSET(ends[0], &readable));
+        close(a);
+        FD_SET(a, &mut readable);
+        show("closed", select(top, &mut readable, null_mut(), null_mut(), null_mut()));
+    }
+}
