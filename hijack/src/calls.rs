@@ -357,7 +357,7 @@ calls! {
     by call() SYS_dup2(from, to) => descriptor::dup2(from, to);
     by call() SYS_dup3(from, to, flags) => descriptor::dup3(from, to, flags);
     by call() SYS_close_range(first, last, flags) => descriptor::close_range(first, last, flags);
-    by number(fd) SYS_mmap(addr, len, protection, flags, fd, offset) => both::mmap(flags, fd);
+    by number(fd) SYS_mmap(addr, len, protection, flags, fd, offset) => both::mmap(addr, len, protection, flags, fd, offset);
     by call() SYS_sendfile(out, input, offset, count) => both::sendfile(out, input, offset, count);
     by call() SYS_copy_file_range(input, in_offset, out, out_offset, len, flags) => both::copy_file_range(input, out);
     by call() SYS_splice(input, in_offset, out, out_offset, len, flags) => both::splice(input, out);

@@ -21,7 +21,7 @@ use crate::{calls, deep, fds, raw, trace};
 /// What the environment says.
 struct Settings {
     spec: Spec,
-    /// RUMP_SERVER; `None` or `local:` for a kernel in this process.
+    /// RUMP_SERVER, or what an image before was given; unset or `local:` for a kernel in this process.
     server: Option<String>,
 }
 
@@ -81,14 +81,15 @@ pub fn start() {
     let environment = Environment::read();
     let spec = Spec::parse(environment.get("RUMPHIJACK")).unwrap_or_else(|error| die(error));
     let retry = spec::parse_retry(environment.get("RUMPHIJACK_RETRYCONNECT")).unwrap_or_else(|error| die(error));
-    let server = environment.text("RUMP_SERVER").filter(|server| server != "local:");
+    let server = environment.text("RUMP_SERVER");
     let traced = environment.get("RUMPHIJACK_TRACE").map(<[u8]>::to_vec).or_else(|| spec.trace.clone());
     let (fdoff, deeper) = (spec.fdoff, spec.deep);
-    SETTINGS.store(Box::into_raw(Box::new(Settings { spec, server: server.clone() })), Ordering::Release);
+    let inherited = Inherited::find();
+    let lasting = server.clone().or_else(|| inherited.as_ref().map(|inherited| inherited.asked.clone()));
+    SETTINGS.store(Box::into_raw(Box::new(Settings { spec, server: lasting })), Ordering::Release);
     if let Some(file) = traced {
         open_trace(&file);
     }
-    let inherited = Inherited::find();
     let begun = begin(&environment, server.as_deref(), retry, inherited.as_ref());
     let known = inherited.filter(|_| begun.continued);
     let template = known.as_ref().and_then(Inherited::template);
@@ -122,7 +123,9 @@ fn begin(environment: &Environment, server: Option<&str>, retry: Retry, inherite
         inherited.refuse();
     }
     let rump = match server {
-        None => Rump::Local(Local::boot(&name, |name| environment.text(name)).unwrap_or_else(|error| die(error))),
+        None | Some("local:") => {
+            Rump::Local(Local::boot(&name, |name| environment.text(name)).unwrap_or_else(|error| die(error)))
+        }
         Some(url) => match Remote::connect(url, Handshake::Guest(name), retry) {
             Ok(remote) => Rump::Remote(remote),
             Err(client::ConnectError { message: Some(message), .. }) => die(message),
@@ -142,9 +145,10 @@ fn reason(errno: Errno) -> String {
     }
 }
 
-/// Whether two locators lead to the same server: `asked` is what the image before was given, `url` its absolute form.
+/// Whether `server` leads to the server of the image before: `asked` is what that was given, `url` its absolute form. An
+/// environment that says nothing (`env -i`) means the same server.
 pub fn same_server(server: Option<&str>, asked: &str, url: Option<&str>) -> bool {
-    let Some(server) = server else { return asked.is_empty() };
+    let Some(server) = server else { return true };
     let absolute = match Locator::parse(server, Role::Client) {
         Ok(Locator::Remote(endpoint)) => Some(endpoint.url()),
         _ => None,
@@ -218,6 +222,7 @@ mod tests {
         assert!(same_server(Some("unix://s"), "unix://s", Some("unix:///tmp/s")));
         assert!(same_server(Some("unix:///tmp/s"), "unix://s", Some("unix:///tmp/s")));
         assert!(!same_server(Some("unix:///tmp/t"), "unix://s", Some("unix:///tmp/s")));
-        assert!(same_server(None, "", None) && !same_server(None, "unix://s", None));
+        assert!(!same_server(Some("local:"), "unix://s", Some("unix:///tmp/s")));
+        assert!(same_server(None, "unix://s", None));
     }
 }

@@ -48,9 +48,11 @@ pub fn socketpair(domain: i32, kind: i32, protocol: i32, pair: usize) -> Outcome
 }
 
 /// See mmap(2); a mapping of no file is the host's, whatever its descriptor.
-pub fn mmap(flags: i32, fd: i32) -> Outcome {
+pub fn mmap(addr: usize, len: usize, protection: i32, flags: i32, fd: i32, offset: usize) -> Outcome {
     match fds::lookup(fd) {
-        Some(rump) if flags & libc::MAP_ANONYMOUS == 0 => serve(true, || memory::mmap(rump)),
+        Some(rump) if flags & libc::MAP_ANONYMOUS == 0 => {
+            serve(true, || memory::mmap(rump, addr, len, protection, flags, offset))
+        }
         _ => Outcome::Host,
     }
 }

@@ -1,8 +1,8 @@
 //! Calls that join a rump descriptor to memory or to another file: mmap(2), sendfile(2), splice(2).
 //!
-//! The host cannot map a rump file or move its pages. sendfile is done by reading and writing, across the two kernels in
-//! either direction; the others are refused as a file system refuses them that lacks them, so that programs
-//! read and write instead.
+//! The host cannot map a rump file or move its pages. A private mapping is a copy; sendfile is done by reading and writing, across
+//! the two kernels in either direction; the others are refused as a file system refuses them that lacks them, so that
+//! programs read and write instead.
 
 use core::time::Duration;
 
@@ -19,9 +19,30 @@ const PIECE: usize = 64 * 1024;
 /// Bytes moved at a time to something that may block: what a pipe that polls writable takes at once.
 const SMALL_PIECE: usize = 4096;
 
-/// See mmap(2); `ENODEV`, as of a file that cannot be mapped.
-pub fn mmap(_fd: RumpFd) -> Result<usize> {
-    Err(Errno::ENODEV)
+/// See mmap(2): a private mapping is a copy of the file as it is now; `ENODEV` for a shared one, as of a file that cannot be mapped.
+pub fn mmap(fd: RumpFd, addr: usize, len: usize, protection: i32, flags: i32, offset: usize) -> Result<usize> {
+    if flags & libc::MAP_TYPE != libc::MAP_PRIVATE {
+        return Err(Errno::ENODEV);
+    }
+    let (writable, anonymous) = (libc::PROT_READ | libc::PROT_WRITE, flags | libc::MAP_ANONYMOUS);
+    let start = host(libc::SYS_mmap, [addr, len, raw::word(writable), raw::word(anonymous), usize::MAX, 0])?;
+    let filled = fill(fd, start, len, offset as i64)
+        .and_then(|()| host(libc::SYS_mprotect, [start, len, raw::word(protection)]));
+    filled.map(|_| start).inspect_err(|_| {
+        raw::call(libc::SYS_munmap, [start, len]);
+    })
+}
+
+/// Fills memory from a file, up to its end.
+fn fill(fd: RumpFd, start: usize, len: usize, offset: i64) -> Result<()> {
+    let mut done = 0;
+    while done < len {
+        match file::pread64(fd, start + done, len - done, offset + done as i64)? {
+            0 => break,
+            got => done += got,
+        }
+    }
+    Ok(())
 }
 
 /// See copy_file_range(2); `EXDEV`, as between file systems: programs copy by reading and writing.

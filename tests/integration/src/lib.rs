@@ -3,19 +3,18 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use tempfile::TempDir;
 
 /// Seconds after which a program counts as hung.
 const LIMIT: &str = "60";
 
-/// Returns a binary that `make build` left beside the test's own folder.
+/// Returns a binary that `make build` left beside this one, or beside its folder if this is a test.
 pub fn built(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("the test's own path");
-    let folder = test.parent().and_then(Path::parent).expect("target folder");
-    let path = folder.join(name);
-    assert!(path.is_file(), "{} is missing: run `make build` first", path.display());
-    path
+    let own = std::env::current_exe().expect("our own path");
+    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{name} is not beside {}: run `make build` first", own.display()))
 }
 
 /// Which kernel serves the programs of a test.
@@ -53,7 +52,7 @@ impl Rump {
             Transport::Private => (None, false),
             Transport::Local => (Some("local:".to_owned()), false),
             Transport::Unix => (Some(format!("unix://{}/socket", folder.path().display())), true),
-            Transport::Tcp => (Some(format!("tcp://127.0.0.1:{}", free_port())), true),
+            Transport::Tcp => (Some(format!("tcp://{}:4711", own_address())), true),
         };
         let rump = Rump { url, server, folder };
         if server {
@@ -158,7 +157,14 @@ fn traced(command: &Command) -> String {
     }
 }
 
-/// Returns a TCP port of the host's loopback that was free a moment ago.
+/// Returns an address of the host's loopback network that no other server of the tests has, so that its ports are free.
+fn own_address() -> std::net::Ipv4Addr {
+    static SERVERS: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    std::net::Ipv4Addr::new(127, high | 0x80, low, SERVERS.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Returns a port that nothing on the host's loopback listens on.
 pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
     listener.local_addr().expect("address").port()
