@@ -178,6 +178,8 @@ symbols! {
     fn access(path: *const c_char, mode: c_int) -> c_int = SYS_access(path, mode);
     fn chmod(path: *const c_char, mode: mode_t) -> c_int = SYS_chmod(path, mode);
     fn fchmod(fd: c_int, mode: mode_t) -> c_int = SYS_fchmod(fd, mode);
+    // With AT_SYMLINK_NOFOLLOW the C library would ask /proc/self/fd, which is the host's.
+    fn fchmodat(dir: c_int, path: *const c_char, mode: mode_t, flags: c_int) -> c_int = SYS_fchmodat2(dir, path, mode, flags);
     fn chown(path: *const c_char, uid: uid_t, gid: gid_t) -> c_int = SYS_chown(path, uid, gid);
     fn lchown(path: *const c_char, uid: uid_t, gid: gid_t) -> c_int = SYS_lchown(path, uid, gid);
     fn fchown(fd: c_int, uid: uid_t, gid: gid_t) -> c_int = SYS_fchown(fd, uid, gid);

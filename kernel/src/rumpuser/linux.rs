@@ -3,6 +3,7 @@
 //! Nothing here goes through a libc function that a preloaded library could have replaced: all host calls are raw
 //! (rustix). [`LinuxHost::server`] serves a process of its own; [`LinuxHost::local`] a kernel inside the program that uses it.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -12,8 +13,9 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 use sysproxy::host::signal::{self, SIG_DFL, SIG_IGN, SigSet};
 use sysproxy::host::{self, HostFd, Owned, PollFd};
 
+use super::file::LinuxFile;
 use super::memory::Account;
-use super::{Parker, Rumpuser, Woken};
+use super::{Access, HostFile, Parker, Rumpuser, Woken};
 use crate::config::Config;
 use crate::proc::lock;
 
@@ -122,6 +124,10 @@ impl Rumpuser for LinuxHost {
 
     fn host_pid(&self) -> u32 {
         rustix::process::getpid().as_raw_nonzero().get() as u32
+    }
+
+    fn open_host(&self, path: &Path, access: Access) -> Result<Box<dyn HostFile>> {
+        Ok(Box::new(LinuxFile::open(path, access)?))
     }
 }
 

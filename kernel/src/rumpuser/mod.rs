@@ -3,10 +3,14 @@
 //! [`linux::LinuxHost`] is the real host, [`sim::SimHost`] a simulated one for tests: virtual time, seeded
 //! randomness, injected failures.
 
+use std::path::Path;
 use std::time::Duration;
 
-use abi::Result;
+use abi::{Errno, Result};
 
+pub use file::{Access, HostFile, HostKind};
+
+pub mod file;
 pub mod linux;
 pub mod memory;
 pub mod sim;
@@ -56,4 +60,8 @@ pub trait Rumpuser: Send + Sync {
     fn host_name(&self) -> String;
     /// The host's id of the process that holds the kernel.
     fn host_pid(&self) -> u32;
+    /// Opens a file of the host that exists; a host that shows none answers `EOPNOTSUPP`.
+    fn open_host(&self, _path: &Path, _access: Access) -> Result<Box<dyn HostFile>> {
+        Err(Errno::EOPNOTSUPP)
+    }
 }

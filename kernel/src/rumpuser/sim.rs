@@ -1,5 +1,8 @@
-//! A simulated host for tests: time stands still until told, randomness is seeded, failures are injected.
+//! A simulated host for tests: time stands still until told, randomness is seeded, failures are injected, files are
+//! in memory.
 
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -7,7 +10,7 @@ use std::time::Duration;
 use abi::{Errno, Result};
 
 use super::memory::Account;
-use super::{Parker, Rumpuser, Woken};
+use super::{Access, HostFile, HostKind, Parker, Rumpuser, Woken};
 use crate::proc::lock;
 
 /// What the simulated wall clock says at the start: 2001-09-09 01:46:40 UTC.
@@ -23,6 +26,13 @@ pub struct SimHost {
     /// Every so many reservations one fails; 0 is never.
     fail_every: AtomicU64,
     reservations: AtomicU64,
+    files: Mutex<HashMap<PathBuf, SimFile>>,
+}
+
+/// A file of a simulated host; it can be read and written whatever it was opened for.
+#[derive(Clone, Default)]
+struct SimFile {
+    content: Arc<Mutex<Vec<u8>>>,
 }
 
 #[derive(Default)]
@@ -47,6 +57,7 @@ impl SimHost {
             memory: Account::new(None),
             fail_every: AtomicU64::new(0),
             reservations: AtomicU64::new(0),
+            files: Mutex::default(),
         })
     }
 
@@ -64,6 +75,18 @@ impl SimHost {
     /// Makes every `n`-th reservation of memory fail; 0 ends that.
     pub fn fail_every(&self, n: u64) {
         self.fail_every.store(n, Ordering::Relaxed);
+    }
+
+    /// Puts a file there, in place of what was.
+    pub fn put_file(&self, path: &str, content: &[u8]) {
+        let file = SimFile { content: Arc::new(Mutex::new(content.to_vec())) };
+        lock(&self.files).insert(PathBuf::from(path), file);
+    }
+
+    /// The content of a file now; empty if there is none.
+    pub fn file(&self, path: &str) -> Vec<u8> {
+        let file = lock(&self.files).get(Path::new(path)).cloned().unwrap_or_default();
+        lock(&file.content).clone()
     }
 
     /// What was written to the console.
@@ -130,6 +153,43 @@ impl Rumpuser for SimHost {
 
     fn host_pid(&self) -> u32 {
         1234
+    }
+
+    fn open_host(&self, path: &Path, _: Access) -> Result<Box<dyn HostFile>> {
+        let file = lock(&self.files).get(path).cloned().ok_or(Errno::ENOENT)?;
+        Ok(Box::new(file))
+    }
+}
+
+impl HostFile for SimFile {
+    fn kind(&self) -> HostKind {
+        HostKind::Regular
+    }
+
+    fn size(&self) -> Result<u64> {
+        Ok(lock(&self.content).len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        let content = lock(&self.content);
+        let rest = content.get(offset as usize..).unwrap_or_default();
+        let len = rest.len().min(buf.len());
+        buf[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<usize> {
+        let mut content = lock(&self.content);
+        let (begin, end) = (offset as usize, offset as usize + data.len());
+        if content.len() < end {
+            content.resize(end, 0);
+        }
+        content[begin..end].copy_from_slice(data);
+        Ok(data.len())
+    }
+
+    fn sync(&self) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -67,7 +67,8 @@ fn main() -> ExitCode {
 /// Starts itself anew in a session of its own, and ends with the status that the server reports.
 fn detach() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    match start("/proc/self/exe".as_ref(), &args, Role::Daemon) {
+    let started = std::env::current_exe().and_then(|own| start(&own, &args, Role::Daemon));
+    match started {
         Ok(Ok(_)) => ExitCode::SUCCESS,
         Ok(Err(code)) => ExitCode::from(code as u8),
         Err(error) => tools::fail(1, format_args!("cannot detach: {error}")),
