@@ -91,6 +91,13 @@ impl Components {
         }
     }
 
+    /// Leaves out the network, which needs threads of the kernel's own (`RUMP_THREADS=0`).
+    pub fn without_network(mut self) -> Self {
+        use Component::{Inet, Inet6, Interfaces, Local, Net};
+        self.0.retain(|component| !matches!(component, Net | Interfaces | Inet | Inet6 | Local));
+        self
+    }
+
     /// Whether the component is there.
     pub fn has(&self, component: Component) -> bool {
         self.0.contains(&component)
@@ -176,7 +183,8 @@ impl Config {
     /// Leaves only the base and the named components; the error is the first name that is unknown.
     pub fn set_components(&mut self, libraries: &[String]) -> Result<(), String> {
         match Components::from_libraries(libraries.iter().map(String::as_str)) {
-            Ok(components) => self.components = components,
+            Ok(components) if self.threads => self.components = components,
+            Ok(components) => self.components = components.without_network(),
             Err(ConfigError::Component(name)) => return Err(name),
             Err(other) => return Err(other.to_string()),
         }
@@ -194,6 +202,9 @@ impl Config {
         }
         config.verbose = variable("RUMP_VERBOSE").is_some_and(|value| !value.is_empty() && !value.starts_with('0'));
         config.threads = !variable("RUMP_THREADS").is_some_and(|value| value.starts_with('0'));
+        if !config.threads {
+            config.components = config.components.without_network();
+        }
         config.memlimit = variable("RUMP_MEMLIMIT").map(|value| parse_memlimit(&value)).transpose()?;
         if let Some(value) = variable("RUMP_NVNODES") {
             let expected = "a number of at least 1";
@@ -264,6 +275,7 @@ mod tests {
     #[test]
     fn threads_and_verbosity_look_at_the_first_character() {
         assert_eq!(with("RUMP_THREADS", "0").map(|config| config.threads), Ok(false));
+        assert_eq!(with("RUMP_THREADS", "0").map(|config| config.components.has(Component::Net)), Ok(false));
         assert_eq!(with("RUMP_THREADS", "no").map(|config| config.threads), Ok(true));
         assert_eq!(with("RUMP_VERBOSE", "yes").map(|config| config.verbose), Ok(true));
         assert_eq!(with("RUMP_VERBOSE", "0").map(|config| config.verbose), Ok(false));
