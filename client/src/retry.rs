@@ -23,13 +23,16 @@ const VALUE_MAX: usize = 1023;
 
 impl Retry {
     /// Reads the variable's value; the error is the line for the user.
-    pub fn parse(value: Option<&str>) -> Result<Self, String> {
+    pub fn parse(value: Option<&[u8]>) -> Result<Self, String> {
         let Some(value) = value.filter(|value| value.len() <= VALUE_MAX) else { return Ok(Retry::Never) };
-        match (value, value.parse::<u64>()) {
+        let value = String::from_utf8_lossy(value);
+        match (&*value, value.parse::<u64>()) {
             ("die", _) => Ok(Retry::Die),
             ("inftime", _) => Ok(Retry::Forever),
             ("once", _) => Ok(Retry::Once),
-            (_, Ok(seconds @ 1..)) => Ok(Retry::For(Duration::from_secs(seconds))),
+            // The manual page allows 0 seconds; the original's code refuses it.
+            (_, Ok(0)) => Ok(Retry::Never),
+            (_, Ok(seconds)) => Ok(Retry::For(Duration::from_secs(seconds))),
             _ => Err(format!("RUMPHIJACK_RETRYCONNECT must be keyword or integer, got: {value}")),
         }
     }
@@ -48,12 +51,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keywords_and_seconds_are_known_and_zero_is_not() {
+    fn the_value_is_a_keyword_or_a_number() {
         assert_eq!(Retry::parse(None), Ok(Retry::Never));
-        assert_eq!(Retry::parse(Some("inftime")), Ok(Retry::Forever));
-        assert_eq!(Retry::parse(Some("30")), Ok(Retry::For(Duration::from_secs(30))));
-        let line = "RUMPHIJACK_RETRYCONNECT must be keyword or integer, got: 0";
-        assert_eq!(Retry::parse(Some("0")), Err(line.to_owned()));
+        let known = [("die", Retry::Die), ("inftime", Retry::Forever), ("once", Retry::Once), ("0", Retry::Never)];
+        for (value, retry) in known.into_iter().chain([("30", Retry::For(Duration::from_secs(30)))]) {
+            assert_eq!(Retry::parse(Some(value.as_bytes())), Ok(retry), "{value}");
+        }
+        for bad in ["", "-1", "5s", "never"] {
+            let line = format!("RUMPHIJACK_RETRYCONNECT must be keyword or integer, got: {bad}");
+            assert_eq!(Retry::parse(Some(bad.as_bytes())), Err(line));
+        }
     }
 
     #[test]

@@ -8,9 +8,7 @@
 
 use core::ffi::CStr;
 use core::fmt;
-use core::time::Duration;
 
-use client::Retry;
 use regex::bytes::{Regex, RegexBuilder};
 
 /// What an unset RUMPHIJACK means.
@@ -148,8 +146,6 @@ pub enum SpecError {
     Deep(String),
     /// `trace=` without a name.
     Trace,
-    /// RUMPHIJACK_RETRYCONNECT is neither keyword nor number.
-    Retry(String),
 }
 
 impl fmt::Display for SpecError {
@@ -175,9 +171,6 @@ impl fmt::Display for SpecError {
             SpecError::Regex(expression, why) => write!(f, "invalid pathre expression {expression}: {why}"),
             SpecError::Deep(value) => write!(f, "deep value should be auto or off, gave: {value}"),
             SpecError::Trace => f.write_str("trace needs the name of a file"),
-            SpecError::Retry(value) => {
-                write!(f, "RUMPHIJACK_RETRYCONNECT must be keyword or integer, got: {value}")
-            }
         }
     }
 }
@@ -278,20 +271,6 @@ impl Spec {
             Some((_, all_but_last)) if prefix.iter().all(|&b| b == b'/') => [all_but_last, cwd].concat(),
             _ => [prefix.as_slice(), cwd].concat(),
         }
-    }
-}
-
-/// Understands the value of RUMPHIJACK_RETRYCONNECT, or of its absence.
-pub fn parse_retry(value: Option<&[u8]>) -> Result<Retry, SpecError> {
-    let Some(value) = value else { return Ok(Retry::Never) };
-    match value {
-        b"die" => Ok(Retry::Die),
-        b"inftime" => Ok(Retry::Forever),
-        b"once" => Ok(Retry::Once),
-        _ => match number(value) {
-            Some(seconds) => Ok(Retry::For(Duration::from_secs(seconds))),
-            None => Err(SpecError::Retry(text(value))),
-        },
     }
 }
 
@@ -611,20 +590,5 @@ mod tests {
         assert_eq!(below("path=//", "/"), "//");
         assert_eq!(below("path=//", "/dir"), "//dir");
         assert_eq!(below("blanket=/dev", "/dev"), "/dev");
-    }
-
-    #[test]
-    fn retry_is_a_keyword_or_a_number() {
-        let retry = |value: &str| parse_retry(Some(value.as_bytes()));
-        assert!(matches!(parse_retry(None), Ok(Retry::Never)));
-        assert!(matches!(retry("die"), Ok(Retry::Die)));
-        assert!(matches!(retry("inftime"), Ok(Retry::Forever)));
-        assert!(matches!(retry("once"), Ok(Retry::Once)));
-        assert!(matches!(retry("0"), Ok(Retry::For(d)) if d.is_zero()));
-        assert!(matches!(retry("5"), Ok(Retry::For(d)) if d.as_secs() == 5));
-        for bad in ["", "-1", "5s", "never"] {
-            let message = format!("RUMPHIJACK_RETRYCONNECT must be keyword or integer, got: {bad}");
-            assert_eq!(retry(bad).unwrap_err().to_string(), message);
-        }
     }
 }

@@ -15,7 +15,7 @@ use sysproxy::{Locator, Role};
 use crate::exec::Inherited;
 use crate::local::Local;
 use crate::process::{self, Rump};
-use crate::spec::{self, Deep, Spec};
+use crate::spec::{Deep, Spec};
 use crate::{calls, deep, fds, raw, trace};
 
 /// What the environment says.
@@ -80,7 +80,7 @@ pub fn start() {
     let blocked = Blocked::enter();
     let environment = Environment::read();
     let spec = Spec::parse(environment.get("RUMPHIJACK")).unwrap_or_else(|error| die(error));
-    let retry = spec::parse_retry(environment.get("RUMPHIJACK_RETRYCONNECT")).unwrap_or_else(|error| die(error));
+    let retry = Retry::parse(environment.get("RUMPHIJACK_RETRYCONNECT")).unwrap_or_else(|error| die(error));
     let server = environment.text("RUMP_SERVER");
     let traced = environment.get("RUMPHIJACK_TRACE").map(<[u8]>::to_vec).or_else(|| spec.trace.clone());
     let (fdoff, deeper) = (spec.fdoff, spec.deep);

@@ -8,6 +8,7 @@ use crate::rumpuser::Rumpuser;
 use crate::vfs::FileSystem;
 
 pub mod devfs;
+pub mod etfs;
 pub mod pages;
 pub mod tmpfs;
 

@@ -100,7 +100,7 @@ fn write_segments_at(cx: &Cx<'_>, open: &OpenFile, from: &[Segment], offset: i64
 /// fsync(2): nothing is ever kept back, but the file system is asked.
 pub fn fsync(cx: &Cx<'_>, fd: Fd) -> Result<()> {
     let open = cx.proc.file(fd)?;
-    vnode(&open, Errno::EINVAL)?.at.mount.fs.sync()
+    vnode(&open, Errno::EINVAL)?.sync()
 }
 
 /// fdatasync(2).

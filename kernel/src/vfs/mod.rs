@@ -16,6 +16,7 @@ pub mod pipe;
 pub mod tree;
 
 use std::any::Any;
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -27,6 +28,7 @@ pub use open::VnodeFile;
 
 use crate::Cx;
 use crate::config::{Component, Config};
+use crate::fs::etfs::{Etfs, Window};
 use crate::proc::{Credentials, lock};
 use crate::rumpuser::Rumpuser;
 
@@ -60,6 +62,8 @@ pub struct Vfs {
     /// In the order of mounting; the first is the root.
     mounts: RwLock<Vec<Arc<Mount>>>,
     next_device: AtomicU64,
+    /// What the host shows in the root directory.
+    etfs: Etfs,
     /// Who sleeps for a record lock, and who is in the way.
     waiting: Mutex<Vec<lock::Waiter>>,
 }
@@ -83,7 +87,8 @@ impl Vfs {
     /// Makes an empty file name space: the component is absent.
     pub fn absent(rumpuser: Arc<dyn Rumpuser>) -> Self {
         let next_device = AtomicU64::new(1);
-        Self { rumpuser, mounts: RwLock::default(), next_device, waiting: Mutex::default() }
+        let (mounts, etfs, waiting) = (RwLock::default(), Etfs::default(), Mutex::default());
+        Self { rumpuser, mounts, next_device, etfs, waiting }
     }
 
     /// Returns the root directory, if there is any file system.
@@ -96,6 +101,19 @@ impl Vfs {
     pub fn root_view(&self) -> Result<View<'_>> {
         let root = self.root().ok_or(Errno::ENOSYS)?;
         Ok(View { vfs: self, cwd: root.clone(), root, cred: Credentials::default(), umask: 0 })
+    }
+
+    /// Shows a window of the host file `hostpath` under `key` in the root directory; see [`Etfs::register`].
+    ///
+    /// `ENOSYS` in a kernel without file systems.
+    pub fn etfs_register(&self, key: &[u8], hostpath: &Path, kind: Kind, window: Window) -> Result<()> {
+        self.root().ok_or(Errno::ENOSYS)?;
+        self.etfs.register(&self.rumpuser, key, hostpath, kind, window)
+    }
+
+    /// Takes a key away; see [`Etfs::remove`].
+    pub fn etfs_remove(&self, key: &[u8]) -> Result<()> {
+        self.etfs.remove(key)
     }
 
     /// Makes a socket node at `path` that leads to `endpoint`; `EADDRINUSE` if the name exists.

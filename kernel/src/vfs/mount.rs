@@ -106,6 +106,7 @@ impl Vfs {
             // sync(2) has no way to say that it failed; fsync(2) has.
             let _ = mount.fs.sync();
         }
+        self.etfs.sync();
     }
 }
 

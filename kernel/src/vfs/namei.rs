@@ -72,7 +72,8 @@ impl View<'_> {
         let mut links = 0;
         loop {
             rest += slashes(&path[rest..]);
-            let name = component(&path[rest..]).to_vec();
+            let begin = rest;
+            let name = component(&path[begin..]).to_vec();
             rest += name.len();
             let after = slashes(&path[rest..]);
             let (is_last, slash) = (rest + after == path.len(), after > 0);
@@ -80,6 +81,10 @@ impl View<'_> {
                 return Ok(Target { dir: dir.clone(), last: Last::Root, slash, found: Some(dir) });
             }
             self.may_search(&dir)?;
+            if let Some(found) = self.vfs.shown_by_host(&dir, &path[begin..]) {
+                let last = Last::Name(path[begin..].to_vec());
+                return Ok(Target { dir, last, slash: false, found: Some(found) });
+            }
             let found = match name.as_slice() {
                 b"." => Some(dir.clone()),
                 b".." => Some(self.above(&dir)?),
@@ -182,6 +187,13 @@ fn name_in(above: &Arc<dyn Node>, node: &Arc<dyn Node>) -> Result<Vec<u8>> {
 }
 
 impl super::Vfs {
+    /// Returns what the host shows under the key `rest`, if `dir` is the root directory.
+    fn shown_by_host(&self, dir: &Dir, rest: &[u8]) -> Option<Dir> {
+        let node = self.etfs.lookup(rest)?;
+        let root = self.root()?;
+        dir.same(&root).then_some(Dir { mount: root.mount, node })
+    }
+
     /// Returns the root of the topmost mount on `at`, or `at` itself.
     pub(super) fn topmost(&self, at: Dir) -> Dir {
         let mut at = at;

@@ -10,7 +10,7 @@ use abi::{Errno, Result};
 use zerocopy::FromZeros;
 
 use super::lock::Locks;
-use super::pipe::Pipe;
+use super::pipe::{Pipe, Ways};
 use crate::proc::lock;
 use crate::wait::WaitQueue;
 
@@ -193,6 +193,10 @@ pub trait Node: Any + Send + Sync {
     fn set_attr(&self, _change: &Change) -> Result<()> {
         Err(Errno::EROFS)
     }
+    /// Told that a file is being opened; refuses what cannot be opened so.
+    fn opened(&self, _ways: Ways) -> Result<()> {
+        Ok(())
+    }
     /// Reads from a file; 0 at or after its end.
     fn read_at(&self, _offset: u64, _buf: &mut [u8]) -> Result<usize> {
         Err(Errno::EINVAL)
@@ -204,6 +208,10 @@ pub trait Node: Any + Send + Sync {
     /// Takes the memory for a range of a file in advance; the file reaches at least to its end afterwards.
     fn allocate(&self, _offset: u64, _len: u64) -> Result<()> {
         Err(Errno::EOPNOTSUPP)
+    }
+    /// Writes what a file has to where it lasts, where the file system as a whole does not see to it.
+    fn sync(&self) -> Result<()> {
+        Ok(())
     }
     /// Returns the target of a symbolic link.
     fn read_link(&self) -> Result<Vec<u8>> {

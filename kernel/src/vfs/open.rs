@@ -16,7 +16,7 @@ use super::namei::{Follow, Last};
 use super::pipe::{End, Ways};
 use super::{Change, Dir, Kind, Position, View, attr, perm, pipe};
 use crate::file::{Events, File};
-use crate::fs::devfs;
+use crate::fs::{devfs, etfs};
 use crate::proc::lock;
 use crate::wait::WaitQueue;
 use crate::{Cx, wait};
@@ -51,6 +51,8 @@ enum Body {
     Fifo(End),
     /// A device.
     Device(Box<dyn File>),
+    /// A disk.
+    Disk(etfs::OpenDisk),
 }
 
 impl View<'_> {
@@ -128,11 +130,18 @@ impl VnodeFile {
     fn new(at: Dir, flags: i32, view: &View<'_>) -> Result<Arc<Self>> {
         let access = flags & O_ACCMODE;
         let ways = Ways { read: access != O_WRONLY, write: access != O_RDONLY };
+        let rdev = at.node.attr().rdev;
         let body = match at.node.vnode().kind {
             Kind::Fifo => Body::Fifo(pipe::open_fifo(&*at.node, ways, flags & O_NONBLOCK != 0)?),
-            Kind::Character => Body::Device(devfs::open(at.node.attr().rdev, &view.vfs.rumpuser)?),
+            kind @ (Kind::Character | Kind::Block) if etfs::is_disk(rdev) => {
+                Body::Disk(view.vfs.etfs.open(rdev, kind, ways)?)
+            }
+            Kind::Character => Body::Device(devfs::open(rdev, &view.vfs.rumpuser)?),
             Kind::Block => return Err(Errno::ENXIO),
-            _ => Body::Node,
+            _ => {
+                at.node.opened(ways)?;
+                Body::Node
+            }
         };
         Ok(Arc::new(Self {
             at,
@@ -163,7 +172,7 @@ impl VnodeFile {
     /// `ESPIPE` for a fifo or a terminal, `EINVAL` for a negative result.
     pub fn seek(&self, offset: i64, whence: i32) -> Result<i64> {
         match &self.body {
-            Body::Node => {}
+            Body::Node | Body::Disk(_) => {}
             // A memory device has no position, but Linux's take a seek.
             Body::Device(_) if self.at.node.attr().rdev != devfs::CONSOLE => return Ok(0),
             _ => return Err(Errno::ESPIPE),
@@ -172,7 +181,7 @@ impl VnodeFile {
         let base = match whence {
             SEEK_SET => 0,
             SEEK_CUR => *position as i64,
-            SEEK_END if self.at.node.vnode().kind == Kind::Regular => self.at.node.attr().size as i64,
+            SEEK_END => self.end().ok_or(Errno::EINVAL)?,
             _ => return Err(Errno::EINVAL),
         };
         let target = base.checked_add(offset).ok_or(Errno::EOVERFLOW)?;
@@ -180,11 +189,20 @@ impl VnodeFile {
         Ok(target)
     }
 
+    /// Where it ends; a directory has no end.
+    fn end(&self) -> Option<i64> {
+        match &self.body {
+            Body::Disk(disk) => Some(disk.size() as i64),
+            _ => (self.at.node.vnode().kind == Kind::Regular).then(|| self.at.node.attr().size as i64),
+        }
+    }
+
     /// Reads at an offset; the position stays (pread(2)).
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         match &self.body {
             Body::Node if self.at.node.vnode().kind == Kind::Directory => Err(Errno::EISDIR),
             Body::Node => self.at.node.read_at(offset, buf),
+            Body::Disk(disk) => disk.read_at(offset, buf),
             Body::Fifo(_) => Err(Errno::ESPIPE),
             Body::Device(device) => device.read(buf),
         }
@@ -194,8 +212,17 @@ impl VnodeFile {
     pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<usize> {
         match &self.body {
             Body::Node => self.write_node(Position::At(offset), data).map(|(_, len)| len),
+            Body::Disk(disk) => disk.write_at(offset, data),
             Body::Fifo(_) => Err(Errno::ESPIPE),
             Body::Device(device) => device.write(data),
+        }
+    }
+
+    /// Writes everything to where it lasts (fsync(2)).
+    pub fn sync(&self) -> Result<()> {
+        match &self.body {
+            Body::Disk(disk) => disk.sync(),
+            _ => self.at.node.sync().and_then(|()| self.at.mount.fs.sync()),
         }
     }
 
@@ -308,7 +335,7 @@ pub const DIRENTS_MAX: u64 = 256 * 1024;
 impl File for VnodeFile {
     fn read(&self, buf: &mut [u8]) -> Result<usize> {
         match &self.body {
-            Body::Node => {
+            Body::Node | Body::Disk(_) => {
                 let mut position = lock(&self.position);
                 let len = self.read_at(*position, buf)?;
                 *position += len as u64;
@@ -327,6 +354,12 @@ impl File for VnodeFile {
                 *position = end;
                 Ok(len)
             }
+            Body::Disk(disk) => {
+                let mut position = lock(&self.position);
+                let len = disk.write_at(*position, buf)?;
+                *position += len as u64;
+                Ok(len)
+            }
             Body::Fifo(end) => end.write(buf),
             Body::Device(device) => device.write(buf),
         }
@@ -334,7 +367,7 @@ impl File for VnodeFile {
 
     fn ready(&self) -> Events {
         match &self.body {
-            Body::Node => POLLIN | POLLRDNORM | POLLOUT,
+            Body::Node | Body::Disk(_) => POLLIN | POLLRDNORM | POLLOUT,
             Body::Fifo(end) => end.ready(),
             Body::Device(device) => device.ready(),
         }
@@ -342,7 +375,7 @@ impl File for VnodeFile {
 
     fn wait_queue(&self) -> &WaitQueue {
         match &self.body {
-            Body::Node => &self.queue,
+            Body::Node | Body::Disk(_) => &self.queue,
             Body::Fifo(end) => end.wait_queue(),
             Body::Device(device) => device.wait_queue(),
         }
@@ -356,7 +389,7 @@ impl File for VnodeFile {
         match &self.body {
             Body::Fifo(end) => return end.ioctl(cx, command, data),
             Body::Device(device) => return device.ioctl(cx, command, data),
-            Body::Node => {}
+            Body::Node | Body::Disk(_) => {}
         }
         match (command, self.at.node.vnode().kind) {
             (abi::ioctl::JGETDENTS, Kind::Directory) => self.ioctl_getdents(cx, data),

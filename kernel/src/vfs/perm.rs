@@ -54,9 +54,13 @@ impl View<'_> {
         access(&*dir.node, &self.cred, WRITE | EXEC)
     }
 
-    /// Checks that `child` may be taken out of `dir`: in a sticky directory only by the owner of either (`EPERM`).
+    /// Checks that `child` may be taken out of `dir`: in a sticky directory only by the owner of either (`EPERM`), and
+    /// nothing that the host shows (`EOPNOTSUPP`).
     pub(super) fn may_remove(&self, dir: &Dir, child: &dyn Node) -> Result<()> {
         self.may_change(dir)?;
+        if self.vfs.etfs.shows(child) {
+            return Err(Errno::EOPNOTSUPP);
+        }
         if self.cred.privileged() {
             return Ok(());
         }
