@@ -1,6 +1,14 @@
-//! The drive specification of `rump_server -d`: `key=K,hostpath=P,size=N|host[,offset=O][,type=blk|chr|reg]`.
+//! The drive specification of `rump_server -d`: `key=K,hostpath=P,size=N|host[,offset=O][,type=blk|chr|reg]`, and what
+//! it means for the host file.
 
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::str::FromStr;
+
+use rustix::io::Errno;
+
+use crate::label::{self, Partition};
 
 /// How a host file appears in the rump kernel (rump_etfs(3)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,6 +112,63 @@ impl FromStr for Drive {
     }
 }
 
+/// Why a host file cannot be exposed: what went wrong, and the host's error.
+#[derive(Debug)]
+pub struct Refused(pub &'static str, pub io::Error);
+
+impl Refused {
+    /// The host's number of the error.
+    pub fn number(&self) -> i32 {
+        self.1.raw_os_error().unwrap_or(Errno::IO.raw_os_error())
+    }
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = self.1.to_string();
+        // The standard library appends the number.
+        write!(f, "{}: {}", self.0, text.split(" (os error").next().unwrap_or_default())
+    }
+}
+
+impl Drive {
+    /// Opens the host file, makes it if it is missing (unless its size is wanted), finds the part that is to be shown,
+    /// and lengthens a regular file that ends before that.
+    pub fn prepare(&self) -> Result<Partition, Refused> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(self.size != Size::Host).truncate(false).mode(0o644);
+        let file = options.open(&self.hostpath).map_err(|error| Refused("etfs hostpath open", error))?;
+        let metadata = file.metadata().map_err(|error| Refused("etfs hostpath open", error))?;
+        let window = match self.size {
+            Size::Bytes(size) => Partition { offset: self.offset, size },
+            Size::Host if metadata.len() == 0 => {
+                return Err(refused("size=host, but cannot query non-zero size", Errno::INVAL));
+            }
+            Size::Host => Partition { offset: 0, size: metadata.len() },
+            Size::Partition(letter) => partition(&file, letter)?,
+        };
+        let end = window.offset.saturating_add(window.size);
+        if metadata.is_file() && metadata.len() < end {
+            file.set_len(end).map_err(|error| Refused("truncate", error))?;
+        }
+        Ok(window)
+    }
+}
+
+fn refused(what: &'static str, error: Errno) -> Refused {
+    Refused(what, error.into())
+}
+
+/// Finds the partition with this letter in a disk image.
+fn partition(file: &File, letter: char) -> Result<Partition, Refused> {
+    let mut head = Vec::new();
+    let read = file.take(2 * label::SEARCHED_BYTES as u64).read_to_end(&mut head);
+    read.map_err(|error| Refused("could not read disk device", error))?;
+    let partitions = label::partitions(&head).ok_or_else(|| refused("disklabel not found", Errno::NOENT))?;
+    let index = letter as usize - 'a' as usize;
+    partitions.get(index).copied().ok_or_else(|| refused("partition not available", Errno::NOENT))
+}
+
 /// Parses a number of bytes as dd(1) takes it: factors joined by `x`, each with a multiplier suffix.
 fn number(text: &str) -> Result<u64, String> {
     let bad = || format!("invalid number {text}");
@@ -138,6 +203,25 @@ mod tests {
     fn sizes_take_the_suffixes_of_dd() {
         let drive: Drive = "key=/i,hostpath=i,size=2x3k,offset=1b,type=chr".parse().unwrap();
         assert_eq!((drive.size, drive.offset), (Size::Bytes(6144), 512));
+    }
+
+    #[test]
+    fn the_host_file_is_made_and_lengthened_unless_its_size_counts() {
+        let folder = std::env::temp_dir().join(format!("drive-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let drive = |name: &str, rest: &str| -> Drive {
+            format!("key=/d,hostpath={},{rest}", folder.join(name).display()).parse().unwrap()
+        };
+        let message = |drive: Drive| drive.prepare().unwrap_err().to_string();
+        assert_eq!(message(drive("img", "size=host")), "etfs hostpath open: No such file or directory");
+        let window = drive("img", "size=1k,offset=512").prepare().unwrap();
+        assert_eq!(window, Partition { offset: 512, size: 1024 });
+        assert_eq!(std::fs::metadata(folder.join("img")).unwrap().len(), 1536);
+        assert_eq!(drive("img", "size=host").prepare().unwrap(), Partition { offset: 0, size: 1536 });
+        assert_eq!(message(drive("img", "disklabel=a")), "disklabel not found: No such file or directory");
+        assert_eq!(drive("empty", "type=reg").prepare().unwrap(), Partition { offset: 0, size: 0 });
+        assert_eq!(message(drive("empty", "size=host")), "size=host, but cannot query non-zero size: Invalid argument");
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

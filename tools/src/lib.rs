@@ -3,6 +3,7 @@
 
 pub mod ctl;
 pub mod drive;
+pub mod label;
 pub mod starter;
 
 /// Returns the program's name, for messages.

@@ -109,6 +109,65 @@ fn the_server_refuses_bad_usage() {
 }
 
 #[test]
+fn the_server_exposes_host_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, image) = (format!("unix://{}/socket", folder.path().display()), folder.path().join("img"));
+    let content: Vec<u8> = (0..64 * 512u32).map(|at| (at % 251) as u8).collect();
+    std::fs::write(&image, &content).unwrap();
+    let image = image.to_str().unwrap();
+    let drives = [
+        format!("key=/file,hostpath={image},size=host,type=reg"),
+        format!("key=/dk,hostpath={image},size=host"),
+        format!("key=//odd//part,hostpath={image},offset=16000,size=16000"),
+        format!("key=/raw,hostpath={}/new,size=8k,type=chr", folder.path().display()),
+    ];
+    let mut server = limited(built("rump_server"));
+    server.args(drives.iter().flat_map(|drive| ["-d", drive])).arg(&url);
+    stdout(&mut server);
+    let run = |program: &str, args: &[&str]| {
+        let mut command = limited(built("rumphijack"));
+        let done = output(command.args(["--server", &url, "--", program]).args(args));
+        assert!(done.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+        done.stdout
+    };
+    assert_eq!(run("cat", &["/rump/file"]), content);
+    assert_eq!(run("cat", &["/rump/dk"]), content);
+    assert_eq!(run("dd", &["if=/rump/odd//part", "bs=1000", "status=none"]), content[16000..32000]);
+    assert_eq!(run("stat", &["-c", "%F %a %s", "/rump/file"]), b"regular file 755 32768\n");
+    assert_eq!(run("stat", &["-c", "%F %a", "/rump/raw"]), b"character special file 660\n");
+    let write = |from: &str, to: &str, seek: &str| {
+        run("dd", &[&format!("if={from}"), &format!("of={to}"), "bs=512", "count=2", seek, "conv=notrunc,fsync"]);
+    };
+    write("/dev/urandom", "/rump/dk", "seek=3");
+    write("/dev/urandom", "/rump/file", "seek=64");
+    write("/rump/dk", "/rump/raw", "seek=14");
+    let (now, new) = (std::fs::read(image).unwrap(), std::fs::read(folder.path().join("new")).unwrap());
+    assert_eq!((now.len(), new.len()), (66 * 512, 8192), "a file grows, a disk is made as long as it shall be");
+    assert!(now[..1536] == content[..1536] && now[1536..2560] != content[1536..2560] && now[2560] == content[2560]);
+    assert_eq!(new[7168..], now[..1024]);
+    assert_eq!(run("cat", &["/rump/file"]), now);
+    let missing = format!("key=/d,hostpath={}/none,size=host", folder.path().display());
+    for (drive, message, detached) in [
+        (&*missing, "etfs hostpath open: No such file or directory", libc::ENOENT),
+        (&format!("key=d,hostpath={image},size=1k"), "etfs register: Invalid argument", libc::EINVAL),
+        (
+            &format!("key=/d,hostpath={image},disklabel=a"),
+            "disklabel not found: No such file or directory",
+            libc::ENOENT,
+        ),
+        ("key=/d,hostpath=x,colour=red", "invalid dtoken", 1),
+    ] {
+        for (options, status) in [(&["-s", "-d", drive][..], 1), (&["-d", drive], detached)] {
+            let done = output(limited(built("rump_server")).args(options).arg("unix:///nonexistent/socket"));
+            let text = String::from_utf8_lossy(&done.stderr).into_owned();
+            assert!(text.contains(message), "{drive}: {text}");
+            assert_eq!(done.status.code(), Some(status), "{drive}: {text}");
+        }
+    }
+    stdout(limited(built("rumpctl")).args(["-s", &url, "halt"]));
+}
+
+#[test]
 fn rumpctl_looks_at_a_running_kernel() {
     let rump = Rump::start(Transport::Unix);
     assert!(rump.ctl(&["sysctl", "kern.ostype"]).starts_with("kern.ostype = NetBSD"));

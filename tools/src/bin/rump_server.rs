@@ -2,18 +2,21 @@
 
 use std::ffi::OsString;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use abi::Errno;
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use kernel::Kernel;
 use kernel::config::Config;
+use kernel::fs::etfs::Window;
 use kernel::rumpuser::linux::LinuxHost;
 use kernel::server::Server;
+use kernel::vfs;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use tools::drive::Drive;
+use tools::drive::{Drive, Kind};
 use tools::starter::{Role, report, start};
 
 /// Serves a rump kernel on URL.
@@ -35,9 +38,10 @@ struct Args {
     /// Limit of memory: bytes, with suffix k, m or g (RUMP_MEMLIMIT)
     #[arg(short = 'r', value_name = "SIZE")]
     memlimit: Option<String>,
-    /// Host file or device to expose: key=K,hostpath=P,size=N|host[,offset=O][,type=blk|chr|reg]
+    /// Host file or device to expose: key=K,hostpath=P,size=N|host[,offset=O][,type=blk|chr|reg], or disklabel=LETTER
+    /// in place of size
     #[arg(short = 'd', value_name = "DRIVESPEC")]
-    drives: Vec<String>,
+    drives: Vec<Drive>,
     /// Component of the kernel
     #[arg(short = 'l', value_name = "LIB")]
     libs: Vec<String>,
@@ -57,6 +61,9 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             let _ = error.print();
+            if error.kind() == ErrorKind::ValueValidation {
+                eprintln!("\n{}", Args::command().render_usage());
+            }
             return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
@@ -75,8 +82,15 @@ fn detach() -> ExitCode {
     }
 }
 
-/// An error of the start: the text, and the number that a waiting parent reports.
-struct Failure(String, Errno);
+/// An error of the start: the text, and the number that a waiting parent reports: NetBSD's for what went wrong in the
+/// kernel, the host's for what the host refused.
+struct Failure(String, i32);
+
+impl Failure {
+    fn of_kernel(text: impl Into<String>, errno: Errno) -> Self {
+        Self(text.into(), errno.raw())
+    }
+}
 
 fn serve(args: &Args, role: Role) -> ExitCode {
     if role != Role::Command {
@@ -85,10 +99,10 @@ fn serve(args: &Args, role: Role) -> ExitCode {
     }
     let server = match prepare(args) {
         Ok(server) => Arc::new(server),
-        Err(Failure(text, errno)) => {
+        Err(Failure(text, number)) => {
             eprintln!("{}: {text}", tools::program());
             if role != Role::Command {
-                let _ = report(errno.raw());
+                let _ = report(number);
             }
             return ExitCode::FAILURE;
         }
@@ -99,7 +113,7 @@ fn serve(args: &Args, role: Role) -> ExitCode {
         server.stop();
         return tools::fail(1, format_args!("{}: {error}", file.display()));
     }
-    let status = match stop_on_signals(&server).and_then(|()| settle(role, &server, &args.url)) {
+    let status = match stop_on_signals(&server).and_then(|()| settle(role, &server)) {
         Ok(()) => {
             server.run();
             ExitCode::SUCCESS
@@ -107,6 +121,12 @@ fn serve(args: &Args, role: Role) -> ExitCode {
         Err(error) => tools::fail(1, error),
     };
     server.stop();
+    if role == Role::Private
+        && let Some(folder) = args.url.strip_prefix("unix://").and_then(|path| std::path::Path::new(path).parent())
+    {
+        // The launcher made it for the socket, which is gone.
+        let _ = std::fs::remove_dir(folder);
+    }
     if let Some(file) = &args.pidfile {
         let _ = std::fs::remove_file(file);
     }
@@ -117,8 +137,8 @@ fn serve(args: &Args, role: Role) -> ExitCode {
 }
 
 fn prepare(args: &Args) -> Result<Server, Failure> {
-    let mut config = Config::from_env().map_err(|text| Failure(text, Errno::EINVAL))?;
-    let set = |done: Result<(), String>| done.map_err(|text| Failure(text, Errno::EINVAL));
+    let mut config = Config::from_env().map_err(|text| Failure::of_kernel(text, Errno::EINVAL))?;
+    let set = |done: Result<(), String>| done.map_err(|text| Failure::of_kernel(text, Errno::EINVAL));
     if let Some(ncpu) = &args.ncpu {
         set(config.set_ncpu(ncpu))?;
     }
@@ -131,17 +151,31 @@ fn prepare(args: &Args) -> Result<Server, Failure> {
             format!("failed to load -libraries, last error from \"{lib}\":\n  no component of this name")
         }))?;
     }
-    if let Some(spec) = args.drives.first() {
-        let drive: Drive = spec.parse().map_err(|text: String| Failure(text, Errno::EINVAL))?;
-        let text = format!("etfs register: {}: {}", drive.key, Errno::EOPNOTSUPP);
-        return Err(Failure(text, Errno::EOPNOTSUPP));
-    }
     if let Some(module) = args.modules.first() {
-        return Err(Failure(format!("module load failed: {module}: {}", Errno::EOPNOTSUPP), Errno::EOPNOTSUPP));
+        let text = format!("module load failed: {module}: {}", Errno::EOPNOTSUPP);
+        return Err(Failure::of_kernel(text, Errno::EOPNOTSUPP));
     }
     let host = Arc::new(LinuxHost::server(&config));
-    let kernel = Kernel::boot(host, config).map_err(|errno| Failure(format!("rump init failed: {errno}"), errno))?;
-    Server::bind(kernel, &args.url).map_err(|error| Failure(format!("rump server init failed: {error}"), error.errno()))
+    let kernel =
+        Kernel::boot(host, config).map_err(|errno| Failure::of_kernel(format!("rump init failed: {errno}"), errno))?;
+    for drive in &args.drives {
+        expose(&kernel, drive)?;
+    }
+    Server::bind(kernel, &args.url)
+        .map_err(|error| Failure::of_kernel(format!("rump server init failed: {error}"), error.errno()))
+}
+
+/// Shows a host file in the kernel.
+fn expose(kernel: &Kernel, drive: &Drive) -> Result<(), Failure> {
+    let part = drive.prepare().map_err(|refused| Failure(refused.to_string(), refused.number()))?;
+    let kind = match drive.kind {
+        Kind::Block => vfs::Kind::Block,
+        Kind::Character => vfs::Kind::Character,
+        Kind::Regular => vfs::Kind::Regular,
+    };
+    let window = Window { offset: part.offset, size: Some(part.size) };
+    let shown = kernel.vfs.etfs_register(drive.key.as_bytes(), Path::new(&drive.hostpath), kind, window);
+    shown.map_err(|errno| Failure::of_kernel(format!("etfs register: {errno}"), errno))
 }
 
 /// Halts the server on SIGTERM and SIGINT.
@@ -157,7 +191,7 @@ fn stop_on_signals(server: &Arc<Server>) -> Result<(), String> {
 }
 
 /// Tells the starter that clients may come; then lets go of it, or ends when it does.
-fn settle(role: Role, server: &Arc<Server>, url: &str) -> Result<(), String> {
+fn settle(role: Role, server: &Arc<Server>) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     match role {
         Role::Command => Ok(()),
@@ -173,17 +207,12 @@ fn settle(role: Role, server: &Arc<Server>, url: &str) -> Result<(), String> {
             Ok(())
         }
         Role::Private => {
-            let folder = url.strip_prefix("unix://").and_then(|path| PathBuf::from(path).parent().map(PathBuf::from));
             let server = server.clone();
             report(0).map_err(|error| text(&error))?;
             std::thread::spawn(move || {
                 let mut end = [0];
                 while matches!(std::io::stdin().read(&mut end), Ok(n) if n > 0) {}
                 server.stop();
-                if let Some(folder) = folder {
-                    let _ = std::fs::remove_dir(folder);
-                }
-                std::process::exit(0);
             });
             Ok(())
         }

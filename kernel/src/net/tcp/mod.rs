@@ -56,6 +56,8 @@ pub struct Conn {
     /// Whether its port is claimed by itself, not through a listener.
     pub claimed: bool,
     deadline: Option<Instant>,
+    /// When an orphan stops waiting for its peer's FIN; set once it begins to.
+    fin_limit: Option<Instant>,
     /// Bytes taken from the host's memory for the buffers.
     pub reserved: usize,
 }
@@ -165,7 +167,7 @@ impl Tcp {
         self.timers.pop_first();
         if let Some(Pcb { role: Role::Connection(conn), owned, .. }) = self.pcbs.get_mut(&id) {
             conn.deadline = None;
-            if !*owned && conn.seen == TcpState::FinWait2 {
+            if !*owned && conn.seen == TcpState::FinWait2 && conn.fin_limit.is_some_and(|limit| limit <= base.now) {
                 conn.engine.abort();
             }
         }
@@ -294,7 +296,8 @@ impl Tcp {
             deadline = None;
         }
         if !*owned && conn.seen == TcpState::FinWait2 {
-            deadline = Some(conn.deadline.unwrap_or(base.now + FIN_WAIT_2));
+            // Not the engine's time: what it set for its own FIN is over.
+            deadline = Some(*conn.fin_limit.get_or_insert(base.now + FIN_WAIT_2));
         }
         if deadline != conn.deadline {
             if let Some(old) = conn.deadline {
@@ -451,6 +454,6 @@ impl Conn {
     /// Wraps an engine.
     pub fn new(engine: Box<dyn TcpConn>, local: IpEndpoint, remote: IpEndpoint, link: usize, reserved: usize) -> Self {
         let seen = engine.state();
-        Self { engine, local, remote, link, seen, reported: false, deadline: None, reserved, claimed: false }
+        Self { engine, local, remote, link, seen, reported: false, deadline: None, fin_limit: None, reserved, claimed: false }
     }
 }
