@@ -7,6 +7,7 @@
 //! by path(path)    SYS_mkdir(path, mode) => file::mkdirat(mode);              a path from the working directory: RumpAt first
 //! by at(dir, path) SYS_openat(dir, path, flags, mode) => file::openat(flags, mode);
 //! by at(dir, path, flags or file::fstat(buf)) …                               the same; a null or (AT_EMPTY_PATH) empty path is by fd
+//! by at(dir, path or descriptor::reopen(flags)) …                             the same for a name of a descriptor: /dev/fd/5
 //! by two(d, p, e, q) …                                                        two paths: two RumpAt first
 //! by number(fd) …, by call() …                                                the handler judges for itself
 //! ```
@@ -98,7 +99,7 @@ pub fn outcome(answer: Result<usize>) -> Outcome {
 /// Serves a call on one path.
 fn by_path<T: Answer>(restart: bool, owner: Owner, mut call: impl FnMut(&RumpAt<'_>) -> Result<T>) -> Outcome {
     match owner {
-        Owner::Host => Outcome::Host,
+        Owner::Host | Owner::Descriptor(_) => Outcome::Host,
         Owner::Rump(name) => serve(restart, || call(&name.at())),
     }
 }
@@ -217,7 +218,18 @@ macro_rules! calls {
         let [$($arg,)* ..] = $all;
         match fds::lookup($dir as i32) {
             Some(rump) if means_fd($dir, $path, $flags) => serve($restart, || $($by_fd)::+(rump $(, arg($own))*)),
-            _ => by_path($restart, route::at($dir as i32, $path), |at| $($handler)+(at $(, arg($value))*)),
+            _ => match route::at($dir as i32, $path) {
+                Owner::Descriptor(rump) if $flags & NOFOLLOW == 0 => serve($restart, || $($by_fd)::+(rump $(, arg($own))*)),
+                owner => by_path($restart, owner, |at| $($handler)+(at $(, arg($value))*)),
+            },
+        }
+    }};
+    (@at $all:ident ($dir:ident, $path:ident or $($by_fd:ident)::+($($own:expr),*))
+        ($($arg:ident),*) ($($handler:tt)+) ($($value:expr),*) $restart:expr) => {{
+        let [$($arg,)* ..] = $all;
+        match route::at($dir as i32, $path) {
+            Owner::Descriptor(rump) => serve($restart, || $($by_fd)::+(rump $(, arg($own))*)),
+            owner => by_path($restart, owner, |at| $($handler)+(at $(, arg($value))*)),
         }
     }};
     (@two $all:ident ($dir:expr, $path:ident, $dir2:expr, $path2:ident)
@@ -283,7 +295,7 @@ calls! {
 
     by path(path) SYS_open(path, flags, mode) => file::openat(flags, mode);
     by path(path) SYS_creat(path, mode) => file::openat(O_CREAT, mode);
-    by at(dir, path) SYS_openat(dir, path, flags, mode) => file::openat(flags, mode);
+    by at(dir, path or descriptor::reopen(flags)) SYS_openat(dir, path, flags, mode) => file::openat(flags, mode);
     by at(dir, path) SYS_openat2(dir, path, how, size) => file::openat2(how, size);
     by path(path) SYS_stat(path, buf) => file::newfstatat(buf, 0);
     by path(path) SYS_lstat(path, buf) => file::newfstatat(buf, NOFOLLOW);

@@ -42,7 +42,7 @@ pub fn execve(path: usize, argv: usize, envp: usize) -> Outcome {
 /// Runs `path` after at most `steps` more interpreters.
 fn step(path: usize, argv: usize, envp: usize, steps: usize) -> Outcome {
     match route::path(path) {
-        Owner::Host => with_state(libc::SYS_execve, [path, argv, envp, 0, 0, 0]),
+        Owner::Host | Owner::Descriptor(_) => with_state(libc::SYS_execve, [path, argv, envp, 0, 0, 0]),
         Owner::Rump(name) => {
             let _blocked = Blocked::enter();
             run(Program::load(&name.at(), path, argv), argv, envp, steps)
@@ -62,7 +62,7 @@ pub fn execveat(dir: i32, path: usize, argv: usize, envp: usize, flags: i32) -> 
             let _blocked = Blocked::enter();
             run(Program::load(&name.at(), path, argv), argv, envp, INTERPRETERS)
         }
-        (Owner::Host, _) => with_state(libc::SYS_execveat, [raw::word(dir), path, argv, envp, raw::word(flags), 0]),
+        (Owner::Host | Owner::Descriptor(_), _) => with_state(libc::SYS_execveat, [raw::word(dir), path, argv, envp, raw::word(flags), 0]),
     }
 }
 

@@ -299,7 +299,7 @@ fn entered(done: usize) -> usize {
 /// See chdir(2).
 pub fn chdir(path: usize) -> Outcome {
     match route::path(path) {
-        Owner::Host => leave(libc::SYS_chdir, path),
+        Owner::Host | Owner::Descriptor(_) => leave(libc::SYS_chdir, path),
         Owner::Rump(name) => calls::serve(true, || dir::chdir(&name.at()).map(entered)),
     }
 }

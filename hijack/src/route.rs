@@ -10,6 +10,7 @@ use abi::fcntl::AT_FDCWD;
 use abi::{Errno, Result};
 use client::signals::Blocked;
 
+use crate::fds::RumpFd;
 use crate::spec::{PathClass, Spec};
 use crate::user::{self, UserString};
 use crate::{config, fds, process, raw};
@@ -45,6 +46,8 @@ pub enum Owner {
     Host,
     /// The rump kernel.
     Rump(Name),
+    /// The rump kernel, under a name that the host has for one of its descriptors: `/dev/fd/5`.
+    Descriptor(RumpFd),
 }
 
 /// Whose the path at `addr` is, relative to the Linux descriptor `dir`.
@@ -61,12 +64,31 @@ pub fn at(dir: i32, addr: usize) -> Owner {
     let _blocked = spec.pathre.is_some().then(Blocked::enter);
     let Ok(text) = user::read_cstr(addr) else { return Owner::Host };
     let class = spec.classify(text.to_bytes(), from.is_some());
+    if !class.is_rump()
+        && let Some(rump) = descriptor(text.to_bytes())
+    {
+        return Owner::Descriptor(rump);
+    }
     match (class, from) {
         (PathClass::Host, None) if dir == libc::AT_FDCWD && spec.pathre.is_some() => below_cwd(spec, &text),
         (PathClass::Host, _) => Owner::Host,
         (class, Some(dir)) if text.to_bytes().first() != Some(&b'/') => Owner::Rump(Name { dir, text, class }),
         (class, _) => Owner::Rump(Name { dir: abi::Fd(AT_FDCWD), text, class }),
     }
+}
+
+/// The rump descriptor that the host's name means; the host itself would find the placeholder there.
+fn descriptor(path: &[u8]) -> Option<RumpFd> {
+    let number = match path {
+        b"/dev/stdin" => 0,
+        b"/dev/stdout" => 1,
+        b"/dev/stderr" => 2,
+        _ => {
+            let digits = path.strip_prefix(b"/dev/fd/").or_else(|| path.strip_prefix(b"/proc/self/fd/"))?;
+            str::from_utf8(digits).ok()?.parse().ok()?
+        }
+    };
+    fds::lookup(number)
 }
 
 /// Whose the path at `addr` is, relative to the working directory.
@@ -94,9 +116,9 @@ fn below_cwd(spec: &Spec, text: &CStr) -> Owner {
 /// `EXDEV` when there is one of each.
 pub fn two(from: Owner, to: Owner) -> Result<Option<(Name, Name)>> {
     match (from, to) {
-        (Owner::Host, Owner::Host) => Ok(None),
         (Owner::Rump(from), Owner::Rump(to)) => Ok(Some((from, to))),
-        _ => Err(Errno::EXDEV),
+        (Owner::Rump(_), _) | (_, Owner::Rump(_)) => Err(Errno::EXDEV),
+        _ => Ok(None),
     }
 }
 

@@ -54,6 +54,11 @@ fn duplicate(rump: RumpFd, cloexec: bool) -> Result<NewFd> {
     Ok(NewFd { fd: RumpFd(fd), cloexec })
 }
 
+/// See open(2) of `/dev/fd/N`: as in NetBSD another descriptor for the same open file, whatever the flags say.
+pub fn reopen(rump: RumpFd, flags: i32) -> Result<NewFd> {
+    duplicate(rump, flags & libc::O_CLOEXEC != 0)
+}
+
 /// See dup2(2).
 pub fn dup2(from: i32, to: i32) -> Outcome {
     if from != to {

@@ -175,3 +175,36 @@ shutil.rmtree("/rump/home/a"); print(os.listdir("/rump/home"))
         assert_eq!(text, "201 19900\n/rump/home/a/b\n3\nb'xxx'\nto rump\n\nto rump\n 0\n[]\n");
     });
 }
+
+#[test]
+fn a_tree_goes_through_git_and_tar_and_comes_back_the_same() {
+    if !have("git") {
+        return;
+    }
+    let script = r#"
+export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
+cd /rump/home; git init -q one; cd one; cp -r "$TREE" tree; git add .; git commit -qm first; cd ..
+git clone -q one two; cd two; git fsck; git log --oneline | wc -l; diff -r tree "$TREE"
+mkdir /rump/tmp/x; tar cf - -C "$TREE" . | tar xf - -C /rump/tmp/x; diff -r /rump/tmp/x "$TREE"
+test "$(find /rump/tmp/x -type f | wc -l)" = "$(find "$TREE" -type f | wc -l)"
+cd /; rm -rf /rump/home/one /rump/home/two /rump/tmp/x; ls -A /rump/home /rump/tmp
+"#;
+    on(&Transport::REMOTE, |rump, _| {
+        let mut command = rump.command("bash");
+        let text = stdout(command.args(["-ec", script]).env("TREE", concat!(env!("CARGO_MANIFEST_DIR"), "/src")));
+        assert_eq!(text, "1\n/rump/home:\n\n/rump/tmp:\n");
+    });
+}
+
+#[test]
+fn a_program_notices_that_its_server_is_gone() {
+    let script = "exec 5> /rump/tmp/f; kill -9 $SERVER; while echo x 2> /dev/null >&5; do :; done; echo lost";
+    for (retry, status, text) in [("0", 0, "lost\n"), ("once", 0, "lost\n"), ("die", 1, "")] {
+        let rump = Rump::start(Transport::Unix);
+        let mut command = rump.command("bash");
+        command.args(["-c", script]).env("SERVER", rump.pid().to_string()).env("RUMPHIJACK_RETRYCONNECT", retry);
+        let done = integration::output(&mut command);
+        assert_eq!((done.status.code(), &*String::from_utf8_lossy(&done.stdout)), (Some(status), text), "{retry}");
+        std::fs::remove_file(rump.folder().join("pid")).ok();
+    }
+}
