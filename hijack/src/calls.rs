@@ -19,7 +19,7 @@ use abi::{Errno, Result};
 use client::signals::{self, Blocked};
 
 pub use crate::deep::{Outcome, Wanted};
-use crate::fds::{self, NewFd};
+use crate::fds::{self, NewFd, RumpFd};
 use crate::route::{self, Owner, RumpAt};
 use crate::rump::{both, descriptor, dir, file, ioctl, message, option, poll, socket};
 use crate::user;
@@ -66,11 +66,21 @@ impl Answer for NewFd {
 }
 
 /// Does a call in the rump kernel: signals blocked meanwhile, again if a signal interrupted it and `restart` allows it.
-pub fn serve<T: Answer>(restart: bool, mut call: impl FnMut() -> Result<T>) -> Outcome {
+pub fn serve<T: Answer>(restart: bool, call: impl FnMut() -> Result<T>) -> Outcome {
+    serve_unless(restart, || false, call)
+}
+
+/// The same on a descriptor: as on Linux, a call on a socket with a time limit is not done again, or regular signals would
+/// put the limit off for ever.
+fn serve_fd<T: Answer>(fd: RumpFd, restart: bool, call: impl FnMut() -> Result<T>) -> Outcome {
+    serve_unless(restart, || option::has_time_limit(fd), call)
+}
+
+fn serve_unless<T: Answer>(restart: bool, once: impl Fn() -> bool, mut call: impl FnMut() -> Result<T>) -> Outcome {
     let _blocked = Blocked::enter();
     let answer = loop {
         match call() {
-            Err(Errno::EINTR) if again(restart) => {}
+            Err(Errno::EINTR) if again(restart && !once()) => {}
             Err(error) => break Err(error),
             Ok(answer) => break answer.finish(),
         }
@@ -200,7 +210,7 @@ macro_rules! calls {
     (@fd $all:ident ($fd:ident) ($($arg:ident),*) ($($handler:tt)+) ($($value:expr),*) $restart:expr) => {{
         let [$($arg,)* ..] = $all;
         match fds::lookup($fd as i32) {
-            Some(rump) => serve($restart, || $($handler)+(rump $(, arg($value))*)),
+            Some(rump) => serve_fd(rump, $restart, || $($handler)+(rump $(, arg($value))*)),
             None if fds::is_ours($fd as i32) => outcome(Err(Errno::EBADF)),
             None => Outcome::Host,
         }

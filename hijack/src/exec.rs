@@ -62,7 +62,9 @@ pub fn execveat(dir: i32, path: usize, argv: usize, envp: usize, flags: i32) -> 
             let _blocked = Blocked::enter();
             run(Program::load(&name.at(), path, argv), argv, envp, INTERPRETERS)
         }
-        (Owner::Host | Owner::Descriptor(_), _) => with_state(libc::SYS_execveat, [raw::word(dir), path, argv, envp, raw::word(flags), 0]),
+        (Owner::Host | Owner::Descriptor(_), _) => {
+            with_state(libc::SYS_execveat, [raw::word(dir), path, argv, envp, raw::word(flags), 0])
+        }
     }
 }
 

@@ -86,6 +86,17 @@ fn set(fd: RumpFd, (level, name): (i32, i32), value: &[u8]) -> Result<()> {
     stubs::setsockopt(kernel()?, fd.fd(), level, name, In::new(value), value.len() as u32)
 }
 
+/// Whether receiving or sending on a socket ends after some time (`SO_RCVTIMEO`, `SO_SNDTIMEO`); no for what is not a socket.
+pub fn has_time_limit(fd: RumpFd) -> bool {
+    [socket::SO_RCVTIMEO, socket::SO_SNDTIMEO].into_iter().any(|name| {
+        let (mut limit, mut len) = ([0u8; 16], 16u32);
+        let (value, room) = (Out::new(&mut limit), InOut::new(&mut len));
+        let asked =
+            kernel().and_then(|kernel| stubs::getsockopt(kernel, fd.fd(), socket::SOL_SOCKET, name, value, room));
+        asked.is_ok() && limit != [0; 16]
+    })
+}
+
 /// See getsockopt(2).
 pub fn getsockopt(fd: RumpFd, level: i32, name: i32, addr: usize, len_addr: usize) -> Result<usize> {
     let room = usize::try_from(user::read::<i32>(len_addr)?).map_err(|_| Errno::EINVAL)?;

@@ -11,7 +11,7 @@ use super::descriptor::{Segment, gather, readable, scatter, segments, single, to
 use crate::Cx;
 use crate::file::OpenFile;
 use crate::vfs::attr::Time;
-use crate::vfs::open::DIRENTS_MAX;
+use crate::vfs::dirents::DIRENTS_MAX;
 use crate::vfs::{self, Kind, NAME_MAX, View, VnodeFile};
 
 /// The most that one operation on a file moves.

@@ -2,10 +2,12 @@
 //!
 //! A file system implements [`FileSystem`] and [`Node`]; all the rest is here. [`namei`] walks paths, [`perm`] judges
 //! permissions, [`tree`] makes, links, renames and removes, [`attr`] changes attributes, [`open`] gives open files,
-//! [`mount`] joins file systems into one tree, [`lock`] keeps advisory locks, [`pipe`] serves pipes and fifos.
+//! [`dirents`] reads directories, [`mount`] joins file systems into one tree, [`lock`] keeps advisory locks, [`pipe`] serves
+//! pipes and fifos.
 //! Every operation by name is a method of [`View`]: what one process sees, and what it may do.
 
 pub mod attr;
+pub mod dirents;
 pub mod lock;
 pub mod mount;
 pub mod namei;

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let _ = error.print();
             if error.kind() == ErrorKind::ValueValidation {
-                eprintln!("\n{}", Args::command().render_usage());
+                eprintln!("\n{}", Args::command().bin_name(tools::program()).render_usage());
             }
             return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }

@@ -26,7 +26,12 @@ struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// Halts the kernel; its server ends
+    // -h is rump.halt's own option.
+    #[command(disable_help_flag = true)]
     Halt {
+        /// Print help
+        #[arg(long, action = clap::ArgAction::Help)]
+        help: Option<bool>,
         /// End by an abort, with a core dump
         #[arg(short = 'd')]
         dump: bool,
@@ -80,7 +85,7 @@ fn run(args: &Args) -> anyhow::Result<Vec<String>> {
         .map_err(|error| anyhow::anyhow!("{url}: {error}"))?;
     let json = args.json;
     match &args.command {
-        Command::Halt { dump, halt, nosync } => {
+        Command::Halt { dump, halt, nosync, .. } => {
             use abi::mount::{RB_DUMP, RB_HALT, RB_NOSYNC};
             let bits = [(*dump, RB_DUMP), (*halt, RB_HALT), (*nosync, RB_NOSYNC)];
             let how = bits.iter().filter(|(given, _)| *given).fold(0, |how, (_, bit)| how | bit);

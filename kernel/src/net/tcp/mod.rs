@@ -454,6 +454,17 @@ impl Conn {
     /// Wraps an engine.
     pub fn new(engine: Box<dyn TcpConn>, local: IpEndpoint, remote: IpEndpoint, link: usize, reserved: usize) -> Self {
         let seen = engine.state();
-        Self { engine, local, remote, link, seen, reported: false, deadline: None, fin_limit: None, reserved, claimed: false }
+        Self {
+            engine,
+            local,
+            remote,
+            link,
+            seen,
+            reported: false,
+            deadline: None,
+            fin_limit: None,
+            reserved,
+            claimed: false,
+        }
     }
 }
