@@ -41,6 +41,8 @@ fn the_launcher_passes_signals_on_and_leaves_nothing_behind() {
         let mut line = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(launcher.stdout.take().unwrap()), &mut line).unwrap();
         let program: i32 = line.trim().parse().unwrap();
+        // Kept open: the program must not end by itself.
+        let _input = launcher.stdin.take();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the private server's folder");
         // SAFETY: plain kill(2) of our own child.
         unsafe { libc::kill(launcher.id() as i32, signal) };
