@@ -104,6 +104,12 @@ impl Queues {
     }
 }
 
+/// Largest receive buffer: the largest window without a scale factor (RFC 7323).
+///
+/// With one, smoltcp rounds the window that it offers down, so that its right edge can move back by some bytes. A segment that
+/// was sent up to the older edge is cut at the new one, but its FIN is taken: the bytes in between would be lost.
+const LARGEST_WINDOW: usize = 65535;
+
 /// smoltcp's engine.
 pub struct Smol {
     set: SocketSet<'static>,
@@ -115,7 +121,7 @@ pub struct Smol {
 impl Smol {
     fn new(receive_buffer: usize, send_buffer: usize, tuning: &Tuning) -> Self {
         let buffer = |len: usize| tcp::SocketBuffer::new(vec![0; len]);
-        let mut socket = tcp::Socket::new(buffer(receive_buffer), buffer(send_buffer));
+        let mut socket = tcp::Socket::new(buffer(receive_buffer.min(LARGEST_WINDOW)), buffer(send_buffer));
         // Every segment is acknowledged at once: Nagle's algorithm then never waits for a timer.
         socket.set_ack_delay(None);
         let mut set = SocketSet::new(Vec::with_capacity(1));
