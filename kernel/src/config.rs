@@ -124,6 +124,44 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+/// How disks that are host files behave (`RUMP_BLKFAIL`, `RUMP_BLKFAIL_SEED`, `RUMP_BLKSECTSHIFT`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disks {
+    /// Of 10000 requests so many fail with `EIO`; `None` injects no faults.
+    pub fail: Option<u32>,
+    /// Where the sequence of faults begins; random if `None`.
+    pub seed: Option<u32>,
+    /// Binary logarithm of a sector's length in bytes.
+    pub sector_shift: u32,
+}
+
+impl Default for Disks {
+    fn default() -> Self {
+        Self { fail: None, seed: None, sector_shift: Self::SECTOR_SHIFT }
+    }
+}
+
+impl Disks {
+    /// Sectors of 512 bytes, the smallest there are.
+    pub const SECTOR_SHIFT: u32 = 9;
+    /// What `fail` is out of, and so its largest value.
+    pub const REQUESTS: u32 = 10_000;
+
+    fn from_environment(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self, ConfigError> {
+        let number = |name| {
+            let value = variable(name);
+            value
+                .map(|value| value.parse().map_err(|_| ConfigError::Value { name, value, expected: "a number" }))
+                .transpose()
+        };
+        let fail = number("RUMP_BLKFAIL")?.map(|fail: u32| fail.min(Self::REQUESTS));
+        let shift = number("RUMP_BLKSECTSHIFT")?.unwrap_or(Self::SECTOR_SHIFT);
+        // NetBSD says so on the console and goes on with 9; beyond 64 KiB no transfer would be whole.
+        let sector_shift = shift.clamp(Self::SECTOR_SHIFT, 16);
+        Ok(Self { fail, seed: number("RUMP_BLKFAIL_SEED")?, sector_shift })
+    }
+}
+
 /// What a kernel is booted with.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -137,6 +175,8 @@ pub struct Config {
     pub memlimit: Option<u64>,
     /// `kern.maxvnodes`.
     pub nvnodes: usize,
+    /// Disks that are host files.
+    pub disks: Disks,
     /// Which components there are.
     pub components: Components,
     /// Whether a client gets the credentials of its host process instead of the superuser's.
@@ -153,6 +193,7 @@ impl Default for Config {
             threads: true,
             memlimit: None,
             nvnodes: 1024,
+            disks: Disks::default(),
             components: Components::all(),
             creds_from_peer: false,
             hostname: None,
@@ -205,6 +246,7 @@ impl Config {
         if !config.threads {
             config.components = config.components.without_network();
         }
+        config.disks = Disks::from_environment(&variable)?;
         config.memlimit = variable("RUMP_MEMLIMIT").map(|value| parse_memlimit(&value)).transpose()?;
         if let Some(value) = variable("RUMP_NVNODES") {
             let expected = "a number of at least 1";

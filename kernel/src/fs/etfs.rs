@@ -6,13 +6,14 @@
 //! types `DIR` and `DIR_SUBDIRS`, are not served.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use abi::stat::{major, makedev, minor};
 use abi::time::Timespec;
 use abi::{Errno, Result};
 
+use crate::config::Disks;
 use crate::proc::lock;
 use crate::rumpuser::{Access, HostFile, HostKind, Rumpuser};
 use crate::vfs::pipe::Ways;
@@ -22,8 +23,8 @@ use crate::vfs::{Attr, Change, Kind, Node, Position, Vnode};
 const MAJOR: u32 = 197;
 /// Disks at most.
 const UNITS: u32 = 16;
-/// Bytes of a disk's sector.
-const SECTOR_BYTES: usize = 512;
+/// Unit of `st_blocks` in bytes.
+const BLOCK_BYTES: u64 = 512;
 /// Number of the first node: far above those that the root file system gives its own.
 const FIRST_INO: u64 = 1 << 32;
 
@@ -32,6 +33,29 @@ const FIRST_INO: u64 = 1 << 32;
 pub struct Etfs {
     entries: RwLock<Vec<Entry>>,
     registered: AtomicU64,
+    behaviour: Arc<Behaviour>,
+}
+
+/// What all disks have in common: their sectors, and the faults that are injected.
+#[derive(Default)]
+struct Behaviour {
+    sector_shift: u32,
+    fail: u32,
+    /// The last number of the generator.
+    drawn: AtomicU32,
+}
+
+impl Behaviour {
+    /// Fails now and then, as `RUMP_BLKFAIL` says.
+    fn draw(&self) -> Result<()> {
+        if self.fail == 0 {
+            return Ok(());
+        }
+        let next = |last: u32| last.wrapping_mul(1_103_515_245).wrapping_add(12_345) & 0x7fff_ffff;
+        let last = self.drawn.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        let drawn = last.map_or_else(next, next);
+        if drawn % Disks::REQUESTS < self.fail { Err(Errno::EIO) } else { Ok(()) }
+    }
 }
 
 struct Entry {
@@ -50,6 +74,22 @@ pub struct Window {
 }
 
 impl Etfs {
+    /// Makes an empty table; the console hears of faults that will be injected.
+    pub fn new(rumpuser: &dyn Rumpuser, disks: Disks) -> Self {
+        let seed = disks.seed.unwrap_or_else(|| {
+            let mut bytes = [0; 4];
+            rumpuser.random(&mut bytes);
+            u32::from_ne_bytes(bytes)
+        });
+        if let Some(fail) = disks.fail {
+            let text = format!("rumpblk: FAULT INJECTION ACTIVE! fail {fail}/{}. seed {seed}\n", Disks::REQUESTS);
+            rumpuser.console(text.as_bytes());
+        }
+        let (sector_shift, fail) = (disks.sector_shift, disks.fail.unwrap_or(0));
+        let behaviour = Arc::new(Behaviour { sector_shift, fail, drawn: AtomicU32::new(seed) });
+        Self { behaviour, ..Self::default() }
+    }
+
     /// Shows a window of the host file `hostpath` under `key` as a regular file, block or character device.
     ///
     /// `EINVAL` for a key without a leading slash, a window that ends behind the host file, a host file that is neither
@@ -85,16 +125,25 @@ impl Etfs {
             let used = |unit: &u32| entries.iter().any(|entry| entry.node.rdev == makedev(MAJOR, *unit));
             let unit = (0..UNITS).find(|unit| !used(unit)).ok_or(Errno::EBUSY)?;
             // NetBSD's mode is 0755 here too, which lets everybody read the disk.
-            (0o660, makedev(MAJOR, unit), Body::Disk(Disk::new(&**rumpuser, hostpath, window.offset, size)?))
+            (0o660, makedev(MAJOR, unit), Body::Disk(self.disk(&**rumpuser, hostpath, window.offset, size)?))
         };
         let ino = FIRST_INO + self.registered.fetch_add(1, Ordering::Relaxed);
         let now = Timespec::from_duration(rumpuser.wall_clock());
         let (atime, mtime, ctime, birthtime) = (now, now, now, now);
-        let blocks = size.div_ceil(SECTOR_BYTES as u64);
+        let blocks = size.div_ceil(BLOCK_BYTES);
         let attr = Attr { mode, nlink: 1, uid: 0, gid: 0, rdev, size, blocks, atime, mtime, ctime, birthtime };
         let node = EtNode { vnode: Vnode::new(kind, ino), attr: Mutex::new(attr), rdev, body };
         entries.push(Entry { key: key.to_vec(), node: Arc::new(node) });
         Ok(())
+    }
+
+    fn disk(&self, rumpuser: &dyn Rumpuser, hostpath: &Path, offset: u64, size: u64) -> Result<Arc<Disk>> {
+        let (file, writable) = match rumpuser.open_host(hostpath, Access::ReadWrite) {
+            Ok(file) => (file, true),
+            Err(_) => (rumpuser.open_host(hostpath, Access::Read)?, false),
+        };
+        let (behaviour, gone) = (self.behaviour.clone(), AtomicBool::new(false));
+        Ok(Arc::new(Disk { file, writable, offset, size, gone, behaviour }))
     }
 
     /// Takes `key` away; what is still open answers `ENXIO` from then on.
@@ -284,17 +333,10 @@ struct Disk {
     offset: u64,
     size: u64,
     gone: AtomicBool,
+    behaviour: Arc<Behaviour>,
 }
 
 impl Disk {
-    fn new(rumpuser: &dyn Rumpuser, hostpath: &Path, offset: u64, size: u64) -> Result<Arc<Self>> {
-        let (file, writable) = match rumpuser.open_host(hostpath, Access::ReadWrite) {
-            Ok(file) => (file, true),
-            Err(_) => (rumpuser.open_host(hostpath, Access::Read)?, false),
-        };
-        Ok(Arc::new(Self { file, writable, offset, size, gone: AtomicBool::new(false) }))
-    }
-
     fn sync(&self) -> Result<()> {
         if self.writable { self.file.sync() } else { Ok(()) }
     }
@@ -339,11 +381,12 @@ impl OpenDisk {
         if self.disk.gone.load(Ordering::Relaxed) {
             return Err(Errno::ENXIO);
         }
-        let whole = offset.is_multiple_of(SECTOR_BYTES as u64) && len.is_multiple_of(SECTOR_BYTES);
-        if self.raw && !whole {
+        let sector = 1 << self.disk.behaviour.sector_shift;
+        if self.raw && !(offset.is_multiple_of(sector) && (len as u64).is_multiple_of(sector)) {
             return Err(Errno::EINVAL);
         }
         let rest = self.disk.size.checked_sub(offset).ok_or(Errno::EINVAL)?;
+        self.disk.behaviour.draw()?;
         Ok(usize::try_from(rest).map_or(len, |rest| rest.min(len)))
     }
 }
@@ -483,5 +526,22 @@ mod tests {
         assert_eq!(vfs.etfs_remove(b"/disk3"), Err(Errno::ENOENT));
         assert_eq!(file.write(b"x"), Err(Errno::ENXIO));
         assert_eq!(register(&vfs, "/again", Kind::Block, 0, None), Ok(()));
+    }
+
+    #[test]
+    fn faults_come_as_often_as_asked_for_and_the_same_seed_repeats_them() {
+        let faults = |fail| {
+            let host = SimHost::new(1);
+            host.put_file("/host/img", &[0; 4096]);
+            let disks = Disks { fail: Some(fail), seed: Some(7), ..Disks::default() };
+            let vfs = Vfs::boot(host, &Config { disks, ..Config::default() }).unwrap();
+            register(&vfs, "/dk", Kind::Block, 0, None).unwrap();
+            let disk = open(&vfs, "/dk", O_RDONLY).unwrap();
+            (0..1000).map(|_| disk.read_at(0, &mut [0; 512]) == Err(Errno::EIO)).collect::<Vec<_>>()
+        };
+        let count = |fail| faults(fail).into_iter().filter(|fault| *fault).count();
+        assert_eq!((count(0), count(10_000)), (0, 1000));
+        assert!((400..600).contains(&count(5000)));
+        assert_eq!(faults(5000), faults(5000));
     }
 }

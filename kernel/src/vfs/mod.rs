@@ -73,10 +73,11 @@ pub struct Vfs {
 impl Vfs {
     /// Mounts the root file system, makes the usual directories, and mounts the devices on `/dev`.
     pub fn boot(rumpuser: Arc<dyn Rumpuser>, config: &Config) -> Result<Self> {
-        let vfs = Self::absent(rumpuser);
+        let mut vfs = Self::absent(rumpuser);
         if !config.components.has(Component::Vfs) {
             return Ok(vfs);
         }
+        vfs.etfs = Etfs::new(&*vfs.rumpuser, config.disks);
         vfs.mount_root("tmpfs")?;
         let view = vfs.root_view()?;
         for (path, mode) in DIRECTORIES {
