@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
 
 use abi::fcntl::{
     AT_REMOVEDIR, F_GETLK, F_RDLCK, F_SETLK, F_SETLKW, F_UNLCK, F_WRLCK, Flock, LOCK_EX, LOCK_NB, O_CREAT, O_NONBLOCK,
@@ -162,14 +161,18 @@ fn waiting_for_each_other_is_refused() {
     let (fd, other) = (one.open("/tmp/f", O_RDWR | O_CREAT).unwrap(), two.open("/tmp/f", O_RDWR).unwrap());
     one.record(fd, F_SETLK, F_WRLCK, 0, 1).unwrap();
     two.record(other, F_SETLK, F_WRLCK, 1, 1).unwrap();
+    // Whoever comes second is refused, and makes way for the first.
+    let wait = |client: &Client, fd, start| {
+        let done = client.record(fd, F_SETLKW, F_WRLCK, start, 1).map(drop);
+        if done.is_err() {
+            client.record(fd, F_SETLK, F_UNLCK, 0, 0).unwrap();
+        }
+        done
+    };
     thread::scope(|scope| {
-        let waits = scope.spawn(|| one.record(fd, F_SETLKW, F_WRLCK, 1, 1).map(drop));
-        // Long enough for the other thread to fall asleep.
-        thread::sleep(Duration::from_millis(200));
-        let refused = two.record(other, F_SETLKW, F_WRLCK, 0, 1).map(drop);
-        assert_eq!(refused, Err(Errno::EDEADLK));
-        two.record(other, F_SETLK, F_UNLCK, 0, 0).unwrap();
-        assert_eq!(waits.join().unwrap(), Ok(()));
+        let waits = scope.spawn(|| wait(&one, fd, 1));
+        let outcomes = [wait(&two, other, 0), waits.join().unwrap()];
+        assert!(outcomes.contains(&Ok(())) && outcomes.contains(&Err(Errno::EDEADLK)), "{outcomes:?}");
     });
 }
 
