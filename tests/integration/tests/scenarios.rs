@@ -5,8 +5,19 @@ use integration::{Rump, Transport, built, limited, stdout};
 /// Differences that are meant: scenario, the host's line, ours, and why.
 const MEANT: &[(&str, &str, &str, &str)] = &[];
 
-fn names() -> Vec<String> {
-    stdout(limited(built("scenario")).arg("-")).lines().map(str::to_owned).collect()
+/// A scenario's name, and whether it can run on a kernel of its own process.
+struct Scenario {
+    name: String,
+    alone: bool,
+}
+
+fn scenarios() -> Vec<Scenario> {
+    let text = stdout(limited(built("scenario")).arg("-"));
+    let row = |line: &str| {
+        let (name, needs) = line.split_once(' ')?;
+        Some(Scenario { name: name.to_owned(), alone: needs == "alone" })
+    };
+    text.lines().map(|line| row(line).expect("a scenario and what it needs")).collect()
 }
 
 fn native(name: &str) -> String {
@@ -35,60 +46,43 @@ fn differences(name: &str, host: &str, ours: &str) -> Option<String> {
     (!lines.is_empty()).then(|| format!("{name}:\n{}", lines.join("\n")))
 }
 
-fn all_agree(transport: Transport) {
-    let rump = Rump::start(transport);
-    let failed: Vec<String> = names()
+/// Runs all `scenarios` natively and by `hijacked`, and fails with every difference.
+fn all_agree(scenarios: &[Scenario], hijacked: impl Fn(&str) -> String) {
+    let failed: Vec<String> = scenarios
         .iter()
-        .filter_map(|name| {
-            let ours = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hijacked(&rump, name)));
-            match ours {
-                Ok(ours) => differences(name, &native(name), &ours),
-                Err(_) => Some(format!("{name}: failed, see above")),
-            }
+        .filter_map(|Scenario { name, .. }| {
+            let both = || differences(name, &native(name), &hijacked(name));
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(both));
+            done.unwrap_or_else(|_| Some(format!("{name}: failed, see above")))
         })
         .collect();
-    assert!(failed.is_empty(), "{transport:?}\n{}", failed.join("\n"));
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+fn all_agree_on(transport: Transport) {
+    let rump = Rump::start(transport);
+    all_agree(&scenarios(), |name| hijacked(&rump, name));
 }
 
 #[test]
 fn scenarios_agree_on_a_private_server() {
-    all_agree(Transport::Private);
+    all_agree_on(Transport::Private);
 }
 
 #[test]
 fn scenarios_agree_over_unix() {
-    all_agree(Transport::Unix);
+    all_agree_on(Transport::Unix);
 }
 
 #[test]
 fn scenarios_agree_over_tcp() {
-    all_agree(Transport::Tcp);
+    all_agree_on(Transport::Tcp);
 }
 
 /// Locally a kernel lives in one process and goes with exec: scenarios that need more are not for it.
 #[test]
 fn scenarios_agree_locally() {
     let rump = Rump::start(Transport::Local);
-    let alone = [
-        "open_errors",
-        "read_write",
-        "names",
-        "directories",
-        "stat_fields",
-        "descriptors",
-        "tcp_errors",
-        "udp",
-        "options",
-        "select_bits",
-        "bad_pointers",
-        "devices",
-    ];
-    let failed: Vec<String> = alone
-        .iter()
-        .filter_map(|name| {
-            let ours = stdout(rump.command(built("scenario")).args([name, "/rump/tmp"]));
-            differences(name, &native(name), &ours)
-        })
-        .collect();
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    let alone: Vec<Scenario> = scenarios().into_iter().filter(|scenario| scenario.alone).collect();
+    all_agree(&alone, |name| stdout(rump.command(built("scenario")).args([name, "/rump/tmp"])));
 }

@@ -9,54 +9,70 @@
     reason = "each line is one libc call with valid arguments, or deliberately bad ones"
 )]
 
+mod descriptors;
+mod directories;
 mod files;
+mod linux;
+mod names;
 mod processes;
+mod signals;
 mod sockets;
+mod stdio;
+mod waiting;
 
-use std::ffi::{CStr, CString};
+/// What every family uses.
+mod prelude {
+    pub(crate) use std::ffi::{CStr, CString};
+    pub(crate) use std::mem::{size_of, zeroed};
+    pub(crate) use std::ptr::{null, null_mut};
 
-use files::*;
-use libc::*;
-use processes::*;
-use sockets::*;
+    pub(crate) use libc::*;
+
+    pub(crate) use super::Needs::*;
+    pub(crate) use super::sockets::*;
+    pub(crate) use super::{Row, create, errno, path, show, works};
+}
+
+use prelude::*;
+
+/// What a scenario asks of the kernel that it runs on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// Nothing: one process, which may be the kernel's own.
+    OneProcess,
+    /// Children that reach the same kernel.
+    Processes,
+}
+
+/// A scenario: its name, what it needs, and what it does in the folder of the given name.
+type Row = (&'static str, Needs, fn(&str));
+
+/// All scenarios, a family a file.
+const FAMILIES: &[&[Row]] = &[
+    descriptors::TABLE,
+    directories::TABLE,
+    files::TABLE,
+    linux::TABLE,
+    names::TABLE,
+    processes::TABLE,
+    signals::TABLE,
+    sockets::TABLE,
+    stdio::TABLE,
+    waiting::TABLE,
+];
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let name = args.get(1).map(String::as_str).unwrap_or_default();
     let folder = args.get(2).cloned().unwrap_or_else(|| "/tmp".into());
-    let Some((_, run)) = SCENARIOS.iter().find(|(known, _)| *known == name) else {
-        for (known, _) in SCENARIOS {
-            println!("{known}");
-        }
-        return;
-    };
-    run(&folder);
+    let mut all = FAMILIES.iter().copied().flatten();
+    match all.clone().find(|(known, ..)| *known == name) {
+        Some((.., run)) => run(&folder),
+        None => all.by_ref().for_each(|(known, needs, _)| {
+            println!("{known} {}", if *needs == Needs::OneProcess { "alone" } else { "processes" });
+        }),
+    }
 }
-
-/// A scenario: what it does in the folder of this name.
-type Scenario = fn(&str);
-
-/// Every scenario by its name.
-const SCENARIOS: &[(&str, Scenario)] = &[
-    ("open_errors", open_errors),
-    ("read_write", read_write),
-    ("names", names),
-    ("directories", directories),
-    ("stat_fields", stat_fields),
-    ("descriptors", descriptors),
-    ("stdio", stdio),
-    ("pipes_and_fork", pipes_and_fork),
-    ("tcp", tcp),
-    ("tcp_errors", tcp_errors),
-    ("udp", udp),
-    ("options", options),
-    ("poll_mixed", poll_mixed),
-    ("select_bits", select_bits),
-    ("signals", signals),
-    ("threads", threads),
-    ("bad_pointers", bad_pointers),
-    ("devices", devices),
-];
 
 fn errno() -> i32 {
     unsafe { *__errno_location() }

@@ -1,0 +1,6 @@
+//! Calls that only Linux has.
+
+use super::prelude::*;
+
+/// The family.
+pub const TABLE: &[Row] = &[];

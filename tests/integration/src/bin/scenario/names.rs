@@ -1,0 +1,6 @@
+//! Names of hosts, services, users and interfaces.
+
+use super::prelude::*;
+
+/// The family.
+pub const TABLE: &[Row] = &[];
