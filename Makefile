@@ -3,7 +3,7 @@ CARGO ?= cargo
 BIN := target/release
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test integration bench lint fmt doc install clean
+.PHONY: help build run test integration tables bench lint fmt doc install clean
 
 help: ## Lists the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -19,6 +19,9 @@ test: build ## Runs unit tests, golden bytes, scenarios and real programs on all
 
 integration: build ## Runs the scenarios and the real programs only
 	$(CARGO) test --release --locked -p integration
+
+tables: ## Writes the generated parts of docs/COMPATIBILITY.md
+	$(CARGO) run --quiet --release --locked -p integration --bin tables
 
 bench: build ## Measures against the host, side by side
 	$(CARGO) run --release --locked -p integration --bin bench

@@ -1,5 +1,7 @@
 //! The harness: kernels to run programs against, programs with a hard time limit, and readable failures.
 
+pub mod programs;
+
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
