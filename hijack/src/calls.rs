@@ -21,7 +21,7 @@ use client::signals::{self, Blocked};
 pub use crate::deep::{Outcome, Wanted};
 use crate::fds::{self, NewFd, RumpFd};
 use crate::route::{self, Owner, RumpAt};
-use crate::rump::{both, descriptor, dir, file, ioctl, message, option, poll, socket};
+use crate::rump::{both, descriptor, dir, file, ioctl, message, option, poll, refuse, socket, times};
 use crate::user;
 use crate::{exec, process, trace};
 
@@ -300,6 +300,16 @@ calls! {
     by fd(fd) SYS_fsetxattr(fd, name, value, size, flags) => both::no_attributes_fd();
     by fd(fd) SYS_flistxattr(fd, list, size) => both::no_attributes_fd();
     by fd(fd) SYS_fremovexattr(fd, name) => both::no_attributes_fd();
+    by fd(fd) SYS_open_by_handle_at(fd, handle, flags) => refuse::stale();
+    by fd(fd) SYS_quotactl_fd(fd, command, id, data) => refuse::not_built_in();
+    by fd(fd) SYS_timerfd_settime(fd, flags, new, old) => refuse::wrong_kind();
+    by fd(fd) SYS_timerfd_gettime(fd, value) => refuse::wrong_kind();
+    by fd(fd) SYS_signalfd(fd, mask, size) => refuse::wrong_kind();
+    by fd(fd) SYS_signalfd4(fd, mask, size, flags) => refuse::wrong_kind();
+    by fd(fd) SYS_setns(fd, kind) => refuse::wrong_kind();
+    by fd(fd) SYS_fsconfig(fd, command, key, value, aux) => refuse::wrong_kind();
+    by fd(fd) SYS_fsmount(fd, flags, attributes) => refuse::wrong_kind();
+    by fd(fd) SYS_getdents(fd, buf, len) => dir::getdents(buf, len);
     by fd(fd) SYS_getdents64(fd, buf, len) => dir::getdents64(buf, len);
     by fd(fd) SYS_ioctl(fd, command, data) => ioctl::ioctl(fd, command, data);
 
@@ -322,6 +332,9 @@ calls! {
     by path(path) SYS_lchown(path, uid, gid) => file::fchownat(uid, gid, NOFOLLOW);
     by at(dir, path, flags or file::fchown(uid, gid)) SYS_fchownat(dir, path, uid, gid, flags) => file::fchownat(uid, gid, flags);
     by at(dir, path, flags or file::futimens(times)) SYS_utimensat(dir, path, times, flags) => file::utimensat(times, flags);
+    by path(path) SYS_utime(path, times) => times::utime(times);
+    by path(path) SYS_utimes(path, times) => times::utimes(times);
+    by at(dir, path, NO_FLAGS or times::futimes(times)) SYS_futimesat(dir, path, times) => times::utimes(times);
     by path(path) SYS_readlink(path, buf, len) => file::readlinkat(buf, len);
     by at(dir, path) SYS_readlinkat(dir, path, buf, len) => file::readlinkat(buf, len);
     by path(path) SYS_unlink(path) => file::unlinkat(0);
@@ -348,11 +361,26 @@ calls! {
     by path(path) SYS_removexattr(path, name) => both::no_attributes();
     by path(path) SYS_lremovexattr(path, name) => both::no_attributes();
     by path(path) SYS_inotify_add_watch(fd, path, mask) => both::no_attributes();
+    by at(dir, path) SYS_name_to_handle_at(dir, path, handle, mount, flags) => refuse::unsupported();
+    by path(path) SYS_mount(source, path, kind, flags, data) => refuse::no_such_file_system();
+    by path(path) SYS_umount2(path, flags) => file::umount2(flags);
+    by at(dir, path) SYS_open_tree(dir, path, flags) => refuse::unsupported();
+    by at(dir, path) SYS_fspick(dir, path, flags) => refuse::wrong_kind();
+    by at(dir, path) SYS_mount_setattr(dir, path, flags, attributes, size) => refuse::wrong_kind();
+    by two(dir, from, dir2, to) SYS_move_mount(dir, from, dir2, to, flags) => refuse::wrong_kinds();
+    by two(CWD, path, CWD, old) SYS_pivot_root(path, old) => refuse::wrong_kinds();
+    by path(path) SYS_quotactl(command, path, id, data) => refuse::no_disk();
+    by path(path) SYS_swapon(path, flags) => refuse::wrong_kind();
+    by path(path) SYS_swapoff(path) => refuse::wrong_kind();
+    by path(path) SYS_acct(path) => refuse::not_built_in();
+    by path(path) SYS_uselib(path) => refuse::not_built_in();
     by path(path) SYS_chroot(path) => dir::chroot();
     by call() SYS_chdir(path) => process::chdir(path);
     by call() SYS_fchdir(fd) => process::fchdir(fd);
     by call() SYS_getcwd(buf, size) => process::getcwd(buf, size);
     by call() SYS_umask(mask) => process::umask(mask);
+
+    by call() SYS_sync() => both::sync();
 
     by call() SYS_socket(domain, kind, protocol) => both::socket(domain, kind, protocol);
     by call() SYS_socketpair(domain, kind, protocol, pair) => both::socketpair(domain, kind, protocol, pair);
@@ -398,6 +426,7 @@ calls! {
 
 const CWD: i32 = libc::AT_FDCWD;
 const NOFOLLOW: usize = libc::AT_SYMLINK_NOFOLLOW as usize;
+const NO_FLAGS: usize = 0;
 const REMOVEDIR: usize = libc::AT_REMOVEDIR as usize;
 const O_CREAT: usize = (libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC) as usize;
 

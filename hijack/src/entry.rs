@@ -14,6 +14,45 @@ pub trait Word {
 pub trait Return: Sized {
     /// Makes the value of what the kernel returned, -1 for an error.
     fn of(result: isize) -> Self;
+
+    /// Makes the value for an error: errno is set, and the value is that of -1.
+    fn error(errno: i32) -> Self {
+        set_errno(errno);
+        Self::of(-1)
+    }
+}
+
+/// The result of a function that returns the error and leaves errno alone: posix_fadvise(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Number(i32);
+
+impl Return for Number {
+    fn of(result: isize) -> Self {
+        Self(result as i32)
+    }
+
+    fn error(errno: i32) -> Self {
+        Self(errno)
+    }
+}
+
+/// The result of a function that says 1 for a call that succeeds, else 0: isatty(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct IsZero(i32);
+
+impl Return for IsZero {
+    fn of(result: isize) -> Self {
+        Self((result == 0).into())
+    }
+}
+
+/// The result of a function that cannot fail: sync(2).
+impl Return for () {
+    fn of(_: isize) {}
+
+    fn error(_: i32) {}
 }
 
 macro_rules! words {
@@ -61,11 +100,10 @@ impl<T, const N: usize> Word for &[T; N] {
 
 /// Makes the C return value of what the kernel returned: errno and -1 for an error.
 pub fn c_return<R: Return>(result: isize) -> R {
-    if let -4095..=-1 = result {
-        set_errno(-result as i32);
-        return R::of(-1);
+    match result {
+        -4095..=-1 => R::error(-result as i32),
+        value => R::of(value),
     }
-    R::of(result)
 }
 
 /// Sets the thread's errno.
@@ -85,6 +123,7 @@ pub fn errno() -> i32 {
 #[inline]
 pub fn hooked<R: Return>(nr: i64, args: [usize; 6], real: Option<impl FnOnce() -> R>) -> R {
     let outcome = match crate::calls::wanted(nr as usize) {
+        Wanted::No => Outcome::Host,
         Wanted::Fd(at) if !trace::on() && args.get(at).is_none_or(|fd| !fds::perhaps(*fd as i32)) => Outcome::Host,
         _ => dispatch(nr as usize, args),
     };
@@ -103,6 +142,10 @@ mod tests {
     fn an_error_of_the_kernel_becomes_errno() {
         assert_eq!(c_return::<i32>(-2), -1);
         assert_eq!(errno(), 2);
+        assert_eq!((c_return(-9), c_return(0)), (Number(9), Number(0)));
+        assert_eq!(errno(), 2);
+        assert_eq!((c_return(-25), c_return(0)), (IsZero(0), IsZero(1)));
+        assert_eq!(errno(), 25);
         assert_eq!(c_return::<isize>(-4096), -4096);
         assert_eq!(c_return::<*mut u8>(-12), usize::MAX as *mut u8);
     }

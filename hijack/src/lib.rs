@@ -31,7 +31,6 @@ pub mod rump;
 pub mod spec;
 #[cfg_attr(test, expect(dead_code, reason = "tests have no constructor"))]
 mod start;
-#[cfg(not(test))]
 mod symbols;
 pub mod trace;
 pub mod user;

@@ -175,10 +175,7 @@ fn open_trace(file: &[u8]) {
 /// Opens the front doors: from here on calls are looked at.
 fn open_doors(deeper: Deep) {
     #[cfg(not(test))]
-    {
-        crate::symbols::resolve();
-        crate::symbols::resolve_processes();
-    }
+    crate::symbols::resolve();
     if deeper == Deep::Off {
         return trace::say(format_args!("deep: off"));
     }

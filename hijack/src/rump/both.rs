@@ -1,6 +1,7 @@
 //! Calls that may be either kernel's by something else than one descriptor or path: by family, by either of two descriptors.
 
 use abi::{Errno, Result};
+use client::stubs;
 
 use super::{descriptor, file, memory};
 use crate::calls::{Answer, Outcome, outcome, serve};
@@ -45,6 +46,14 @@ pub fn socketpair(domain: i32, kind: i32, protocol: i32, pair: usize) -> Outcome
             descriptor::close(one);
         })
     })
+}
+
+/// See sync(2): both kernels write what they hold back, and the host's answers.
+pub fn sync() -> Outcome {
+    if crate::process::ready() {
+        serve(true, || stubs::sync(super::kernel()?).map(|()| 0));
+    }
+    Outcome::Host
 }
 
 /// See mmap(2); a mapping of no file is the host's, whatever its descriptor.

@@ -61,6 +61,24 @@ fn in_netbsd_layout(fd: RumpFd, buf: usize, len: usize) -> Result<usize> {
     Ok(converted.len())
 }
 
+/// See getdents(2) in its oldest form: the same records, the type in the last byte and the name a byte further ahead.
+pub fn getdents(fd: RumpFd, buf: usize, len: usize) -> Result<usize> {
+    let got = getdents64(fd, buf, len)?;
+    let mut records = vec![0u8; got];
+    user::read_bytes(buf, &mut records)?;
+    let mut rest = records.as_mut_slice();
+    while let Some(&[low, high]) = rest.get(16..18) {
+        let length = usize::from(u16::from_ne_bytes([low, high]));
+        let Some((record, next)) = rest.split_at_mut_checked(length) else { break };
+        if let Some(tail) = record.get_mut(18..) {
+            tail.rotate_left(1);
+        }
+        rest = next;
+    }
+    user::write_bytes(buf, &records)?;
+    Ok(got)
+}
+
 /// See chdir(2): moves the rump kernel's working directory, whatever kernel relative paths go to.
 pub fn chdir(at: &RumpAt) -> Result<usize> {
     stubs::chdir(kernel()?, UserStr::new(at.path))?;

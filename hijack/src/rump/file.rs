@@ -376,6 +376,15 @@ pub fn unlinkat(at: &RumpAt, flags: i32) -> Result<usize> {
     done(stubs::unlinkat(kernel()?, at.dir, UserStr::new(at.path), flags))
 }
 
+/// See umount2(2); forced if the flags say so, the others are those of Linux's kernel alone (`EINVAL`).
+pub fn umount2(at: &RumpAt, flags: i32) -> Result<usize> {
+    if flags & !libc::MNT_FORCE != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let flags = if flags == 0 { 0 } else { mount::MNT_FORCE };
+    done(stubs::unmount(kernel()?, UserStr::new(at.path), flags))
+}
+
 /// See mkdirat(2).
 pub fn mkdirat(at: &RumpAt, mode: u32) -> Result<usize> {
     done(stubs::mkdirat(kernel()?, at.dir, UserStr::new(at.path), mode & stat::ALLPERMS))

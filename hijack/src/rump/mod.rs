@@ -15,7 +15,9 @@ pub mod message;
 pub mod option;
 pub mod poll;
 pub mod program;
+pub mod refuse;
 pub mod socket;
+pub mod times;
 
 pub use crate::process::kernel;
 pub use abi::Result;

@@ -11,6 +11,7 @@
 
 mod descriptors;
 mod directories;
+mod doors;
 mod files;
 mod linux;
 mod names;
@@ -51,6 +52,7 @@ type Row = (&'static str, Needs, fn(&str));
 const FAMILIES: &[&[Row]] = &[
     descriptors::TABLE,
     directories::TABLE,
+    doors::TABLE,
     files::TABLE,
     linux::TABLE,
     names::TABLE,

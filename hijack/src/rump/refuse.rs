@@ -1,0 +1,40 @@
+//! What no object of the rump kernel can do: each refused with the errno that Linux gives on an object that cannot.
+//!
+//! A refusal is seen on the trace and in its summary, like every call that the rump kernel does not support.
+
+use abi::{Errno, Result};
+
+/// `EOPNOTSUPP`: file handles and detached mounts of a file system that has none.
+pub fn unsupported<T>(_: T) -> Result<usize> {
+    Err(Errno::EOPNOTSUPP)
+}
+
+/// `EINVAL`: a descriptor or path of the wrong kind.
+pub fn wrong_kind<T>(_: T) -> Result<usize> {
+    Err(Errno::EINVAL)
+}
+
+/// `EINVAL`: two paths of the wrong kind.
+pub fn wrong_kinds<T>(_: T, _: T) -> Result<usize> {
+    Err(Errno::EINVAL)
+}
+
+/// `ENOSYS`: quotas, accounting and libraries of the kernel.
+pub fn not_built_in<T>(_: T) -> Result<usize> {
+    Err(Errno::ENOSYS)
+}
+
+/// `ENOTBLK`: quotas of what is no disk.
+pub fn no_disk<T>(_: T) -> Result<usize> {
+    Err(Errno::ENOTBLK)
+}
+
+/// `ESTALE`: a handle of a file system that makes none.
+pub fn stale<T>(_: T) -> Result<usize> {
+    Err(Errno::ESTALE)
+}
+
+/// `ENODEV`: Linux's file systems; those of the rump kernel are mounted with `rumpctl mount`.
+pub fn no_such_file_system<T>(_: T) -> Result<usize> {
+    Err(Errno::ENODEV)
+}

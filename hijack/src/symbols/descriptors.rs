@@ -1,0 +1,62 @@
+//! Entry points that work on descriptors: input and output, attributes, duplicates, mappings.
+
+use super::symbols;
+
+symbols! {
+    fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize_t = SYS_read(fd, buf, len), also __read;
+    fn __read_chk(fd: c_int, buf: *mut c_void, len: size_t, room: size_t) -> ssize_t = SYS_read(fd, buf, len);
+    fn write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_t = SYS_write(fd, buf, len), also __write;
+    fn pread(fd: c_int, buf: *mut c_void, len: size_t, offset: off_t) -> ssize_t = SYS_pread64(fd, buf, len, offset), also pread64 __pread64;
+    fn __pread_chk(fd: c_int, buf: *mut c_void, len: size_t, offset: off_t, room: size_t) -> ssize_t = SYS_pread64(fd, buf, len, offset), also __pread64_chk;
+    fn pwrite(fd: c_int, buf: *const c_void, len: size_t, offset: off_t) -> ssize_t = SYS_pwrite64(fd, buf, len, offset), also pwrite64 __pwrite64;
+    fn readv(fd: c_int, iov: *const iovec, count: c_int) -> ssize_t = SYS_readv(fd, iov, count);
+    fn writev(fd: c_int, iov: *const iovec, count: c_int) -> ssize_t = SYS_writev(fd, iov, count);
+    fn preadv(fd: c_int, iov: *const iovec, count: c_int, offset: off_t) -> ssize_t = SYS_preadv(fd, iov, count, offset, 0), also preadv64;
+    fn pwritev(fd: c_int, iov: *const iovec, count: c_int, offset: off_t) -> ssize_t = SYS_pwritev(fd, iov, count, offset, 0), also pwritev64;
+    fn preadv2(fd: c_int, iov: *const iovec, count: c_int, offset: off_t, flags: c_int) -> ssize_t = SYS_preadv2(fd, iov, count, offset, 0, flags), also preadv64v2;
+    fn pwritev2(fd: c_int, iov: *const iovec, count: c_int, offset: off_t, flags: c_int) -> ssize_t = SYS_pwritev2(fd, iov, count, offset, 0, flags), also pwritev64v2;
+    fn lseek(fd: c_int, offset: off_t, whence: c_int) -> off_t = SYS_lseek(fd, offset, whence), also lseek64 __lseek;
+    fn fsync(fd: c_int) -> c_int = SYS_fsync(fd);
+    fn fdatasync(fd: c_int) -> c_int = SYS_fdatasync(fd);
+    fn syncfs(fd: c_int) -> c_int = SYS_syncfs(fd);
+    fn flock(fd: c_int, operation: c_int) -> c_int = SYS_flock(fd, operation);
+    fn fallocate(fd: c_int, mode: c_int, offset: off_t, length: off_t) -> c_int = SYS_fallocate(fd, mode, offset, length), also fallocate64;
+    fn ftruncate(fd: c_int, length: off_t) -> c_int = SYS_ftruncate(fd, length), also ftruncate64;
+    fn getdents64(fd: c_int, buf: *mut dirent64, len: size_t) -> ssize_t = SYS_getdents64(fd, buf, len);
+    fn ioctl(fd: c_int, command: c_ulong, data: *mut c_void) -> c_int = SYS_ioctl(fd, command, data);
+    fn close(fd: c_int) -> c_int = SYS_close(fd), also __close;
+    fn dup(fd: c_int) -> c_int = SYS_dup(fd);
+    fn dup2(from: c_int, to: c_int) -> c_int = SYS_dup2(from, to), also __dup2;
+    fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int = SYS_dup3(from, to, flags);
+    fn fcntl(fd: c_int, command: c_int, data: *mut c_void) -> c_int = SYS_fcntl(fd, command, data), also fcntl64 __fcntl;
+    fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int = SYS_close_range(first, last, flags);
+    fn mmap(addr: *mut c_void, len: size_t, protection: c_int, flags: c_int, fd: c_int, offset: off_t) -> *mut c_void = SYS_mmap(addr, len, protection, flags, fd, offset), also mmap64;
+    fn sendfile(out: c_int, input: c_int, offset: *mut off_t, count: size_t) -> ssize_t = SYS_sendfile(out, input, offset, count), also sendfile64;
+    fn copy_file_range(input: c_int, in_offset: *mut off_t, out: c_int, out_offset: *mut off_t, len: size_t, flags: c_uint) -> ssize_t = SYS_copy_file_range(input, in_offset, out, out_offset, len, flags);
+    fn splice(input: c_int, in_offset: *mut off_t, out: c_int, out_offset: *mut off_t, len: size_t, flags: c_uint) -> ssize_t = SYS_splice(input, in_offset, out, out_offset, len, flags);
+    fn fchmod(fd: c_int, mode: mode_t) -> c_int = SYS_fchmod(fd, mode);
+    fn fchown(fd: c_int, uid: uid_t, gid: gid_t) -> c_int = SYS_fchown(fd, uid, gid);
+    fn fstat(fd: c_int, buf: *mut stat) -> c_int = SYS_fstat(fd, buf), also fstat64;
+    fn __fxstat(version: c_int, fd: c_int, buf: *mut stat) -> c_int = SYS_fstat(fd, buf), also __fxstat64;
+    fn fstatfs(fd: c_int, buf: *mut statfs) -> c_int = SYS_fstatfs(fd, buf), also fstatfs64;
+    fn futimens(fd: c_int, times: *const timespec) -> c_int = SYS_utimensat(fd, std::ptr::null::<c_char>(), times, 0);
+    fn closefrom(low: c_int) -> () = SYS_close_range(low.max(0), c_uint::MAX, 0);
+    fn isatty(fd: c_int) -> IsZero = SYS_ioctl(fd, TCGETS as c_long, &[0u8; 64]);
+    fn posix_fadvise(fd: c_int, offset: off_t, length: off_t, advice: c_int) -> Number = SYS_fadvise64(fd, offset, length, advice), also posix_fadvise64;
+    fn readahead(fd: c_int, offset: off_t, count: size_t) -> ssize_t = SYS_readahead(fd, offset, count);
+    fn sync_file_range(fd: c_int, offset: off_t, length: off_t, flags: c_uint) -> c_int = SYS_sync_file_range(fd, offset, length, flags);
+    fn tee(input: c_int, out: c_int, len: size_t, flags: c_uint) -> ssize_t = SYS_tee(input, out, len, flags);
+    fn vmsplice(fd: c_int, iov: *const iovec, count: size_t, flags: c_uint) -> ssize_t = SYS_vmsplice(fd, iov, count, flags);
+    fn futimes(fd: c_int, times: *const timeval) -> c_int = SYS_futimesat(fd, null::<c_char>(), times);
+    fn fgetxattr(fd: c_int, name: *const c_char, value: *mut c_void, size: size_t) -> ssize_t = SYS_fgetxattr(fd, name, value, size);
+    fn fsetxattr(fd: c_int, name: *const c_char, value: *const c_void, size: size_t, flags: c_int) -> c_int = SYS_fsetxattr(fd, name, value, size, flags);
+    fn flistxattr(fd: c_int, list: *mut c_char, size: size_t) -> ssize_t = SYS_flistxattr(fd, list, size);
+    fn fremovexattr(fd: c_int, name: *const c_char) -> c_int = SYS_fremovexattr(fd, name);
+    fn open_by_handle_at(fd: c_int, handle: *mut c_void, flags: c_int) -> c_int = SYS_open_by_handle_at(fd, handle, flags);
+    fn timerfd_settime(fd: c_int, flags: c_int, new: *const itimerspec, old: *mut itimerspec) -> c_int = SYS_timerfd_settime(fd, flags, new, old);
+    fn timerfd_gettime(fd: c_int, value: *mut itimerspec) -> c_int = SYS_timerfd_gettime(fd, value);
+    fn signalfd(fd: c_int, mask: *const sigset_t, flags: c_int) -> c_int = SYS_signalfd4(fd, mask, 8, flags);
+    fn fsconfig(fd: c_int, command: c_uint, key: *const c_char, value: *const c_void, aux: c_int) -> c_int = SYS_fsconfig(fd, command, key, value, aux);
+    fn fsmount(fd: c_int, flags: c_uint, attributes: c_uint) -> c_int = SYS_fsmount(fd, flags, attributes);
+    fn sync() -> () = SYS_sync();
+}

@@ -1,0 +1,158 @@
+//! THE symbols table: each libc entry point, the call that it is, and the names that share its prototype. A family a file.
+//!
+//! Only entry points that are one call stand here, for speed and for a C library that cannot be patched; what libc does
+//! on top of them (stdio, directories, names) reaches the calls table through [`deep`](crate::deep). A function that touches
+//! nothing of the rump kernel's (`pipe`, `munmap`) needs no row. `docs/COMPATIBILITY.md` is printed from these rows.
+
+mod descriptors;
+mod paths;
+mod processes;
+mod sockets;
+mod waiting;
+
+/// An entry point that is hooked.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub struct Symbol {
+    /// Its name in libc.
+    pub name: &'static str,
+    /// The calls that it is, by their names in `libc` (`SYS_openat`); none for one that makes a process.
+    pub call: Option<&'static str>,
+}
+
+/// The rows of all families.
+#[cfg(test)]
+pub const TABLES: [&[Symbol]; 6] =
+    [descriptors::TABLE, paths::TABLE, sockets::TABLE, waiting::TABLE, processes::TABLE, processes::MAKERS];
+
+/// Finds the real function of every row, once, so that nothing is resolved inside a hook.
+#[cfg(not(test))]
+pub fn resolve() {
+    descriptors::resolve();
+    paths::resolve();
+    sockets::resolve();
+    waiting::resolve();
+    processes::resolve();
+    processes::resolve_makers();
+}
+
+/// Whether the C library has a symbol of this name behind ours.
+#[cfg(not(test))]
+fn exists(name: &std::ffi::CStr) -> bool {
+    // SAFETY: the name is a C string; the answer is only compared.
+    unsafe { !libc::dlsym(libc::RTLD_NEXT, name.as_ptr()).is_null() }
+}
+
+/// Fills up the registers of a call.
+#[cfg(not(test))]
+#[inline]
+fn words<const N: usize>(args: [usize; N]) -> [usize; 6] {
+    let mut all = [0; 6];
+    for (slot, arg) in all.iter_mut().zip(args) {
+        *slot = arg;
+    }
+    all
+}
+
+/// What the rows say in C's words.
+#[cfg(not(test))]
+mod c {
+    pub use libc::{
+        AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CREAT, O_TRUNC, O_WRONLY, S_IFIFO, TCGETS,
+    };
+    pub use libc::{
+        c_char, c_int, c_long, c_uint, c_ulong, c_void, dev_t, gid_t, mode_t, off_t, pid_t, size_t, socklen_t, ssize_t,
+        uid_t,
+    };
+    pub use libc::{
+        dirent64, fd_set, iovec, itimerspec, mmsghdr, msghdr, nfds_t, pollfd, sigset_t, sockaddr, stat, statfs,
+        timespec, timeval, utimbuf,
+    };
+    pub use std::ptr::null;
+}
+
+/// Expands a row to one hook a name: `fn dup(fd: c_int) -> c_int = SYS_dup(fd);` becomes a row of `TABLE` and a module with
+/// ```text
+/// redhook::hook! { unsafe fn dup(fd: c_int) -> c_int => hook { hooked(libc::SYS_dup, [fd.word(), 0…], RESOLVED.then(real!(dup))) } }
+/// pub fn resolve() { if exists(c"dup") { real!(dup); RESOLVED = true } }
+/// ```
+/// A binary of unit tests has the table, any other the hooks.
+macro_rules! symbols {
+    ($(fn $name:ident $args:tt -> $return:ty = $nr:ident $values:tt $(, also $($alias:ident)+)?;)*) => {
+        /// The names of this family.
+        #[cfg(test)]
+        pub const TABLE: &[$crate::symbols::Symbol] = &[$(
+            $crate::symbols::Symbol { name: stringify!($name), call: Some(stringify!($nr)) },
+            $($($crate::symbols::Symbol { name: stringify!($alias), call: Some(stringify!($nr)) },)+)?
+        )*];
+
+        $(symbols!(@hook $name $args $return, $nr $values);)*
+        $($($(symbols!(@hook $alias $args $return, $nr $values);)+)?)*
+
+        /// Finds the real functions of this family.
+        #[cfg(not(test))]
+        pub fn resolve() {
+            $($name::resolve();)*
+            $($($($alias::resolve();)+)?)*
+        }
+    };
+
+    (@hook $name:ident $args:tt $return:ty, ANY ($nr:expr $(, $value:expr)*)) => {
+        symbols!(@module $name $args $return, |real| hooked($nr, words([$($value.word()),*]), real));
+    };
+
+    (@hook $name:ident $args:tt $return:ty, $nr:ident ($($value:expr),*)) => {
+        symbols!(@module $name $args $return, |real| hooked(libc::$nr, words([$($value.word()),*]), real));
+    };
+
+    (@module $name:ident ($($arg:ident: $type:ty),*) $return:ty, |$real:ident| $body:expr) => {
+        #[cfg(not(test))]
+        mod $name {
+            #[allow(unused_imports, reason = "no row needs all of them")]
+            use crate::entry::{IsZero, Number, Word, hooked};
+            #[allow(unused_imports, reason = "no row needs all of them")]
+            use crate::symbols::{c::*, exists, processes::{forked, spawned, working_directory}, words};
+            use std::sync::atomic::{AtomicBool, Ordering};
+
+            static RESOLVED: AtomicBool = AtomicBool::new(false);
+
+            redhook::hook! {
+                unsafe fn $name($($arg: $type),*) -> $return => hook {
+                    let $real = RESOLVED.load(Ordering::Relaxed).then_some(|| {
+                        // SAFETY: the real function, with the arguments that the program gave for it.
+                        unsafe { redhook::real!($name)($($arg),*) }
+                    });
+                    $body
+                }
+            }
+
+            pub fn resolve() {
+                const NAME: &str = concat!(stringify!($name), "\0");
+                if std::ffi::CStr::from_bytes_with_nul(NAME.as_bytes()).is_ok_and(exists) {
+                    let _ = redhook::real!($name);
+                    RESOLVED.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+    };
+}
+use symbols;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calls;
+
+    fn all() -> impl Iterator<Item = &'static Symbol> {
+        TABLES.into_iter().flatten()
+    }
+
+    #[test]
+    fn no_name_stands_twice_and_each_is_a_call_of_the_table() {
+        for (at, symbol) in all().enumerate() {
+            assert!(all().skip(at + 1).all(|other| other.name != symbol.name), "{} stands twice", symbol.name);
+            let known = |call: &str| call == "ANY" || calls::TABLE.iter().any(|row| row.name == call);
+            assert!(symbol.call.is_none_or(known), "{symbol:?} is no row of the calls table");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Entry points that take paths.
+
+use super::symbols;
+
+symbols! {
+    fn truncate(path: *const c_char, length: off_t) -> c_int = SYS_truncate(path, length), also truncate64;
+    fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int = SYS_openat(AT_FDCWD, path, flags, mode), also open64 __open __open64;
+    fn __open_2(path: *const c_char, flags: c_int) -> c_int = SYS_openat(AT_FDCWD, path, flags, 0), also __open64_2;
+    fn openat(dir: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int = SYS_openat(dir, path, flags, mode), also openat64;
+    fn __openat_2(dir: c_int, path: *const c_char, flags: c_int) -> c_int = SYS_openat(dir, path, flags, 0), also __openat64_2;
+    fn creat(path: *const c_char, mode: mode_t) -> c_int = SYS_openat(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode), also creat64;
+    fn stat(path: *const c_char, buf: *mut stat) -> c_int = SYS_newfstatat(AT_FDCWD, path, buf, 0), also stat64;
+    fn lstat(path: *const c_char, buf: *mut stat) -> c_int = SYS_newfstatat(AT_FDCWD, path, buf, AT_SYMLINK_NOFOLLOW), also lstat64;
+    fn fstatat(dir: c_int, path: *const c_char, buf: *mut stat, flags: c_int) -> c_int = SYS_newfstatat(dir, path, buf, flags), also fstatat64;
+    fn __xstat(version: c_int, path: *const c_char, buf: *mut stat) -> c_int = SYS_newfstatat(AT_FDCWD, path, buf, 0), also __xstat64;
+    fn __lxstat(version: c_int, path: *const c_char, buf: *mut stat) -> c_int = SYS_newfstatat(AT_FDCWD, path, buf, AT_SYMLINK_NOFOLLOW), also __lxstat64;
+    fn __fxstatat(version: c_int, dir: c_int, path: *const c_char, buf: *mut stat, flags: c_int) -> c_int = SYS_newfstatat(dir, path, buf, flags), also __fxstatat64;
+    fn statx(dir: c_int, path: *const c_char, flags: c_int, mask: c_uint, buf: *mut statx) -> c_int = SYS_statx(dir, path, flags, mask, buf);
+    fn statfs(path: *const c_char, buf: *mut statfs) -> c_int = SYS_statfs(path, buf), also statfs64 __statfs;
+    fn access(path: *const c_char, mode: c_int) -> c_int = SYS_access(path, mode);
+    fn faccessat(dir: c_int, path: *const c_char, mode: c_int, flags: c_int) -> c_int = SYS_faccessat2(dir, path, mode, flags);
+    fn eaccess(path: *const c_char, mode: c_int) -> c_int = SYS_faccessat2(AT_FDCWD, path, mode, AT_EACCESS), also euidaccess;
+    fn chmod(path: *const c_char, mode: mode_t) -> c_int = SYS_chmod(path, mode);
+    // With AT_SYMLINK_NOFOLLOW the C library would ask /proc/self/fd, which is the host's.
+    fn fchmodat(dir: c_int, path: *const c_char, mode: mode_t, flags: c_int) -> c_int = SYS_fchmodat2(dir, path, mode, flags);
+    fn chown(path: *const c_char, uid: uid_t, gid: gid_t) -> c_int = SYS_chown(path, uid, gid);
+    fn lchown(path: *const c_char, uid: uid_t, gid: gid_t) -> c_int = SYS_lchown(path, uid, gid);
+    fn fchownat(dir: c_int, path: *const c_char, uid: uid_t, gid: gid_t, flags: c_int) -> c_int = SYS_fchownat(dir, path, uid, gid, flags);
+    fn utimensat(dir: c_int, path: *const c_char, times: *const timespec, flags: c_int) -> c_int = SYS_utimensat(dir, path, times, flags);
+    fn utime(path: *const c_char, times: *const utimbuf) -> c_int = SYS_utime(path, times);
+    fn utimes(path: *const c_char, times: *const timeval) -> c_int = SYS_utimes(path, times);
+    fn futimesat(dir: c_int, path: *const c_char, times: *const timeval) -> c_int = SYS_futimesat(dir, path, times);
+    fn readlink(path: *const c_char, buf: *mut c_char, len: size_t) -> ssize_t = SYS_readlink(path, buf, len);
+    fn readlinkat(dir: c_int, path: *const c_char, buf: *mut c_char, len: size_t) -> ssize_t = SYS_readlinkat(dir, path, buf, len);
+    fn unlink(path: *const c_char) -> c_int = SYS_unlink(path);
+    fn unlinkat(dir: c_int, path: *const c_char, flags: c_int) -> c_int = SYS_unlinkat(dir, path, flags);
+    fn rmdir(path: *const c_char) -> c_int = SYS_rmdir(path);
+    fn mkdir(path: *const c_char, mode: mode_t) -> c_int = SYS_mkdir(path, mode);
+    fn mkdirat(dir: c_int, path: *const c_char, mode: mode_t) -> c_int = SYS_mkdirat(dir, path, mode);
+    fn mknod(path: *const c_char, mode: mode_t, dev: dev_t) -> c_int = SYS_mknod(path, mode, dev);
+    fn mknodat(dir: c_int, path: *const c_char, mode: mode_t, dev: dev_t) -> c_int = SYS_mknodat(dir, path, mode, dev);
+    fn mkfifo(path: *const c_char, mode: mode_t) -> c_int = SYS_mknod(path, mode | S_IFIFO, 0);
+    fn mkfifoat(dir: c_int, path: *const c_char, mode: mode_t) -> c_int = SYS_mknodat(dir, path, mode | S_IFIFO, 0);
+    fn symlink(target: *const c_char, path: *const c_char) -> c_int = SYS_symlink(target, path);
+    fn symlinkat(target: *const c_char, dir: c_int, path: *const c_char) -> c_int = SYS_symlinkat(target, dir, path);
+    fn link(path: *const c_char, new: *const c_char) -> c_int = SYS_link(path, new);
+    fn linkat(dir: c_int, path: *const c_char, newdir: c_int, new: *const c_char, flags: c_int) -> c_int = SYS_linkat(dir, path, newdir, new, flags);
+    fn rename(from: *const c_char, to: *const c_char) -> c_int = SYS_rename(from, to);
+    fn renameat(dir: c_int, from: *const c_char, newdir: c_int, to: *const c_char) -> c_int = SYS_renameat(dir, from, newdir, to);
+    fn renameat2(dir: c_int, from: *const c_char, newdir: c_int, to: *const c_char, flags: c_uint) -> c_int = SYS_renameat2(dir, from, newdir, to, flags);
+    fn getxattr(path: *const c_char, name: *const c_char, value: *mut c_void, size: size_t) -> ssize_t = SYS_getxattr(path, name, value, size);
+    fn lgetxattr(path: *const c_char, name: *const c_char, value: *mut c_void, size: size_t) -> ssize_t = SYS_lgetxattr(path, name, value, size);
+    fn setxattr(path: *const c_char, name: *const c_char, value: *const c_void, size: size_t, flags: c_int) -> c_int = SYS_setxattr(path, name, value, size, flags);
+    fn lsetxattr(path: *const c_char, name: *const c_char, value: *const c_void, size: size_t, flags: c_int) -> c_int = SYS_lsetxattr(path, name, value, size, flags);
+    fn listxattr(path: *const c_char, list: *mut c_char, size: size_t) -> ssize_t = SYS_listxattr(path, list, size);
+    fn llistxattr(path: *const c_char, list: *mut c_char, size: size_t) -> ssize_t = SYS_llistxattr(path, list, size);
+    fn removexattr(path: *const c_char, name: *const c_char) -> c_int = SYS_removexattr(path, name);
+    fn lremovexattr(path: *const c_char, name: *const c_char) -> c_int = SYS_lremovexattr(path, name);
+    fn name_to_handle_at(dir: c_int, path: *const c_char, handle: *mut c_void, mount: *mut c_int, flags: c_int) -> c_int = SYS_name_to_handle_at(dir, path, handle, mount, flags);
+    fn mount(source: *const c_char, path: *const c_char, kind: *const c_char, flags: c_ulong, data: *const c_void) -> c_int = SYS_mount(source, path, kind, flags, data);
+    fn umount2(path: *const c_char, flags: c_int) -> c_int = SYS_umount2(path, flags);
+    fn umount(path: *const c_char) -> c_int = SYS_umount2(path, 0);
+    fn open_tree(dir: c_int, path: *const c_char, flags: c_uint) -> c_int = SYS_open_tree(dir, path, flags);
+    fn fspick(dir: c_int, path: *const c_char, flags: c_uint) -> c_int = SYS_fspick(dir, path, flags);
+    fn move_mount(dir: c_int, from: *const c_char, dir2: c_int, to: *const c_char, flags: c_uint) -> c_int = SYS_move_mount(dir, from, dir2, to, flags);
+    fn mount_setattr(dir: c_int, path: *const c_char, flags: c_uint, attributes: *mut c_void, size: size_t) -> c_int = SYS_mount_setattr(dir, path, flags, attributes, size);
+    fn pivot_root(path: *const c_char, old: *const c_char) -> c_int = SYS_pivot_root(path, old);
+    fn quotactl(command: c_int, path: *const c_char, id: c_int, data: *mut c_void) -> c_int = SYS_quotactl(command, path, id, data);
+    fn swapon(path: *const c_char, flags: c_int) -> c_int = SYS_swapon(path, flags);
+    fn swapoff(path: *const c_char) -> c_int = SYS_swapoff(path);
+    fn acct(path: *const c_char) -> c_int = SYS_acct(path);
+}

@@ -1,0 +1,13 @@
+//! Entry points that wait for descriptors.
+
+use super::symbols;
+
+symbols! {
+    fn poll(fds: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int = SYS_poll(fds, count, timeout), also __poll;
+    fn __poll_chk(fds: *mut pollfd, count: nfds_t, timeout: c_int, room: size_t) -> c_int = SYS_poll(fds, count, timeout);
+    fn ppoll(fds: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t) -> c_int = SYS_ppoll(fds, count, timeout, mask, 8);
+    fn __ppoll_chk(fds: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t, room: size_t) -> c_int = SYS_ppoll(fds, count, timeout, mask, 8);
+    fn select(count: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, timeout: *mut timeval) -> c_int = SYS_select(count, read, write, except, timeout), also __select;
+    fn pselect(count: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, timeout: *const timespec, mask: *const sigset_t) -> c_int = SYS_pselect6(count, read, write, except, timeout, &[mask as usize, 8]);
+    fn epoll_ctl(set: c_int, operation: c_int, fd: c_int, event: *mut c_void) -> c_int = SYS_epoll_ctl(set, operation, fd, event);
+}
