@@ -9,7 +9,8 @@
 //! * contains its own assertions, so that it would fail if both sides were wrong (`test`, `cmp`, or a printed value);
 //! * starts in an empty folder `$D` (on `/dev/shm`, or `/rump/tmp/NAME`), which is its `$HOME` too; `$HOST` is an empty folder
 //!   that is on the host, on another file system, in both runs;
-//! * waits for conditions, never for time, and ends the processes that it started.
+//! * waits for conditions, never for time (`up PORT PID` of `prelude.sh`: until a server answers), and ends the processes
+//!   that it started.
 
 mod files;
 mod network;
@@ -41,6 +42,9 @@ pub fn all() -> impl Iterator<Item = &'static Program> {
     [files::ROWS, network::ROWS].into_iter().flatten()
 }
 
+/// What every script begins with: functions for all, and the end of what a failed one leaves running.
+const PRELUDE: &str = include_str!("prelude.sh");
+
 /// Expands a family's rows; `"tar" on UNIX uses "tar gzip": "packs …";` becomes
 /// `Program { name: "tar", on: UNIX, uses: "tar gzip", does: "packs …", script: include_str!("files/tar.sh"), … }`.
 macro_rules! programs {
@@ -68,8 +72,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ("gcc", "gcc libc6-dev"),
     ("ld", "binutils"),
     ("ls", "coreutils"),
-    ("nc", "netcat-openbsd"),
+    ("nc.openbsd", "netcat-openbsd"),
+    ("nc.traditional", "netcat-traditional"),
     ("objdump", "binutils"),
+    ("rev", "util-linux"),
     ("script", "bsdutils"),
     ("strip", "binutils"),
     ("vim.tiny", "vim-tiny"),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::Program;
+use super::{PRELUDE, Program};
 use crate::{Rump, Transport, limited};
 
 /// Lines of a trace that a failure shows.
@@ -98,7 +98,7 @@ fn on_rump(row: &Program, transport: Transport, adjust: impl Fn(&mut Command)) -
 
 /// Completes a command that ends in a shell by the script and its surroundings, the same on both sides.
 fn script(shell: &mut Command, row: &Program, folder: &Path, host: &Path) -> Command {
-    let text = format!("mkdir -p \"$D\"; cd \"$D\"\n{}", row.script);
+    let text = format!("mkdir -p \"$D\"; cd \"$D\"\n{PRELUDE}{}", row.script);
     shell.args(["-euc", &text, row.name]);
     shell.env("D", folder).env("HOME", folder).env("HOST", host);
     shell.env("PATH", SEARCH).env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env("TERM", "dumb");
