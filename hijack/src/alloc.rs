@@ -13,6 +13,8 @@ use rustix::mm::{MapFlags, MremapFlags, ProtFlags};
 use rustix_futex_sync::RawMutex;
 use rustix_futex_sync::lock_api::RawMutex as _;
 
+use crate::pages;
+
 /// Pages straight from the host kernel.
 struct Pages;
 
@@ -29,17 +31,23 @@ unsafe impl Allocator for Pages {
     fn remap(&self, ptr: *mut u8, oldsize: usize, newsize: usize, can_move: bool) -> *mut u8 {
         let flags = if can_move { MremapFlags::MAYMOVE } else { MremapFlags::empty() };
         // SAFETY: dlmalloc owns the mapping and uses only the returned address afterwards.
-        unsafe { rustix::mm::mremap(ptr.cast(), oldsize, newsize, flags) }.map_or(null_mut(), <*mut _>::cast)
+        let moved = unsafe { rustix::mm::mremap(ptr.cast(), oldsize, newsize, flags) };
+        pages::forget();
+        moved.map_or(null_mut(), <*mut _>::cast)
     }
 
     fn free_part(&self, ptr: *mut u8, oldsize: usize, newsize: usize) -> bool {
         // SAFETY: dlmalloc owns the mapping and has given up its tail.
-        unsafe { rustix::mm::munmap(ptr.wrapping_add(newsize).cast(), oldsize - newsize) }.is_ok()
+        let freed = unsafe { rustix::mm::munmap(ptr.wrapping_add(newsize).cast(), oldsize - newsize) }.is_ok();
+        pages::forget();
+        freed
     }
 
     fn free(&self, ptr: *mut u8, size: usize) -> bool {
         // SAFETY: dlmalloc owns the mapping and has given it up.
-        unsafe { rustix::mm::munmap(ptr.cast(), size) }.is_ok()
+        let freed = unsafe { rustix::mm::munmap(ptr.cast(), size) }.is_ok();
+        pages::forget();
+        freed
     }
 
     fn can_release_part(&self, _flags: u32) -> bool {

@@ -10,6 +10,8 @@
 //! by at(dir, path or descriptor::reopen(flags)) …                             the same for a name of a descriptor: /dev/fd/5
 //! by two(d, p, e, q) …                                                        two paths: two RumpAt first
 //! by number(fd) …, by call() …                                                the handler judges for itself
+//! by fds(from, to) …, by family(domain) …, by inside() …                       the same; the word says when it need not be asked
+//! by polled() …, by selected() …                                               (see Wanted)
 //! ```
 //!
 //! Arguments of a handler are made of the call's by [`Arg`], in the type that the handler has. `once` at the end of a row says
@@ -18,12 +20,13 @@
 use abi::{Errno, Result};
 use client::signals::{self, Blocked};
 
-pub use crate::deep::{Outcome, Wanted};
+pub use crate::deep::Outcome;
 use crate::fds::{self, NewFd, RumpFd};
+pub use crate::first::Wanted;
 use crate::route::{self, Owner, RumpAt};
 use crate::rump::{both, descriptor, dir, file, ioctl, message, option, poll, refuse, socket, times};
 use crate::user;
-use crate::{exec, process, trace};
+use crate::{exec, first, process, trace};
 
 /// An argument as the handler wants it.
 pub trait Arg: Sized {
@@ -142,6 +145,14 @@ const fn position(names: &[&str], name: &str) -> usize {
     at
 }
 
+/// The number of the argument `name`; that of the working directory if there is none of this name.
+const fn place(names: &[&str], name: &str) -> u8 {
+    match position(names, name) {
+        at if at < names.len() => at as u8,
+        _ => first::CWD,
+    }
+}
+
 #[expect(clippy::indexing_slicing, reason = "the index is below the length")]
 const fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
@@ -253,14 +264,32 @@ macro_rules! calls {
         let [$($arg,)* ..] = $all;
         $($handler)+($(arg($value)),*)
     }};
-    (@call $all:ident () ($($arg:ident),*) ($($handler:tt)+) ($($value:expr),*) $restart:expr) => {{
+    (@$own:ident $all:ident $key:tt ($($arg:ident),*) ($($handler:tt)+) ($($value:expr),*) $restart:expr) => {{
         let [$($arg,)* ..] = $all;
         $($handler)+($(arg($value)),*)
     }};
 
-    (@wanted fd ($fd:ident) $args:tt) => { Wanted::Fd(position(&calls!(@names $args), stringify!($fd))) };
-    (@wanted number ($fd:ident) $args:tt) => { Wanted::Fd(position(&calls!(@names $args), stringify!($fd))) };
-    (@wanted $how:ident $key:tt $args:tt) => { Wanted::Always };
+    (@wanted fd ($fd:ident) $args:tt) => { Wanted::Fd(calls!(@place $fd $args)) };
+    (@wanted number ($fd:ident) $args:tt) => { Wanted::Fd(calls!(@place $fd $args)) };
+    (@wanted fds ($one:ident, $two:ident) $args:tt) => {
+        Wanted::Fds(calls!(@place $one $args), calls!(@place $two $args))
+    };
+    (@wanted path ($path:ident) $args:tt) => { Wanted::At(first::CWD, calls!(@place $path $args)) };
+    (@wanted at ($dir:ident, $path:ident $($rest:tt)*) $args:tt) => {
+        Wanted::At(calls!(@place $dir $args), calls!(@place $path $args))
+    };
+    (@wanted two ($dir:ident, $path:ident, $dir2:ident, $path2:ident) $args:tt) => {
+        Wanted::Two([
+            calls!(@place $dir $args), calls!(@place $path $args), calls!(@place $dir2 $args), calls!(@place $path2 $args),
+        ])
+    };
+    (@wanted family ($domain:ident) $args:tt) => { Wanted::Family(calls!(@place $domain $args)) };
+    (@wanted inside () $args:tt) => { Wanted::Inside };
+    (@wanted polled () $args:tt) => { Wanted::Polled };
+    (@wanted selected () $args:tt) => { Wanted::Selected };
+    (@wanted call () $args:tt) => { Wanted::Always };
+
+    (@place $name:ident $args:tt) => { place(&calls!(@names $args), stringify!($name)) };
 
     (@shown at ($dir:ident, $path:ident $($rest:tt)*) $args:tt) => {
         Some(position(&calls!(@names $args), stringify!($path)))
@@ -377,13 +406,13 @@ calls! {
     by path(path) SYS_chroot(path) => dir::chroot();
     by call() SYS_chdir(path) => process::chdir(path);
     by call() SYS_fchdir(fd) => process::fchdir(fd);
-    by call() SYS_getcwd(buf, size) => process::getcwd(buf, size);
+    by inside() SYS_getcwd(buf, size) => process::getcwd(buf, size);
     by call() SYS_umask(mask) => process::umask(mask);
 
     by call() SYS_sync() => both::sync();
 
-    by call() SYS_socket(domain, kind, protocol) => both::socket(domain, kind, protocol);
-    by call() SYS_socketpair(domain, kind, protocol, pair) => both::socketpair(domain, kind, protocol, pair);
+    by family(domain) SYS_socket(domain, kind, protocol) => both::socket(domain, kind, protocol);
+    by family(domain) SYS_socketpair(domain, kind, protocol, pair) => both::socketpair(domain, kind, protocol, pair);
     by fd(fd) SYS_bind(fd, addr, len) => socket::bind(addr, len);
     by fd(fd) SYS_connect(fd, addr, len) => socket::connect(addr, len) once;
     by fd(fd) SYS_listen(fd, backlog) => socket::listen(backlog);
@@ -404,21 +433,21 @@ calls! {
     by number(fd) SYS_close(fd) => descriptor::close(fd);
     by number(fd) SYS_dup(fd) => descriptor::dup(fd);
     by number(fd) SYS_fcntl(fd, command, data) => descriptor::fcntl(fd, command, data);
-    by call() SYS_dup2(from, to) => descriptor::dup2(from, to);
-    by call() SYS_dup3(from, to, flags) => descriptor::dup3(from, to, flags);
+    by fds(from, to) SYS_dup2(from, to) => descriptor::dup2(from, to);
+    by fds(from, to) SYS_dup3(from, to, flags) => descriptor::dup3(from, to, flags);
     by call() SYS_close_range(first, last, flags) => descriptor::close_range(first, last, flags);
     by number(fd) SYS_mmap(addr, len, protection, flags, fd, offset) => both::mmap(addr, len, protection, flags, fd, offset);
-    by call() SYS_sendfile(out, input, offset, count) => both::sendfile(out, input, offset, count);
-    by call() SYS_copy_file_range(input, in_offset, out, out_offset, len, flags) => both::copy_file_range(input, out);
-    by call() SYS_splice(input, in_offset, out, out_offset, len, flags) => both::splice(input, out);
-    by call() SYS_tee(input, out, len, flags) => both::splice(input, out);
+    by fds(out, input) SYS_sendfile(out, input, offset, count) => both::sendfile(out, input, offset, count);
+    by fds(input, out) SYS_copy_file_range(input, in_offset, out, out_offset, len, flags) => both::copy_file_range(input, out);
+    by fds(input, out) SYS_splice(input, in_offset, out, out_offset, len, flags) => both::splice(input, out);
+    by fds(input, out) SYS_tee(input, out, len, flags) => both::splice(input, out);
     by number(fd) SYS_vmsplice(fd, iov, count, flags) => both::splice(fd, fd);
 
-    by call() SYS_poll(fds, count, timeout) => poll::poll(fds, count, timeout);
-    by call() SYS_ppoll(fds, count, timeout, mask, size) => poll::ppoll(fds, count, timeout, mask, size);
-    by call() SYS_select(count, read, write, except, timeout) => poll::select(count, read, write, except, timeout);
-    by call() SYS_pselect6(count, read, write, except, timeout, mask) => poll::pselect6(count, read, write, except, timeout, mask);
-    by call() SYS_epoll_ctl(set, operation, fd, event) => poll::epoll_ctl(fd);
+    by polled() SYS_poll(fds, count, timeout) => poll::poll(fds, count, timeout);
+    by polled() SYS_ppoll(fds, count, timeout, mask, size) => poll::ppoll(fds, count, timeout, mask, size);
+    by selected() SYS_select(count, read, write, except, timeout) => poll::select(count, read, write, except, timeout);
+    by selected() SYS_pselect6(count, read, write, except, timeout, mask) => poll::pselect6(count, read, write, except, timeout, mask);
+    by fds(set, fd) SYS_epoll_ctl(set, operation, fd, event) => poll::epoll_ctl(fd);
 
     by call() SYS_execve(path, argv, envp) => exec::execve(path, argv, envp);
     by call() SYS_execveat(dir, path, argv, envp, flags) => exec::execveat(dir, path, argv, envp, flags);
@@ -457,7 +486,10 @@ mod tests {
     fn a_row_says_which_argument_decides() {
         assert_eq!(wanted(libc::SYS_read as usize), Wanted::Fd(0));
         assert_eq!(wanted(libc::SYS_mmap as usize), Wanted::Fd(4));
-        assert_eq!(wanted(libc::SYS_openat as usize), Wanted::Always);
+        assert_eq!(wanted(libc::SYS_openat as usize), Wanted::At(0, 1));
+        assert_eq!(wanted(libc::SYS_rename as usize), Wanted::Two([first::CWD, 0, first::CWD, 1]));
+        assert_eq!(wanted(libc::SYS_symlinkat as usize), Wanted::At(1, 2));
+        assert_eq!(wanted(libc::SYS_execve as usize), Wanted::Always);
         assert_eq!(wanted(libc::SYS_getpid as usize), Wanted::No);
     }
 

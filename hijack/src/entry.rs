@@ -1,8 +1,7 @@
 //! What a row of the symbols table expands to: a hook that asks the calls table, and the C return value.
 
-use crate::calls::{Outcome, dispatch};
-use crate::deep::Wanted;
-use crate::{fds, raw, trace};
+use crate::calls::{Outcome, Wanted, dispatch};
+use crate::{first, raw};
 
 /// A C argument as the kernel takes it.
 pub trait Word {
@@ -118,16 +117,35 @@ pub fn errno() -> i32 {
     unsafe { *libc::__errno_location() }
 }
 
-/// Does what a hook does: asks the table; a call of the host goes to the real function, or straight to the kernel
-/// as long as there is none (before the constructor, or in a C library without it).
-#[inline]
-pub fn hooked<R: Return>(nr: i64, args: [usize; 6], real: Option<impl FnOnce() -> R>) -> R {
-    let outcome = match crate::calls::wanted(nr as usize) {
-        Wanted::No => Outcome::Host,
-        Wanted::Fd(at) if !trace::on() && args.get(at).is_none_or(|fd| !fds::perhaps(*fd as i32)) => Outcome::Host,
-        _ => dispatch(nr as usize, args),
-    };
-    match (outcome, real) {
+/// Does what a hook does: a call that is surely the host's goes to the real function; for others the table is asked. Straight to
+/// the kernel goes a host call as long as there is no real function (before the constructor, or in a C library without it).
+#[inline(always)]
+pub fn hooked<R: Return>(nr: i64, wanted: Wanted, args: [usize; 6], real: Option<impl FnOnce() -> R>) -> R {
+    match real {
+        Some(real) if first::passes(wanted, &args) => real(),
+        real => {
+            let [a, b, c, d, e, f] = args;
+            asked(nr, a, b, c, d, e, f, real)
+        }
+    }
+}
+
+/// The rest of [`hooked`], apart from it and with its arguments in registers, so that a host call needs no stack.
+#[cold]
+#[inline(never)]
+#[expect(clippy::too_many_arguments, reason = "an array would be in memory")]
+fn asked<R: Return>(
+    nr: i64,
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+    real: Option<impl FnOnce() -> R>,
+) -> R {
+    let args = [a, b, c, d, e, f];
+    match (dispatch(nr as usize, args), real) {
         (Outcome::Done(result), _) => c_return(result),
         (Outcome::Host, Some(real)) => real(),
         (Outcome::Host, None) => c_return(raw::syscall(nr as usize, args)),
@@ -153,8 +171,8 @@ mod tests {
     #[test]
     fn a_host_call_goes_to_the_real_function_or_the_kernel() {
         let args = [raw::word(-1), 0, 0, 0, 0, 0];
-        assert_eq!(hooked::<i32>(libc::SYS_close, args, Some(|| 7)), 7);
-        assert_eq!(hooked::<i32>(libc::SYS_close, args, None::<fn() -> i32>), -1);
+        assert_eq!(hooked::<i32>(libc::SYS_close, Wanted::Fd(0), args, Some(|| 7)), 7);
+        assert_eq!(hooked::<i32>(libc::SYS_close, Wanted::Fd(0), args, None::<fn() -> i32>), -1);
         assert_eq!(errno(), libc::EBADF);
     }
 }

@@ -128,7 +128,7 @@ fn inode(fd: i32) -> Option<(u64, u64)> {
 }
 
 /// Whether `fd` may be something else than a plain host descriptor; never wrong when it says no.
-#[inline]
+#[inline(always)]
 pub fn perhaps(fd: i32) -> bool {
     OWNED.get(fd as usize & 0xffff).is_some_and(|byte| byte.load(Ordering::Relaxed) != 0)
 }
@@ -160,6 +160,12 @@ pub fn is_ours(fd: i32) -> bool {
 #[inline]
 pub fn any() -> bool {
     END.load(Ordering::Relaxed) != 0 || process::borrower().is_some()
+}
+
+/// As [`any`], of the process itself.
+#[inline(always)]
+pub fn any_entry() -> bool {
+    END.load(Ordering::Relaxed) != 0
 }
 
 /// Keeps numbers from changing hands.

@@ -21,7 +21,7 @@ use crate::fds::{self, RumpFd};
 use crate::local::Local;
 use crate::route::{self, Owner};
 use crate::rump::dir;
-use crate::{alloc, raw, roomy, trace};
+use crate::{alloc, first, pages, raw, roomy, trace};
 
 /// Where the rump process is.
 pub enum Rump {
@@ -202,10 +202,13 @@ pub fn spawn<R>(real: impl FnOnce() -> R) -> R {
     let (Some(rump), Spawning::No) = (rump(), SPAWNING.get()) else { return real() };
     let token = if let Rump::Remote(remote) = rump { remote.prefork().ok() } else { None };
     SPAWNING.set(Spawning::Yes(token));
+    first::attend();
     let answer = real();
+    first::relax();
     SPAWNING.set(Spawning::No);
     if let top @ 1.. = STACK.replace(0) {
         raw::call(libc::SYS_munmap, [top - roomy::STACK_BYTES, roomy::STACK_BYTES]);
+        pages::forget();
     }
     if let Some(child) = BORROWER.take() {
         let _blocked = Blocked::enter();
@@ -256,6 +259,9 @@ extern "C" fn after_fork_in_parent() {
 extern "C" fn after_fork_in_child() {
     let blocked = unlock();
     PID.store(raw::getpid(), Ordering::Relaxed);
+    first::after_fork_in_child();
+    // A mapping can be left out of a fork.
+    pages::forget();
     if let Some(Rump::Remote(parent)) = rump() {
         let claimed = FORKING.take().ok_or(Errno::ENOTCONN.into()).and_then(|token| parent.fork_child(token));
         let child = claimed.map_or_else(
@@ -273,6 +279,12 @@ extern "C" fn after_fork_in_child() {
 /// Whether relative paths go to the rump kernel.
 pub fn cwd_in_rump() -> bool {
     borrower().map_or(&CWD_IN_RUMP, |child| &child.cwd_in_rump).load(Ordering::Relaxed)
+}
+
+/// As [`cwd_in_rump`], of the process itself.
+#[inline(always)]
+pub fn own_cwd_in_rump() -> bool {
+    CWD_IN_RUMP.load(Ordering::Relaxed)
 }
 
 fn set_cwd_in_rump(inside: bool) {

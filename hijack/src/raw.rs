@@ -7,6 +7,7 @@ use abi::{Errno, Result};
 /// Makes the call and returns what the kernel says: a value, or a negated Linux errno.
 ///
 /// Nothing of the C library takes part: no hook, no cancellation, no errno.
+#[inline(always)]
 pub fn syscall(nr: usize, args: [usize; 6]) -> isize {
     let [a, b, c, d, e, f] = args;
     let result: isize;

@@ -15,6 +15,9 @@ use crate::spec::{PathClass, Spec};
 use crate::user::{self, UserString};
 use crate::{config, fds, process, raw};
 
+/// How the host's names for descriptors begin ([`descriptor`] knows them exactly).
+pub const DESCRIPTORS: &[&[u8]] = &[b"/dev/std", b"/dev/fd", b"/proc/"];
+
 /// A path in the rump kernel: `path` relative to `dir`, which is `AT_FDCWD` for an absolute path and in a rump
 /// working directory.
 #[derive(Clone, Copy, Debug)]

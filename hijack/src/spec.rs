@@ -235,6 +235,16 @@ impl Spec {
         if blanket || self.matches(path) { PathClass::Blanket } else { PathClass::Host }
     }
 
+    /// How every absolute path begins that [`classify`](Self::classify) takes without `pathre`.
+    pub fn beginnings(&self) -> Vec<Vec<u8>> {
+        self.prefix.iter().chain(&self.blankets).cloned().collect()
+    }
+
+    /// The families whose sockets belong to the rump kernel: bit n is Linux's number n.
+    pub fn families(&self) -> u64 {
+        self.families
+    }
+
     /// Whether `pathre` takes this path.
     fn matches(&self, path: &[u8]) -> bool {
         self.pathre.as_ref().is_some_and(|expression| expression.is_match(path))

@@ -16,7 +16,7 @@ use crate::exec::Inherited;
 use crate::local::Local;
 use crate::process::{self, Rump};
 use crate::spec::{Deep, Spec};
-use crate::{calls, deep, fds, raw, trace};
+use crate::{calls, deep, fds, first, pages, raw, trace};
 
 /// What the environment says.
 struct Settings {
@@ -29,7 +29,14 @@ struct Settings {
 static SETTINGS: AtomicPtr<Settings> = AtomicPtr::new(core::ptr::null_mut());
 
 /// What the front doors ask.
-static DOOR: deep::Door = deep::Door { wanted: calls::wanted, dispatch: calls::dispatch, owned: &fds::OWNED };
+static DOOR: deep::Door = deep::Door {
+    wanted: calls::wanted,
+    passes: first::passes_number,
+    dispatch: calls::dispatch,
+    owned: &fds::OWNED,
+    forgets: pages::forgets,
+    generation: &pages::GENERATION,
+};
 
 fn settings() -> Option<&'static Settings> {
     // SAFETY: what was stored is never freed.
@@ -100,6 +107,9 @@ pub fn start() {
     match known {
         Some(known) => known.take_numbers(),
         None => copy_umask(),
+    }
+    if let Some(spec) = config() {
+        first::configure(spec);
     }
     open_doors(deeper);
     drop(blocked);
@@ -183,9 +193,19 @@ fn open_doors(deeper: Deep) {
         Ok(report) => {
             for (object, sites) in &report.objects {
                 match sites {
-                    Ok(sites) => trace::say(format_args!("deep: {sites} system calls of {object}")),
+                    Ok(deep::Changed { sites, missed: 0 }) => {
+                        trace::say(format_args!("deep: {sites} system calls of {object}"));
+                    }
+                    Ok(deep::Changed { sites, missed }) => {
+                        trace::say(format_args!(
+                            "deep: {sites} system calls of {object}, and {missed} stay the host's"
+                        ));
+                    }
                     Err(reason) => trace::say(format_args!("deep: none of {object}: {reason}")),
                 }
+            }
+            if report.complete() {
+                pages::remember();
             }
             if let Some(gap) = report.gap {
                 trace::say(format_args!("deep: {gap}"));

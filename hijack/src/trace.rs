@@ -11,7 +11,7 @@ use core::fmt::{self, Write};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::calls::{Outcome, Row, TABLE};
-use crate::{fds, raw, user};
+use crate::{fds, first, raw, user};
 
 /// Longest line.
 const LINE: usize = 512;
@@ -23,7 +23,7 @@ const PATH: usize = 200;
 static FILE: AtomicI32 = AtomicI32::new(-1);
 
 /// Whether there is a trace.
-#[inline]
+#[inline(always)]
 pub fn on() -> bool {
     FILE.load(Ordering::Relaxed) >= 0
 }
@@ -39,6 +39,7 @@ pub fn open(name: &std::ffi::CStr) -> abi::Result<()> {
     let args = [raw::word(libc::AT_FDCWD), name.as_ptr() as usize, raw::word(flags), 0o666];
     let fd = raw::checked(raw::call(libc::SYS_openat, args))?;
     FILE.store(fds::lift(fd as i32)?, Ordering::Relaxed);
+    first::attend();
     Ok(())
 }
 

@@ -1,9 +1,9 @@
 //! Reads and writes the program's memory: the only file that follows the program's pointers.
 //!
-//! The copies are made by the host kernel (process_vm_readv(2) on this very process), so that a bad
-//! address becomes `EFAULT` and not a fault in the library. Where the host refuses that call (an old
-//! kernel, a strict sandbox), the bytes are copied directly and a bad address faults, as it would have
-//! in the program's own code.
+//! A bad address becomes `EFAULT` and not a fault in the library: little is read directly once its pages are known
+//! to be readable ([`pages`]); all else is copied by the host kernel (process_vm_readv(2) on this very process). Where the
+//! host refuses that call (an old kernel, a strict sandbox), the bytes are copied directly and a bad address
+//! faults, as it would have in the program's own code.
 
 use core::ffi::CStr;
 use core::ops::Deref;
@@ -12,17 +12,23 @@ use abi::socket::IoVec;
 use abi::{Errno, Result};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
+use crate::pages::{self, PAGE, Page};
 use crate::raw;
 
 /// Most elements that a vector call takes (`IOV_MAX`).
 const IOV_MAX: usize = 1024;
 
-/// Smallest page of the host: what lies within one is readable as a whole or not at all.
-const PAGE: usize = 4096;
+/// Most pages that are looked at one by one.
+const FEW: usize = 4;
 
 /// Fills `into` with the program's bytes at `addr`; `EFAULT` if not all of them can be read.
 pub fn read_bytes(addr: usize, into: &mut [u8]) -> Result<()> {
     if into.is_empty() {
+        return Ok(());
+    }
+    if readable(addr, into.len())? {
+        // SAFETY: `into` is ours, and the pages could be read a moment ago.
+        unsafe { core::ptr::copy(addr as *const u8, into.as_mut_ptr(), into.len()) };
         return Ok(());
     }
     match copy(libc::SYS_process_vm_readv, into.as_mut_ptr() as usize, addr, into.len()) {
@@ -35,6 +41,22 @@ pub fn read_bytes(addr: usize, into: &mut [u8]) -> Result<()> {
         }
         _ => Err(Errno::EFAULT),
     }
+}
+
+/// Whether `len` bytes at `addr` are few and known to be readable; `EFAULT` if they are known not to be.
+fn readable(addr: usize, len: usize) -> Result<bool> {
+    let (first, last) = (addr / PAGE, addr.checked_add(len - 1).ok_or(Errno::EFAULT)? / PAGE);
+    if last - first >= FEW {
+        return Ok(false);
+    }
+    for page in first..=last {
+        match pages::look(page * PAGE) {
+            Page::Readable => {}
+            Page::Unreadable => return Err(Errno::EFAULT),
+            Page::Unknown => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 /// Stores `bytes` at the program's `addr`; `EFAULT` if not all of it can be written.

@@ -21,21 +21,13 @@ mod trampoline;
 mod unwind;
 
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
+
+pub use crate::first::Wanted;
+pub use crate::pages::Forgets;
 use object::Object;
 use stub::Registers;
 use trampoline::Targets;
-
-/// What the table of calls wants of a system call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// The call is the host's.
-    No,
-    /// The table is asked if the descriptor in this argument (0 or 4) may be other than the host's.
-    Fd(usize),
-    /// The table is asked each time.
-    Always,
-}
 
 /// What the table of calls says about one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,24 +43,48 @@ pub enum Outcome {
 pub struct Door {
     /// Asked once per call number, at start-up.
     pub wanted: fn(usize) -> Wanted,
+    /// Whether a call is surely the host's. Calls nothing, and leaves vector registers alone.
+    pub passes: extern "C-unwind" fn(usize, &[usize; 6]) -> bool,
     pub dispatch: fn(usize, [usize; 6]) -> Outcome,
     /// By the low 16 bits of a descriptor: zero = certainly the host's.
     pub owned: &'static [AtomicU8; 65536],
+    /// When a call can make memory unreadable; asked once per call number, at start-up.
+    pub forgets: fn(usize) -> Forgets,
+    /// Counted up after such a call.
+    pub generation: &'static AtomicU64,
+}
+
+/// What was done to an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Changed {
+    /// How many of its system calls now pass through the door.
+    pub sites: usize,
+    /// How many wanted ones do not.
+    pub missed: usize,
 }
 
 /// What [`install`] did.
 #[derive(Debug)]
 pub struct Report {
-    /// For each object its name, and the number of system calls that now pass through the door, or why none does.
-    pub objects: Vec<(&'static str, Result<usize, &'static str>)>,
+    /// For each object its name, and what was done or why nothing was.
+    pub objects: Vec<(&'static str, Result<Changed, &'static str>)>,
     /// What is not covered with this C library.
     pub gap: Option<&'static str>,
+}
+
+impl Report {
+    /// Whether every wanted call of the C library and the loader passes through the door.
+    pub fn complete(&self) -> bool {
+        let whole = |result: &Result<Changed, _>| result.is_ok_and(|changed| changed.missed == 0);
+        self.objects.len() >= object::NAMES.len() && self.objects.iter().all(|(_, result)| whole(result))
+    }
 }
 
 /// The door in use; null before [`install`].
 static DOOR: AtomicPtr<Door> = AtomicPtr::new(core::ptr::null_mut());
 
-/// What syscall(2) does with a number, by its low 16 bits: 0 = native, 1 = look at the descriptor, 2 = ask.
+/// What syscall(2) does with a number, by its low 16 bits: 0 = native, 1 = look at the descriptor, 2 = ask, 3 = native, and
+/// memory may be unreadable afterwards.
 static NUMBERS: [AtomicU8; 65536] = [const { AtomicU8::new(0) }; 65536];
 
 /// Leads libc's and the loader's inner system calls to `door`. Meant for the constructor, while there is one thread.
@@ -80,14 +96,19 @@ pub fn install(door: &'static Door) -> Result<Report, &'static str> {
         .map_err(|_| "installed already")?;
     for (nr, entry) in NUMBERS.iter().take(1024).enumerate() {
         let test = match scan::wanted(door.wanted, nr) {
-            Wanted::No => continue,
+            Wanted::No if (door.forgets)(nr) == Forgets::No => continue,
+            Wanted::No => 3,
             Wanted::Fd(0) => 1,
-            Wanted::Fd(_) | Wanted::Always => 2,
+            _ => 2,
         };
         entry.store(test, Ordering::Relaxed);
     }
-    let targets =
-        Targets { stub: stub::prepare(), owned: door.owned.as_ptr() as usize, numbers: NUMBERS.as_ptr() as usize };
+    let targets = Targets {
+        stub: stub::prepare(door.passes),
+        owned: door.owned.as_ptr() as usize,
+        numbers: NUMBERS.as_ptr() as usize,
+        generation: door.generation.as_ptr() as usize,
+    };
     let found = object::loaded();
     let objects: Vec<_> = found.iter().map(|object| (object.name, change(object, door, &targets))).collect();
     match objects.iter().find_map(|(_, result)| result.err()) {
@@ -97,10 +118,10 @@ pub fn install(door: &'static Door) -> Result<Report, &'static str> {
     }
 }
 
-/// Changes one object, and returns the number of sites.
-fn change(object: &Object, door: &Door, targets: &Targets) -> Result<usize, &'static str> {
+/// Changes one object.
+fn change(object: &Object, door: &Door, targets: &Targets) -> Result<Changed, &'static str> {
     let frames = frames::Frames::of(object).ok_or("the unwind tables are of an unknown form")?;
-    let sites = scan::sites(object, door.wanted);
+    let scan::Sites { found: sites, missed } = scan::sites(object, door);
     if sites.is_empty() {
         return Err("no system calls were found");
     }
@@ -117,7 +138,7 @@ fn change(object: &Object, door: &Door, targets: &Targets) -> Result<usize, &'st
     // SAFETY: each window is a whole instruction that nothing leads into, each island unused padding and stored before the
     // jump to it, and each trampoline does what was displaced. All references into the text end before the first store.
     unsafe { patch::apply(&object.text, &jumps) }?;
-    Ok(sites.len())
+    Ok(Changed { sites: sites.len(), missed })
 }
 
 /// Returns what this C library does in a way that is not intercepted.
@@ -136,8 +157,7 @@ fn gap() -> Option<&'static str> {
 unsafe extern "C-unwind" fn decide(registers: *mut Registers) -> usize {
     // SAFETY: the stub passes its own save area, and a trampoline can be reached only after `install` set the door.
     let (registers, door) = unsafe { (&mut *registers, &*DOOR.load(Ordering::Acquire)) };
-    let Registers { rax, rdi, rsi, rdx, r10, r8, r9 } = *registers;
-    match (door.dispatch)(rax, [rdi, rsi, rdx, r10, r8, r9]) {
+    match (door.dispatch)(registers.rax, registers.args) {
         Outcome::Host => 0,
         Outcome::Done(result) => {
             registers.rax = result as usize;
@@ -154,7 +174,10 @@ mod tests {
 
     const MAGIC_FD: i32 = 777;
     static OWNED: [AtomicU8; 65536] = [const { AtomicU8::new(0) }; 65536];
-    static DOOR_FOR_TESTS: Door = Door { wanted, dispatch, owned: &OWNED };
+    static GENERATION: AtomicU64 = AtomicU64::new(1);
+    pub const DOOR_FOR_TESTS: Door =
+        Door { wanted, passes, dispatch, owned: &OWNED, forgets: crate::pages::forgets, generation: &GENERATION };
+    static TEST_DOOR: Door = DOOR_FOR_TESTS;
     /// Calls about [`MAGIC_FD`], and of those the ones whose backtrace reached `raw_read_of_magic_fd`.
     static CAUGHT: AtomicUsize = AtomicUsize::new(0);
     static TRACED: AtomicUsize = AtomicUsize::new(0);
@@ -165,6 +188,11 @@ mod tests {
         fn _Unwind_GetIP(frame: *mut Frame) -> usize;
         fn _Unwind_FindEnclosingFunction(address: usize) -> usize;
         fn dprintf(fd: c_int, format: *const c_char, ...) -> c_int;
+    }
+
+    /// Knows of `access` alone, and of that by the mode.
+    extern "C-unwind" fn passes(nr: usize, args: &[usize; 6]) -> bool {
+        nr as i64 == libc::SYS_access && args[1] == libc::X_OK as usize
     }
 
     fn wanted(nr: usize) -> Wanted {
@@ -291,9 +319,9 @@ mod tests {
     #[test]
     #[ignore = "changes the process; run by what_libc_does_inside_passes_through_the_door"]
     fn in_a_process_of_its_own() {
-        let report = install(&DOOR_FOR_TESTS).unwrap();
+        let report = install(&TEST_DOOR).unwrap();
         assert!(report.objects.len() == 2 && report.objects.iter().all(|(_, result)| result.is_ok()), "{report:?}");
-        assert!(install(&DOOR_FOR_TESTS).is_err());
+        assert!(install(&TEST_DOOR).is_err());
         OWNED[MAGIC_FD as usize].store(1, Ordering::Relaxed);
         // SAFETY: libc's functions, called as their manual pages ask.
         unsafe {
@@ -317,6 +345,8 @@ mod tests {
             libc::freeaddrinfo(found);
             // what the host serves as ever
             assert_eq!((libc::access(c"/nowhere".as_ptr(), 0), *libc::__errno_location()), (-1, libc::ENOENT));
+            assert_eq!((libc::access(c"/nowhere".as_ptr(), 1), *libc::__errno_location()), (-1, libc::ENOENT));
+            assert_eq!(libc::access(c"/proc/self/exe".as_ptr(), libc::X_OK), 0);
             assert_eq!(libc::syscall(libc::SYS_getppid), i64::from(libc::getppid()));
             assert_eq!(libc::system(c"exit 7".as_ptr()), 7 << 8);
         }
@@ -329,6 +359,58 @@ mod tests {
         assert_eq!((CAUGHT.load(Ordering::Relaxed), TRACED.swap(0, Ordering::Relaxed)), (1, 1));
         interrupt_a_blocked_read();
         assert_eq!(TRACED.load(Ordering::Relaxed), 1);
+        flags_survive();
+        what_takes_memory_away_is_counted();
+    }
+
+    /// Sets all status flags, or none, calls the stub with call `nr`, and compares what the flags are then.
+    fn flags_survive() {
+        const STATUS: u64 = 0x8d5;
+        for (nr, mode) in [(libc::SYS_access, libc::X_OK), (libc::SYS_access, libc::F_OK)] {
+            for flags in [STATUS, 0, 0x801, 0x40] {
+                let (after, answer): (u64, usize);
+                // SAFETY: the stub's own convention: rcx and r11 are free, rax is the number and the result; a path for each mode.
+                unsafe {
+                    core::arch::asm!(
+                        "push {flags}", "popfq", "call {stub}", "pushfq", "pop {after}",
+                        flags = in(reg) flags | 2, stub = in(reg) stub::prepare(passes), after = lateout(reg) after,
+                        inout("rax") nr => _, out("rcx") answer, out("r11") _,
+                        in("rdi") c"/deep/none".as_ptr(), in("rsi") mode, in("rdx") 0, in("r10") 0, in("r8") 0, in("r9") 0,
+                    );
+                }
+                assert_eq!((after & STATUS, answer), (flags, 0), "{mode}");
+            }
+        }
+    }
+
+    fn what_takes_memory_away_is_counted() {
+        let count = || GENERATION.load(Ordering::Relaxed);
+        let (none, read) = (libc::PROT_NONE, libc::PROT_READ);
+        let private = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: the mapping is this function's own.
+        unsafe {
+            let page = libc::mmap(core::ptr::null_mut(), 8192, read, private, -1, 0);
+            let mut before = count();
+            let mut counted = |by: u64, what: &str| {
+                assert_eq!(count(), before + by, "{what}");
+                before = count();
+            };
+            libc::mprotect(page, 8192, read | libc::PROT_WRITE);
+            counted(0, "mprotect to readable");
+            libc::mprotect(page, 8192, none);
+            counted(1, "mprotect to nothing");
+            libc::mmap(page, 4096, none, private | libc::MAP_FIXED, -1, 0);
+            counted(1, "mmap over something");
+            libc::madvise(page, 4096, libc::MADV_DONTNEED);
+            counted(0, "madvise");
+            libc::madvise(page, 4096, 102);
+            counted(1, "madvise that guards");
+            libc::syscall(libc::SYS_munmap, page, 4096);
+            counted(1, "syscall(munmap)");
+            libc::munmap(page.add(4096), 4096);
+            counted(1, "munmap");
+            assert_eq!((libc::syscall(libc::SYS_munmap, 1, 1), *libc::__errno_location()), (-1, libc::EINVAL));
+        }
     }
 
     /// Blocks in a trampoline's own system call until a handler has looked at the stack; the call is then restarted.

@@ -4,7 +4,7 @@ use core::ffi::{CStr, c_int, c_void};
 use core::ops::Range;
 
 /// File names of the objects that hold libc's inner system calls.
-const NAMES: [&str; 2] = ["libc.so.6", "ld-linux-x86-64.so.2"];
+pub const NAMES: [&str; 2] = ["libc.so.6", "ld-linux-x86-64.so.2"];
 
 /// One loaded object, as its program headers describe it. All addresses are run-time addresses.
 pub struct Object {

@@ -3,10 +3,10 @@
 //! The place is one whole instruction before the `syscall`, which itself stays where it is: so no thread ever stands inside
 //! the bytes that change, and a call that was under way returns to code that is as it was.
 
-use super::Wanted;
 use super::code::{self, Code};
 use super::frames::{Frames, Function};
 use super::object::Object;
+use super::{Door, Forgets, Wanted};
 use core::ops::Range;
 use iced_x86::{Code as Op, FlowControl, Mnemonic, Register};
 
@@ -39,6 +39,8 @@ const REFUSED: [i64; 7] = [
 /// What decides at a site whether Rust is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Test {
+    /// Nothing: Rust is never asked.
+    Never,
     /// The table entry of the descriptor in the first argument.
     FirstArgument,
     /// The table entry of the descriptor in the fifth argument.
@@ -55,6 +57,8 @@ pub struct Site {
     /// Address of the `syscall`.
     pub syscall: usize,
     pub test: Test,
+    /// When the call can make memory unreadable.
+    pub forgets: Forgets,
     /// First byte of the instruction that becomes a jump; the bytes from here to `syscall` move to the trampoline.
     pub window: usize,
     /// Padding that holds the long jump where the instruction has room for a short one only.
@@ -72,13 +76,37 @@ pub fn wanted(table: fn(usize) -> Wanted, nr: usize) -> Wanted {
     }
 }
 
-/// Returns the sites of `object` whose calls `table` wants, in order of addresses.
-pub fn sites(object: &Object, table: fn(usize) -> Wanted) -> Vec<Site> {
-    let (Some(frames), Some(text)) = (Frames::of(object), object.bytes(object.text.clone())) else { return Vec::new() };
-    let mut sites: Vec<Site> = Vec::new();
+/// Returns what is tested before call `nr`; `None` if the call is not wanted at all.
+fn test(door: &Door, nr: usize) -> Option<(Test, Forgets)> {
+    let forgets = (door.forgets)(nr);
+    let test = match wanted(door.wanted, nr) {
+        Wanted::No if forgets == Forgets::No => return None,
+        Wanted::No => Test::Never,
+        Wanted::Fd(0) => Test::FirstArgument,
+        Wanted::Fd(4) => Test::FifthArgument,
+        _ => Test::Always,
+    };
+    Some((test, forgets))
+}
+
+/// What an object has.
+#[derive(Debug, Default)]
+pub struct Sites {
+    /// The wanted system calls that can be left for a trampoline, in order of addresses.
+    pub found: Vec<Site>,
+    /// How many wanted ones stay with the host.
+    pub missed: usize,
+}
+
+/// Returns the sites of `object` whose calls the door wants.
+pub fn sites(object: &Object, door: &Door) -> Sites {
+    let (Some(frames), Some(text)) = (Frames::of(object), object.bytes(object.text.clone())) else {
+        return Sites::default();
+    };
+    let (mut sites, mut missed): (Vec<Site>, usize) = (Vec::new(), 0);
     let mut last: Option<(Function, Option<Code>)> = None;
     each_match(text, is_syscall, |offset| {
-        if plainly_unwanted(text.get(..offset).unwrap_or_default(), table) {
+        if plainly_unwanted(text.get(..offset).unwrap_or_default(), door) {
             return;
         }
         let address = object.text.start + offset;
@@ -88,59 +116,58 @@ pub fn sites(object: &Object, table: fn(usize) -> Wanted) -> Vec<Site> {
         }
         if let Some((_, Some(code))) = &last {
             let before = text.get(..offset).unwrap_or_default();
-            sites.extend(site(&frames, code, function, address, before, table, &sites));
+            match site(&frames, code, function, address, before, door, &sites) {
+                Some(Some(site)) => sites.push(site),
+                Some(None) => missed += 1,
+                None => {}
+            }
         }
     });
     let entered = entered(object.text.start, text, &sites);
     let mut entered = entered.iter();
+    let before = sites.len();
     sites.retain(|_| entered.next() == Some(&false));
-    sites
+    missed += before - sites.len();
+    Sites { found: sites, missed }
 }
 
 /// Tells without decoding that the call which `before` leads to is not wanted: its number is set directly before it,
 /// or it is the return from a signal handler.
-fn plainly_unwanted(before: &[u8], table: fn(usize) -> Wanted) -> bool {
+fn plainly_unwanted(before: &[u8], door: &Door) -> bool {
     if before.ends_with(&SIGRETURN) {
         return true;
     }
     match before.last_chunk::<5>() {
-        Some([0xb8, a, b, c, d]) => wanted(table, u32::from_le_bytes([*a, *b, *c, *d]) as usize) == Wanted::No,
+        Some([0xb8, a, b, c, d]) => test(door, u32::from_le_bytes([*a, *b, *c, *d]) as usize).is_none(),
         _ => false,
     }
 }
 
-/// Examines one `syscall`; `None` if it is not wanted, its number is not certain, or it has no window.
+/// Examines one `syscall`; `None` if it is not wanted or its number is not certain, `Some(None)` if it has no window.
 fn site(
     frames: &Frames,
     code: &Code,
     function: Function,
     syscall: usize,
     before: &[u8],
-    table: fn(usize) -> Wanted,
+    door: &Door,
     taken: &[Site],
-) -> Option<Site> {
+) -> Option<Option<Site>> {
     let index = code.index_of(syscall).filter(|index| code.get(*index).is_some_and(|at| at.code() == Op::Syscall))?;
-    let (test, from, to) = if before.ends_with(&ANY_CALL) {
-        (Test::Number, syscall, syscall)
+    let ((test, forgets), from, to) = if before.ends_with(&ANY_CALL) {
+        ((Test::Number, Forgets::No), syscall, syscall)
     } else {
         let number = code.constant(index, Register::RAX)?;
-        let test = match wanted(table, number.value) {
-            Wanted::No => return None,
-            Wanted::Fd(0) => Test::FirstArgument,
-            Wanted::Fd(4) => Test::FifthArgument,
-            Wanted::Fd(_) | Wanted::Always => Test::Always,
-        };
-        (test, number.from, number.to)
+        (test(door, number.value)?, number.from, number.to)
     };
-    let (window, island) = match window(code, index, JUMP) {
-        Some(window) => (window, None),
-        None => {
-            let window = window(code, index, SHORT_JUMP)?;
-            (window, Some(island(frames, code, &function, window, taken)?))
-        }
-    };
-    let guarded = from.min(window) + 1..to.max(syscall) + 1;
-    Some(Site { syscall, test, window, island, function, guarded })
+    let place = window(code, index, JUMP).map(|window| (window, None)).or_else(|| {
+        let window = window(code, index, SHORT_JUMP)?;
+        Some((window, Some(island(frames, code, &function, window, taken)?)))
+    });
+    Some(place.map(|(window, island)| {
+        let guarded = from.min(window) + 1..to.max(syscall) + 1;
+        Site { syscall, test, forgets, window, island, function, guarded }
+    }))
 }
 
 /// Returns the nearest instruction of at least `room` bytes before the `syscall` that can move together with what follows it.
@@ -272,6 +299,13 @@ mod tests {
         Wanted::Always
     }
 
+    fn door(wanted: fn(usize) -> Wanted) -> Door {
+        extern "C-unwind" fn passes(_: usize, _: &[usize; 6]) -> bool {
+            false
+        }
+        Door { wanted, passes, forgets: |_| Forgets::No, ..super::super::tests::DOOR_FOR_TESTS }
+    }
+
     #[test]
     fn matches_are_found_at_any_place() {
         let mut text = vec![0x0f; 64];
@@ -289,7 +323,7 @@ mod tests {
     #[test]
     fn each_window_is_a_whole_instruction_before_its_syscall() {
         for object in object::loaded() {
-            let sites = sites(&object, all);
+            let sites = sites(&object, &door(all)).found;
             let least = if object.name == "libc.so.6" { 200 } else { 15 };
             assert!(sites.len() >= least, "{}: {}", object.name, sites.len());
             for site in &sites {
@@ -308,8 +342,19 @@ mod tests {
     fn syscall_itself_is_found_and_tests_the_number() {
         let objects = object::loaded();
         let libc = objects.iter().find(|object| object.name == "libc.so.6").unwrap();
-        let sites = sites(libc, |_| Wanted::No);
+        let sites = sites(libc, &door(|_| Wanted::No)).found;
         assert_eq!(sites.iter().map(|site| site.test).collect::<Vec<_>>(), [Test::Number]);
+    }
+
+    #[test]
+    fn whatever_can_make_memory_unreadable_has_a_site() {
+        for object in object::loaded() {
+            let door = Door { forgets: crate::pages::forgets, ..door(|_| Wanted::No) };
+            let sites = sites(&object, &door);
+            let with = |forgets| sites.found.iter().filter(|site| site.forgets == forgets).count();
+            assert_eq!(sites.missed, 0, "{}", object.name);
+            assert!(with(Forgets::Always) >= 1 && with(Forgets::Fixed) >= 1 && with(Forgets::Unreadable) >= 1);
+        }
     }
 
     #[test]

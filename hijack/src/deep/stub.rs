@@ -1,8 +1,9 @@
 //! The one routine behind all trampolines: it saves the machine state, asks Rust, and restores the state.
 //!
 //! A trampoline calls it with the registers of a system call. It comes back with rcx = 0 if the call is to run natively, all
-//! else being as it was; else rax holds the result. libc keeps values in vector registers across system calls, and
-//! the Rust side may use any of them (memcpy does), so all that the processor has enabled is saved.
+//! else being as it was; else rax holds the result. First the door's `passes` is asked, which leaves vector registers alone. Only
+//! if it does not know, the whole of Rust is: libc keeps values in vector registers across system calls, and the Rust side may
+//! use any of them (memcpy does), so then all that the processor has enabled is saved.
 
 use super::decide;
 use core::arch::x86_64::{__cpuid, __cpuid_count};
@@ -12,12 +13,8 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 #[repr(C)]
 pub struct Registers {
     pub rax: usize,
-    pub rdi: usize,
-    pub rsi: usize,
-    pub rdx: usize,
-    pub r10: usize,
-    pub r8: usize,
-    pub r9: usize,
+    /// rdi, rsi, rdx, r10, r8, r9.
+    pub args: [usize; 6],
 }
 
 const _: () = assert!(size_of::<Registers>() == 56);
@@ -32,8 +29,12 @@ static MASK: AtomicU32 = AtomicU32::new(0);
 /// Size of the image of these components, uncompacted.
 static BYTES: AtomicUsize = AtomicUsize::new(512);
 
+/// The door's first question.
+static PASSES: AtomicUsize = AtomicUsize::new(0);
+
 /// Chooses the stub that this processor can run, and returns its address.
-pub fn prepare() -> usize {
+pub fn prepare(passes: extern "C-unwind" fn(usize, &[usize; 6]) -> bool) -> usize {
+    PASSES.store(passes as usize, Ordering::Relaxed);
     let Some(enabled) = enabled_components() else { return without_xsave as *const () as usize };
     let mask = enabled & COMPONENTS;
     let end = |component: u32| {
@@ -69,30 +70,46 @@ macro_rules! stub {
         unsafe extern "C-unwind" fn $name() {
             core::arch::naked_asm!(
                 ".cfi_startproc",
-                "pushfq",
-                ".cfi_adjust_cfa_offset 8",
                 "push rbp",
                 ".cfi_adjust_cfa_offset 8",
                 ".cfi_rel_offset rbp, 0",
                 "mov rbp, rsp",
                 ".cfi_def_cfa_register rbp",
                 "push r9", "push r8", "push r10", "push rdx", "push rsi", "push rdi", "push rax",
-                "mov rdi, rsp",
+                // The flags in ax, at a tenth of the price of pushfq and popfq.
+                "mov rdi, rax",
+                "lahf",
+                "seto al",
+                "push rax",
+                "lea rsi, [rsp + 16]",
+                "and rsp, -16",
+                "call qword ptr [rip + {passes}]",
+                "xor ecx, ecx",
+                "test al, al",
+                "jnz 2f",
+                "lea rsp, [rbp - 64]",
+                "pushfq",
                 "cld",
+                "lea rdi, [rbp - 56]",
                 "sub rsp, qword ptr [rip + {bytes}]",
                 "and rsp, -64",
                 $($save,)*
                 "call {decide}",
                 "mov rcx, rax",
                 $($restore,)*
-                "lea rsp, [rbp - 56]",
-                "pop rax", "pop rdi", "pop rsi", "pop rdx", "pop r10", "pop r8", "pop r9", "pop rbp",
-                ".cfi_def_cfa rsp, 16",
-                ".cfi_restore rbp",
+                "lea rsp, [rbp - 72]",
                 "popfq",
-                ".cfi_def_cfa_offset 8",
+                "2:",
+                "lea rsp, [rbp - 64]",
+                "pop rax",
+                "add al, 0x7f",
+                "sahf",
+                "pop rax", "pop rdi", "pop rsi", "pop rdx", "pop r10", "pop r8", "pop r9", "pop rbp",
+                ".cfi_def_cfa rsp, 8",
+                ".cfi_restore rbp",
                 "ret",
                 ".cfi_endproc",
+                passes = sym PASSES,
                 bytes = sym BYTES, decide = sym decide $(, $operand = sym $value)*
             )
         }

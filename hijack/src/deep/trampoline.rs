@@ -5,13 +5,14 @@
 //! are not free, since the kernel restores them: hence `movzx`, `lea` and `jrcxz`. No stack is used on the native way, so calls
 //! that come back on another stack, signals, restarts and longjmp behave as in libc.
 
+use super::Forgets;
 use super::object::Object;
 use super::scan::{Site, Test};
 use core::ops::Range;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
-/// Upper bound of a trampoline's size: 32 bytes moved, 57 of tests, 41 for the rest.
-const ROOM: usize = 160;
+/// Upper bound of a trampoline's size: 32 bytes moved, 68 of tests, 47 for the rest, twice 37 to forget.
+const ROOM: usize = 224;
 /// First bytes of the arena: the address of the stub.
 const SLOT: usize = 16;
 const PAGE: usize = 4096;
@@ -32,8 +33,10 @@ pub struct Targets {
     pub stub: usize,
     /// 64 Ki bytes by the low half of a descriptor: zero = certainly the host's.
     pub owned: usize,
-    /// 64 Ki bytes by the low half of a call number: 0 = native, 1 = look at the descriptor, 2 = ask.
+    /// 64 Ki bytes by the low half of a call number: 0 = native, 1 = look at the descriptor, 2 = ask, 3 = native and forget.
     pub numbers: usize,
+    /// The word that counts how often memory may have become unreadable.
+    pub generation: usize,
 }
 
 /// Machine code that is being written for a known address.
@@ -81,15 +84,16 @@ impl Code {
         self.put(&[0x41, 0x0f, 0xb6, 0x0c, 0x0b]);
     }
 
-    /// Writes the test of a site, and returns the jumps to take when the call is native.
-    fn test(&mut self, test: Test, targets: &Targets) -> Vec<usize> {
+    /// Writes the test of a site, and returns the jumps to take when the call is native, and when it is native and forgets.
+    fn test(&mut self, test: Test, targets: &Targets) -> (Vec<usize>, Option<usize>) {
         const INDEX_DI: [u8; 3] = [0x0f, 0xb7, 0xcf]; // movzx ecx, di
         const INDEX_R8: [u8; 4] = [0x41, 0x0f, 0xb7, 0xc8]; // movzx ecx, r8w
         const INDEX_AX: [u8; 3] = [0x0f, 0xb7, 0xc8]; // movzx ecx, ax
         const ONE_LESS: [u8; 3] = [0x8d, 0x49, 0xff]; // lea ecx, [rcx - 1]
-        let mut native = Vec::new();
+        const TWO_LESS: [u8; 3] = [0x8d, 0x49, 0xfe]; // lea ecx, [rcx - 2]
+        let (mut native, mut forgetting) = (Vec::new(), None);
         match test {
-            Test::Always => {}
+            Test::Never | Test::Always => {}
             Test::FirstArgument | Test::FifthArgument => {
                 self.put(if test == Test::FirstArgument { &INDEX_DI } else { &INDEX_R8 });
                 self.look_up(targets.owned);
@@ -101,8 +105,9 @@ impl Code {
                 native.push(self.jump_if_zero());
                 self.put(&ONE_LESS);
                 let descriptor = self.jump_if_zero();
-                self.put(&[0xeb, 0]);
-                let ask = self.bytes.len() - 1;
+                self.put(&TWO_LESS);
+                forgetting = Some(self.jump_if_zero());
+                let ask = self.jump();
                 self.land(&[descriptor]);
                 self.put(&INDEX_DI);
                 self.look_up(targets.owned);
@@ -110,7 +115,41 @@ impl Code {
                 self.land(&[ask]);
             }
         }
-        native
+        (native, forgetting)
+    }
+
+    /// Writes `jmp rel8` and returns where its distance has to go.
+    fn jump(&mut self) -> usize {
+        self.put(&[0xeb, 0]);
+        self.bytes.len() - 1
+    }
+
+    /// Counts the generation up if the call can have made memory unreadable. rcx and r11 are free here too; the flags are not.
+    fn forget(&mut self, forgets: Forgets, generation: usize) {
+        let condition: &[u8] = match forgets {
+            Forgets::No => return,
+            Forgets::Always => &[],
+            Forgets::Unreadable => &[0xf6, 0xc2, 0x01, 0x75, 0], // test dl, PROT_READ; jnz
+            Forgets::Fixed => &[0x41, 0xf6, 0xc2, 0x10, 0x74, 0], // test r10b, MAP_FIXED; jz
+            Forgets::Guarded => &[0xf6, 0xc2, 0x40, 0x74, 0],    // test dl, 64; jz
+        };
+        self.put(&[0x48, 0x89, 0xc1, 0x9f, 0x0f, 0x90, 0xc0]); // mov rcx, rax; lahf; seto al
+        self.put(condition);
+        let over = self.bytes.len() - 1;
+        self.put(&[0x49, 0xbb]);
+        self.put(&generation.to_le_bytes());
+        self.put(&[0xf0, 0x49, 0xff, 0x03]); // lock inc qword [r11]
+        if !condition.is_empty() {
+            self.land(&[over]);
+        }
+        self.put(&[0x04, 0x7f, 0x9e, 0x48, 0x89, 0xc8]); // add al, 127; sahf; mov rax, rcx
+    }
+
+    /// Writes the native call and the way back.
+    fn native(&mut self, forgets: Forgets, targets: &Targets, behind: usize) {
+        self.put(&[0x0f, 0x05]);
+        self.forget(forgets, targets.generation);
+        self.relative(&[0xe9], behind);
     }
 
     /// Writes the trampoline of `site`, whose displaced bytes are `moved`.
@@ -118,17 +157,23 @@ impl Code {
         let behind = site.syscall + 2;
         let start = self.here();
         self.put(moved);
-        let mut native = self.test(site.test, targets);
-        self.put(&[0x48, 0x8d, 0x64, 0x24, 0x80]); // lea rsp, [rsp - 128]: the red zone belongs to libc
-        let stepped = self.here();
-        self.relative(&[0xff, 0x15], slot); // call [rip + slot]
-        self.put(&[0x48, 0x8d, 0xa4, 0x24, 0x80, 0, 0, 0]); // lea rsp, [rsp + 128]
-        let level = self.here();
-        native.push(self.jump_if_zero());
-        self.relative(&[0xe9], behind);
+        let (mut native, forgetting) = self.test(site.test, targets);
+        let (mut stepped, mut level) = (self.here(), self.here());
+        if site.test != Test::Never {
+            self.put(&[0x48, 0x8d, 0x64, 0x24, 0x80]); // lea rsp, [rsp - 128]: the red zone belongs to libc
+            stepped = self.here();
+            self.relative(&[0xff, 0x15], slot); // call [rip + slot]
+            self.put(&[0x48, 0x8d, 0xa4, 0x24, 0x80, 0, 0, 0]); // lea rsp, [rsp + 128]
+            level = self.here();
+            native.push(self.jump_if_zero());
+            self.relative(&[0xe9], behind);
+        }
         self.land(&native);
-        self.put(&[0x0f, 0x05]);
-        self.relative(&[0xe9], behind);
+        self.native(site.forgets, targets, behind);
+        if let Some(forgetting) = forgetting {
+            self.land(&[forgetting]);
+            self.native(Forgets::Always, targets, behind);
+        }
         Trampoline { code: start..self.here(), stepped: stepped..level }
     }
 }

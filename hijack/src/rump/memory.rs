@@ -11,7 +11,7 @@ use client::HostPollFd;
 
 use super::{file, kernel};
 use crate::fds::{self, RumpFd};
-use crate::{raw, user};
+use crate::{pages, raw, user};
 
 /// Bytes moved at a time.
 const PIECE: usize = 64 * 1024;
@@ -26,10 +26,14 @@ pub fn mmap(fd: RumpFd, addr: usize, len: usize, protection: i32, flags: i32, of
     }
     let (writable, anonymous) = (libc::PROT_READ | libc::PROT_WRITE, flags | libc::MAP_ANONYMOUS);
     let start = host(libc::SYS_mmap, [addr, len, raw::word(writable), raw::word(anonymous), usize::MAX, 0])?;
+    // It may have replaced other memory.
+    pages::forget();
     let filled = fill(fd, start, len, offset as i64)
         .and_then(|()| host(libc::SYS_mprotect, [start, len, raw::word(protection)]));
+    pages::forget();
     filled.map(|_| start).inspect_err(|_| {
         raw::call(libc::SYS_munmap, [start, len]);
+        pages::forget();
     })
 }
 

@@ -45,7 +45,7 @@ fn exists(name: &std::ffi::CStr) -> bool {
 
 /// Fills up the registers of a call.
 #[cfg(not(test))]
-#[inline]
+#[inline(always)]
 fn words<const N: usize>(args: [usize; N]) -> [usize; 6] {
     let mut all = [0; 6];
     for (slot, arg) in all.iter_mut().zip(args) {
@@ -73,8 +73,8 @@ mod c {
 
 /// Expands a row to one hook a name: `fn dup(fd: c_int) -> c_int = SYS_dup(fd);` becomes a row of `TABLE` and a module with
 /// ```text
-/// redhook::hook! { unsafe fn dup(fd: c_int) -> c_int => hook { hooked(libc::SYS_dup, [fd.word(), 0…], RESOLVED.then(real!(dup))) } }
-/// pub fn resolve() { if exists(c"dup") { real!(dup); RESOLVED = true } }
+/// redhook::hook! { unsafe fn dup(fd: c_int) -> c_int => hook { hooked(libc::SYS_dup, WANTED, [fd.word(), 0…], REAL) } }
+/// pub fn resolve() { if exists(c"dup") { REAL = real!(dup) } }
 /// ```
 /// A binary of unit tests has the table, any other the hooks.
 macro_rules! symbols {
@@ -98,11 +98,17 @@ macro_rules! symbols {
     };
 
     (@hook $name:ident $args:tt $return:ty, ANY ($nr:expr $(, $value:expr)*)) => {
-        symbols!(@module $name $args $return, |real| hooked($nr, words([$($value.word()),*]), real));
+        symbols!(@module $name $args $return, |real| {
+            hooked($nr, crate::first::wanted($nr), words([$($value.word()),*]), real)
+        });
     };
 
     (@hook $name:ident $args:tt $return:ty, $nr:ident ($($value:expr),*)) => {
-        symbols!(@module $name $args $return, |real| hooked(libc::$nr, words([$($value.word()),*]), real));
+        symbols!(@module $name $args $return, |real| {
+            // Judged when the library is built.
+            const WANTED: crate::calls::Wanted = crate::calls::wanted(libc::$nr as usize);
+            hooked(libc::$nr, WANTED, words([$($value.word()),*]), real)
+        });
     };
 
     (@module $name:ident ($($arg:ident: $type:ty),*) $return:ty, |$real:ident| $body:expr) => {
@@ -112,15 +118,21 @@ macro_rules! symbols {
             use crate::entry::{IsZero, Number, Word, hooked};
             #[allow(unused_imports, reason = "no row needs all of them")]
             use crate::symbols::{c::*, exists, processes::{forked, spawned, working_directory}, words};
-            use std::sync::atomic::{AtomicBool, Ordering};
+            use std::sync::atomic::{AtomicUsize, Ordering};
 
-            static RESOLVED: AtomicBool = AtomicBool::new(false);
+            type Prototype = unsafe extern "C" fn($($type),*) -> $return;
+
+            /// The real function; 0 before it is found.
+            static REAL: AtomicUsize = AtomicUsize::new(0);
 
             redhook::hook! {
                 unsafe fn $name($($arg: $type),*) -> $return => hook {
-                    let $real = RESOLVED.load(Ordering::Relaxed).then_some(|| {
+                    let found = REAL.load(Ordering::Relaxed);
+                    // SAFETY: 0 is `None`; all else is what `resolve` found under this name.
+                    let real = unsafe { std::mem::transmute::<usize, Option<Prototype>>(found) };
+                    let $real = real.map(|real| {
                         // SAFETY: the real function, with the arguments that the program gave for it.
-                        unsafe { redhook::real!($name)($($arg),*) }
+                        move || unsafe { real($($arg),*) }
                     });
                     $body
                 }
@@ -129,8 +141,7 @@ macro_rules! symbols {
             pub fn resolve() {
                 const NAME: &str = concat!(stringify!($name), "\0");
                 if std::ffi::CStr::from_bytes_with_nul(NAME.as_bytes()).is_ok_and(exists) {
-                    let _ = redhook::real!($name);
-                    RESOLVED.store(true, Ordering::Relaxed);
+                    REAL.store(redhook::real!($name) as usize, Ordering::Relaxed);
                 }
             }
         }

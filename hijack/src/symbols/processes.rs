@@ -4,6 +4,8 @@
 use super::c::{c_char, pid_t};
 use super::symbols;
 #[cfg(not(test))]
+use crate::calls::Wanted;
+#[cfg(not(test))]
 use crate::entry::{Return, c_return, hooked};
 #[cfg(not(test))]
 use crate::{process, raw};
@@ -85,7 +87,8 @@ pub fn working_directory(buf: *mut c_char, size: usize, real: Option<impl FnOnce
     if room.is_null() {
         return c_return(-(libc::ENOMEM as isize));
     }
-    match hooked::<isize>(libc::SYS_getcwd, super::words([room as usize, size]), None::<fn() -> isize>) {
+    match hooked::<isize>(libc::SYS_getcwd, Wanted::Inside, super::words([room as usize, size]), None::<fn() -> isize>)
+    {
         0.. => room,
         _ => {
             if buf.is_null() {

@@ -1,0 +1,437 @@
+//! The first level: which calls are surely the host's, told without asking the table of calls.
+//!
+//! Both front doors come here first, and almost every call of a program ends here. So nothing is called, allocated or locked, no
+//! thread-local variable is read and no vector register is touched: libc's own code keeps values in those across its system
+//! calls, and saving them would cost ten times what the answer does. The functions stand in a section of their own ([`SECTION`]),
+//! which tests decode to prove this. What the first level is not sure of, [`calls::dispatch`](crate::calls::dispatch) judges.
+
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use crate::pages::{self, Page};
+use crate::spec::Spec;
+use crate::{calls, fds, process, route, trace};
+
+/// Where the code of the first level stands in the library's file. (The linker makes `__start_` and `__stop_` symbols of it.)
+macro_rules! section {
+    () => {
+        "rumphijack_first"
+    };
+}
+pub(crate) use section;
+
+/// The argument that stands for the working directory: no argument at all.
+pub const CWD: u8 = u8::MAX;
+
+/// What the table of calls wants of a system call; the numbers are those of arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The call is the host's.
+    No,
+    /// The table is asked if this descriptor may be other than the host's.
+    Fd(u8),
+    /// The table is asked if one of these may be.
+    Fds(u8, u8),
+    /// The table is asked if the path, relative to this descriptor or [`CWD`], may be a rump path.
+    At(u8, u8),
+    /// The same of two pairs of descriptor and path.
+    Two([u8; 4]),
+    /// The table is asked if sockets of this family may go to the rump kernel.
+    Family(u8),
+    /// The table is asked while the working directory is in the rump kernel.
+    Inside,
+    /// The table is asked if the array of poll(2), at the first argument and as long as the second says, may hold a rump descriptor.
+    Polled,
+    /// The table is asked if the sets of select(2) may.
+    Selected,
+    /// The table is asked each time.
+    Always,
+}
+
+/// Most members of poll's array that the first level looks at.
+const MEMBERS: usize = 64;
+
+/// Most descriptors in a set of select, as `FD_SETSIZE` has it.
+const SET: usize = 1024;
+
+/// How many reasons there are to let no call pass.
+static REASONS: AtomicUsize = AtomicUsize::new(0);
+
+/// How the names begin that may be the rump kernel's; null before the constructor.
+static NAMES: AtomicPtr<Names> = AtomicPtr::new(core::ptr::null_mut());
+
+/// What the first level knows of the configuration.
+struct Names {
+    /// By the second byte of an absolute path: whether a beginning goes on so.
+    second: [bool; 256],
+    /// Each with a slash at its front.
+    beginnings: Vec<Vec<u8>>,
+    /// Names that the library itself has for descriptors; they matter once there are rump descriptors.
+    descriptors: &'static [&'static [u8]],
+    /// Only an expression can tell.
+    all: bool,
+    families: u64,
+}
+
+/// What the table of calls wants, by the number of the call.
+#[expect(clippy::indexing_slicing, reason = "the index is below the length")]
+static CALLS: [Wanted; 512] = {
+    let mut calls = [Wanted::No; 512];
+    let mut nr = 0;
+    while nr < calls.len() {
+        calls[nr] = calls::wanted(nr);
+        nr += 1;
+    }
+    calls
+};
+
+/// Tells the first level what is configured.
+pub fn configure(spec: &Spec) {
+    let beginnings = spec.beginnings();
+    let mut second = [false; 256];
+    for name in beginnings.iter().map(Vec::as_slice).chain(route::DESCRIPTORS.iter().copied()) {
+        let one = name.get(1).and_then(|byte| second.get_mut(usize::from(*byte)));
+        one.into_iter().for_each(|one| *one = true);
+    }
+    let all = spec.pathre.is_some();
+    let names = Names { second, beginnings, descriptors: route::DESCRIPTORS, all, families: spec.families() };
+    NAMES.store(Box::into_raw(Box::new(names)), Ordering::Release);
+}
+
+/// Lets no call pass from now on: there is a trace, or a child that shares this memory, of which the first level knows nothing.
+pub fn attend() {
+    REASONS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Takes an [`attend`] back.
+pub fn relax() {
+    REASONS.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// Forgets the reasons of other threads, after a fork.
+pub fn after_fork_in_child() {
+    REASONS.store(usize::from(trace::on()), Ordering::Relaxed);
+}
+
+#[inline(always)]
+fn names() -> Option<&'static Names> {
+    // SAFETY: what was stored is never freed.
+    unsafe { NAMES.load(Ordering::Acquire).as_ref() }
+}
+
+/// What the table of calls wants of call `nr`, for a number that only the program knows.
+#[inline(always)]
+pub fn wanted(nr: i64) -> Wanted {
+    CALLS.get(nr as usize).copied().unwrap_or(Wanted::No)
+}
+
+/// Whether call `nr` is surely the host's: what the trampolines of [`deep`](crate::deep) ask.
+#[unsafe(link_section = section!())]
+pub extern "C-unwind" fn passes_number(nr: usize, args: &[usize; 6]) -> bool {
+    passes(wanted(nr as i64), args)
+}
+
+/// Whether a call is surely the host's.
+#[inline(always)]
+pub fn passes(wanted: Wanted, args: &[usize; 6]) -> bool {
+    if REASONS.load(Ordering::Relaxed) != 0 {
+        return false;
+    }
+    match wanted {
+        Wanted::No => true,
+        Wanted::Fd(fd) => plain(args, fd),
+        Wanted::Fds(one, two) => plain(args, one) && plain(args, two),
+        Wanted::At(dir, path) => at(args, dir, path),
+        Wanted::Two([dir, path, dir2, path2]) => at(args, dir, path) && at(args, dir2, path2),
+        Wanted::Family(domain) => family(arg(args, domain)),
+        Wanted::Inside => !process::own_cwd_in_rump(),
+        Wanted::Polled => !fds::any_entry() || polled(arg(args, 0), arg(args, 1)),
+        Wanted::Selected => !fds::any_entry() || selected(args),
+        Wanted::Always => false,
+    }
+}
+
+#[inline(always)]
+fn arg(args: &[usize; 6], at: u8) -> usize {
+    args.get(usize::from(at)).copied().unwrap_or_default()
+}
+
+/// Whether the descriptor is surely the host's.
+#[inline(always)]
+fn plain(args: &[usize; 6], fd: u8) -> bool {
+    !fds::perhaps(arg(args, fd) as i32)
+}
+
+#[inline(always)]
+fn family(domain: usize) -> bool {
+    names().is_none_or(|names| domain >= 64 || names.families >> domain & 1 == 0)
+}
+
+#[inline(always)]
+fn at(args: &[usize; 6], dir: u8, path: u8) -> bool {
+    let inside = match dir {
+        CWD => process::own_cwd_in_rump(),
+        dir if arg(args, dir) as i32 == libc::AT_FDCWD => process::own_cwd_in_rump(),
+        dir if plain(args, dir) => false,
+        _ => return false,
+    };
+    is_host_path(arg(args, path), inside)
+}
+
+/// Whether the path at `addr` is surely the host's, of which a relative one is `inside` the rump kernel or not.
+///
+/// A path that cannot be read is: the host answers `EFAULT`. The name of a descriptor is not, once there is a rump descriptor.
+#[inline(never)]
+#[unsafe(link_section = section!())]
+fn is_host_path(addr: usize, inside: bool) -> bool {
+    let Some(names) = names() else { return true };
+    if names.all {
+        return false;
+    }
+    let mut text = Text::at(addr);
+    match text.byte(0) {
+        Ok(b'/') => {}
+        Ok(_) => return !inside,
+        Err(page) => return page == Page::Unreadable && !inside,
+    }
+    let second = match text.byte(1) {
+        Ok(second) => second,
+        Err(page) => return page == Page::Unreadable,
+    };
+    if !names.second.get(usize::from(second)).is_some_and(|some| *some) {
+        return true;
+    }
+    for name in &names.beginnings {
+        if text.may_begin_with(name) {
+            return false;
+        }
+    }
+    if fds::any_entry() {
+        for name in names.descriptors {
+            if text.may_begin_with(name) {
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// A string of the program that is read byte by byte.
+struct Text {
+    addr: usize,
+    /// The page that is known to be readable, or [`NO_PAGE`].
+    page: usize,
+}
+
+/// No page begins here.
+const NO_PAGE: usize = 1;
+
+impl Text {
+    #[inline(always)]
+    fn at(addr: usize) -> Self {
+        Self { addr, page: NO_PAGE }
+    }
+
+    #[inline(always)]
+    fn byte(&mut self, at: usize) -> Result<u8, Page> {
+        let addr = self.addr.wrapping_add(at);
+        let page = addr & !(pages::PAGE - 1);
+        if page != self.page {
+            match pages::look(addr) {
+                Page::Readable => self.page = page,
+                other => return Err(other),
+            }
+        }
+        // SAFETY: the page was readable a moment ago. Memory that the program unmaps while it passes it to a call is its own fault.
+        Ok(unsafe { core::ptr::read_volatile(addr as *const u8) })
+    }
+
+    /// Whether the string begins with `name`, as far as it can be told.
+    #[inline(always)]
+    fn may_begin_with(&mut self, name: &[u8]) -> bool {
+        for (at, wanted) in name.iter().enumerate() {
+            match self.byte(at) {
+                Ok(byte) if byte == *wanted => {}
+                Ok(_) | Err(Page::Unreadable) => return false,
+                Err(_) => return true,
+            }
+        }
+        true
+    }
+}
+
+/// Whether an array of poll(2) surely holds host descriptors only.
+#[inline(never)]
+#[unsafe(link_section = section!())]
+fn polled(addr: usize, count: usize) -> bool {
+    const MEMBER: usize = size_of::<libc::pollfd>();
+    if count > MEMBERS || !addr.is_multiple_of(align_of::<libc::pollfd>()) {
+        return false;
+    }
+    let mut known = NO_PAGE;
+    for member in 0..count {
+        let place = addr.wrapping_add(member * MEMBER);
+        let page = place & !(pages::PAGE - 1);
+        if page != known {
+            match pages::look(place) {
+                Page::Readable => known = page,
+                other => return other == Page::Unreadable,
+            }
+        }
+        // SAFETY: an aligned int does not leave its page, which was readable a moment ago.
+        if fds::perhaps(unsafe { core::ptr::read_volatile(place as *const i32) }) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether the sets of select(2) surely hold host descriptors only.
+#[inline(never)]
+#[unsafe(link_section = section!())]
+fn selected(args: &[usize; 6]) -> bool {
+    let count = arg(args, 0) as i32;
+    if count <= 0 {
+        return true;
+    }
+    let count = count as usize;
+    if count > SET {
+        return false;
+    }
+    for set in 1..=3 {
+        let addr = arg(args, set);
+        if addr == 0 {
+            continue;
+        }
+        if !addr.is_multiple_of(size_of::<u64>()) {
+            return false;
+        }
+        for word in 0..count.div_ceil(64) {
+            let place = addr.wrapping_add(word * size_of::<u64>());
+            match pages::look(place) {
+                Page::Readable => {}
+                other => return other == Page::Unreadable,
+            }
+            // SAFETY: an aligned word does not leave its page, which was readable a moment ago.
+            let mut bits = unsafe { core::ptr::read_volatile(place as *const u64) };
+            while bits != 0 {
+                if fds::perhaps((word * 64) as i32 + bits.trailing_zeros() as i32) {
+                    return false;
+                }
+                bits &= bits - 1;
+            }
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, InstructionInfoFactory, OpKind};
+
+    unsafe extern "C" {
+        #[link_name = "__start_rumphijack_first"]
+        static START: u8;
+        #[link_name = "__stop_rumphijack_first"]
+        static STOP: u8;
+    }
+
+    #[test]
+    fn the_code_calls_nothing_and_touches_no_vector_register() {
+        let (start, stop) = (&raw const START as usize, &raw const STOP as usize);
+        assert!((passes_number as *const () as usize) >= start && stop > start);
+        // SAFETY: the linker says that the section lies there.
+        let bytes = unsafe { core::slice::from_raw_parts(start as *const u8, stop - start) };
+        let mut info = InstructionInfoFactory::new();
+        let mut branches = 0;
+        for instruction in Decoder::with_ip(64, bytes, start as u64, DecoderOptions::NONE).into_iter() {
+            assert!(!instruction.is_invalid(), "{:#x}", instruction.ip());
+            if instruction.op0_kind() == OpKind::NearBranch64 {
+                let target = instruction.near_branch64() as usize;
+                assert!((start..stop).contains(&target), "{:#x} leads to {target:#x}", instruction.ip());
+                branches += 1;
+            }
+            let call = matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall);
+            assert!(
+                !call || instruction.op0_kind() == OpKind::NearBranch64 || instruction.code() == Code::Syscall,
+                "{:?}",
+                instruction.code()
+            );
+            for used in info.info(&instruction).used_registers() {
+                let register = used.register();
+                assert!(!register.is_vector_register() && !register.is_st() && !register.is_mm(), "{register:?}");
+            }
+        }
+        assert!(branches > 20);
+    }
+
+    fn judge(spec: &str, wanted: Wanted, args: [usize; 6]) -> bool {
+        configure(&Spec::parse(Some(spec.as_bytes())).unwrap());
+        passes(wanted, &args)
+    }
+
+    fn path(text: &core::ffi::CStr) -> [usize; 6] {
+        [text.as_ptr() as usize, 0, 0, 0, 0, 0]
+    }
+
+    /// One test, since the configuration is the process's.
+    #[test]
+    fn what_is_surely_the_hosts_passes() {
+        let at = Wanted::At(CWD, 0);
+        for (spec, text, passes) in [
+            ("path=/rump", c"/etc/passwd", true),
+            ("path=/rump", c"/rum", true),
+            ("path=/rump", c"/run/x", true),
+            ("path=/rump", c"/rump", false),
+            ("path=/rump", c"/rump/x", false),
+            ("path=/rump", c"rump", true),
+            ("path=/rump", c"", true),
+            ("path=/rump", c"/", true),
+            ("path=//", c"//x", false),
+            ("path=//", c"/x", true),
+            ("blanket=/a:/b/c", c"/b/cd", false),
+            ("blanket=/a:/b/c", c"/b/d", true),
+            ("pathre=x", c"/y", false),
+            ("socket=all", c"/rump", true),
+        ] {
+            assert_eq!(judge(spec, at, path(text)), passes, "{spec} {text:?}");
+        }
+        let spec = "path=/rump,socket=all:nolocal";
+        let cwd = raw_word(libc::AT_FDCWD);
+        let (host, rump) = (c"/etc/x".as_ptr() as usize, c"/rump/x".as_ptr() as usize);
+        assert!(judge(spec, Wanted::At(0, 1), [cwd, host, 0, 0, 0, 0]));
+        assert!(!judge(spec, Wanted::At(0, 1), [cwd, rump, 0, 0, 0, 0]));
+        assert!(judge(spec, Wanted::Two([CWD, 0, CWD, 1]), [host, host, 0, 0, 0, 0]));
+        assert!(!judge(spec, Wanted::Two([CWD, 0, CWD, 1]), [host, rump, 0, 0, 0, 0]));
+        for bad in [0, 8, usize::MAX, 1 << 62] {
+            assert!(judge(spec, Wanted::At(CWD, 0), [bad, 0, 0, 0, 0, 0]), "{bad:#x}: the host says EFAULT");
+        }
+        assert!(judge(spec, Wanted::Family(0), [1, 0, 0, 0, 0, 0]));
+        assert!(!judge(spec, Wanted::Family(0), [2, 0, 0, 0, 0, 0]));
+        assert!(judge(spec, Wanted::Family(0), [usize::MAX, 0, 0, 0, 0, 0]));
+        assert!(judge(spec, Wanted::No, [0; 6]) && !judge(spec, Wanted::Always, [0; 6]));
+    }
+
+    fn raw_word(value: i32) -> usize {
+        crate::raw::word(value)
+    }
+
+    #[test]
+    fn a_path_that_runs_into_a_hole_is_the_hosts() {
+        use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+        let _alone = pages::ALONE.lock();
+        let rw = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh mapping of two pages, the second of which is given back.
+        let last = unsafe {
+            let start = mmap_anonymous(core::ptr::null_mut(), 2 * pages::PAGE, rw, MapFlags::PRIVATE).unwrap();
+            munmap(start.add(pages::PAGE), pages::PAGE).unwrap();
+            pages::forget();
+            start as usize + pages::PAGE
+        };
+        // SAFETY: the last five bytes of the first page.
+        unsafe { core::ptr::copy_nonoverlapping(b"/rump".as_ptr(), (last - 5) as *mut u8, 5) };
+        let mut text = Text::at(last - 5);
+        assert!(text.may_begin_with(b"/rump") && !text.may_begin_with(b"/rump/") && !text.may_begin_with(b"/r/"));
+        assert_eq!(text.byte(5), Err(pages::Page::Unreadable));
+    }
+}

@@ -1,0 +1,167 @@
+//! Pages of the program that are known to be readable, so that a path can be looked at without a system call.
+//!
+//! The library must never fault on a bad pointer: that is the kernel's `EFAULT`. Whether a page can be read is asked of the kernel
+//! once, by a call that reads eight bytes of it and otherwise fails (rt_sigprocmask(2) with a `how` that does not exist), and kept
+//! in a table. Whatever can make a page unreadable forgets the whole table: the trampolines of munmap(2) and its kin count
+//! [`GENERATION`] up. So the table is used only where these are in place ([`remember`]); elsewhere the kernel is asked each time.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::first::section;
+use crate::raw;
+
+/// Smallest page of the host: what lies within one is readable as a whole or not at all.
+pub const PAGE: usize = 4096;
+
+/// Entries of the table, one for each low part of a page's number.
+const ENTRIES: usize = 4096;
+
+/// Bits that an entry has for the high part of a page's number; addresses beyond are not kept.
+const TAG_BITS: u32 = 23;
+
+/// How often the table was forgotten; 0 is no generation.
+pub static GENERATION: AtomicU64 = AtomicU64::new(1);
+
+/// Whether all that makes a page unreadable counts [`GENERATION`] up.
+static REMEMBER: AtomicBool = AtomicBool::new(false);
+
+/// For each page its generation and the high part of its number.
+static KNOWN: [AtomicU64; ENTRIES] = [const { AtomicU64::new(0) }; ENTRIES];
+
+/// What is known of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// It can be read.
+    Readable,
+    /// The host's answer is `EFAULT`.
+    Unreadable,
+    /// The host does not let itself be asked.
+    Unknown,
+}
+
+/// When a call of the host can make a page unreadable; the registers are those of the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgets {
+    /// Never.
+    No,
+    /// Each time.
+    Always,
+    /// Unless `PROT_READ` is in the third argument.
+    Unreadable,
+    /// If `MAP_FIXED` is in the fourth argument.
+    Fixed,
+    /// If the third argument is one of the advices from 64 on, which take pages away or guard them.
+    Guarded,
+}
+
+/// Says when call `nr` can make a page unreadable.
+pub const fn forgets(nr: usize) -> Forgets {
+    match nr as i64 {
+        libc::SYS_munmap | libc::SYS_mremap | libc::SYS_brk | libc::SYS_shmdt | libc::SYS_shmat => Forgets::Always,
+        libc::SYS_pkey_mprotect | libc::SYS_remap_file_pages => Forgets::Always,
+        libc::SYS_mprotect => Forgets::Unreadable,
+        libc::SYS_mmap => Forgets::Fixed,
+        libc::SYS_madvise => Forgets::Guarded,
+        _ => Forgets::No,
+    }
+}
+
+/// Lets pages be kept: from now on whatever can make one unreadable comes through the doors.
+pub fn remember() {
+    REMEMBER.store(true, Ordering::Relaxed);
+}
+
+/// Forgets all pages.
+pub fn forget() {
+    GENERATION.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Tells whether the page of `addr` can be read.
+#[inline(always)]
+pub fn look(addr: usize) -> Page {
+    let page = addr / PAGE;
+    let entry = entry(page, GENERATION.load(Ordering::Acquire));
+    match KNOWN.get(page % ENTRIES) {
+        Some(known) if known.load(Ordering::Relaxed) == entry && has_entry(page) => Page::Readable,
+        _ => ask(addr),
+    }
+}
+
+#[inline(always)]
+const fn entry(page: usize, generation: u64) -> u64 {
+    generation << TAG_BITS | (page / ENTRIES) as u64
+}
+
+/// Whether a page's number fits an entry.
+#[inline(always)]
+const fn has_entry(page: usize) -> bool {
+    page / ENTRIES < 1 << TAG_BITS
+}
+
+/// Asks the host whether the page of `addr` can be read, and keeps the answer.
+#[cold]
+#[inline]
+#[unsafe(link_section = section!())]
+fn ask(addr: usize) -> Page {
+    // Before the question: what is unmapped after it has another generation.
+    let generation = GENERATION.load(Ordering::SeqCst);
+    let page = addr / PAGE;
+    // Not the page's first word: a null pointer would ask nothing.
+    let word = page * PAGE + 8;
+    let answer = raw::syscall(libc::SYS_rt_sigprocmask as usize, [usize::MAX, word, 0, 8, 0, 0]);
+    const READ: isize = -(libc::EINVAL as isize);
+    const FAULT: isize = -(libc::EFAULT as isize);
+    match answer {
+        READ => {
+            if REMEMBER.load(Ordering::Relaxed)
+                && has_entry(page)
+                && let Some(known) = KNOWN.get(page % ENTRIES)
+            {
+                known.store(entry(page, generation), Ordering::Relaxed);
+            }
+            Page::Readable
+        }
+        FAULT => Page::Unreadable,
+        _ => Page::Unknown,
+    }
+}
+
+/// Held by tests that count on what is remembered.
+#[cfg(test)]
+pub static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+
+    #[test]
+    fn a_page_is_asked_again_after_it_may_have_changed() {
+        let _alone = ALONE.lock();
+        let rw = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh mapping that only this test knows.
+        unsafe {
+            let page = mmap_anonymous(core::ptr::null_mut(), PAGE, rw, MapFlags::PRIVATE).unwrap();
+            let addr = page as usize + 17;
+            assert_eq!(look(addr), Page::Readable);
+            remember();
+            assert_eq!(look(addr), Page::Readable);
+            mprotect(page, PAGE, MprotectFlags::empty()).unwrap();
+            assert_eq!(look(addr), Page::Readable, "kept");
+            forget();
+            assert_eq!(look(addr), Page::Unreadable);
+            mprotect(page, PAGE, MprotectFlags::READ).unwrap();
+            assert_eq!(look(addr), Page::Readable, "what is unreadable is not kept");
+            munmap(page, PAGE).unwrap();
+            forget();
+            assert_eq!(look(addr), Page::Unreadable);
+        }
+        assert_eq!((look(0), look(usize::MAX)), (Page::Unreadable, Page::Unreadable));
+    }
+
+    #[test]
+    fn pages_with_the_same_place_in_the_table_are_told_apart() {
+        let (one, two) = (entry(5, 1), entry(5 + ENTRIES, 1));
+        assert!(one != two && one != entry(5, 2) && one != 0);
+    }
+}
