@@ -180,6 +180,8 @@ struct Directory {
     above: Weak<TmpNode>,
     /// Set when it is removed: nothing may be made in it any more.
     removed: bool,
+    /// The directory that it was in when it was removed, which is still its `..`; kept alive for who works in it.
+    left: Option<Arc<TmpNode>>,
     names: BTreeMap<Arc<[u8]>, (u64, Arc<TmpNode>)>,
     /// The names in the order in which they were made; the numbers are the cookies of readdir.
     order: BTreeMap<u64, Arc<[u8]>>,
@@ -245,7 +247,7 @@ impl TmpNode {
         let (names, order) = (BTreeMap::new(), BTreeMap::new());
         let body = match new.kind {
             Kind::Regular => Body::File(Pages::default()),
-            Kind::Directory => Body::Directory(Directory { above, removed: false, names, order, next: 0 }),
+            Kind::Directory => Body::Directory(Directory { above, removed: false, left: None, names, order, next: 0 }),
             Kind::Symlink => Body::Link(new.target.to_vec()),
             _ => Body::Special(new.rdev),
         };
@@ -324,6 +326,7 @@ impl TmpNode {
         inner.ctime = now;
         if let Body::Directory(directory) = &mut inner.body {
             directory.removed = true;
+            directory.left = directory.above.upgrade();
         }
         let last = inner.nlink == 0;
         drop(inner);
@@ -491,7 +494,7 @@ mod tests {
         let gone = root.create(b"d", &new(Kind::Directory)).unwrap();
         root.remove(b"d", &gone).unwrap();
         assert_eq!(gone.create(b"x", &new(Kind::Regular)).map(drop), Err(Errno::ENOENT));
-        assert_eq!(gone.parent().map(drop), Err(Errno::ENOENT));
+        assert_eq!(gone.parent().unwrap().vnode().ino, root.vnode().ino);
         assert_eq!((gone.attr().nlink, root.attr().nlink), (0, 2));
     }
 }

@@ -221,7 +221,7 @@ pub trait Node: Any + Send + Sync {
     fn lookup(&self, _name: &[u8]) -> Result<Arc<dyn Node>> {
         Err(Errno::ENOTDIR)
     }
-    /// Returns the directory above; the root's is itself, and a removed one has none (`ENOENT`).
+    /// Returns the directory above; the root's is itself, and a removed one's the one that it was in, as on Linux.
     fn parent(&self) -> Result<Arc<dyn Node>> {
         Err(Errno::ENOTDIR)
     }

@@ -104,9 +104,6 @@ impl Node for TmpNode {
     fn parent(&self) -> Result<Arc<dyn Node>> {
         let inner = read(&self.inner);
         let directory = inner.directory()?;
-        if directory.removed {
-            return Err(Errno::ENOENT);
-        }
         Ok(directory.above.upgrade().or_else(|| self.this.upgrade()).ok_or(Errno::ENOENT)?)
     }
 
