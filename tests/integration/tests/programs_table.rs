@@ -97,13 +97,13 @@ fn report() {
     report.sort_by_key(|done| (done.row.family, done.row.name));
     let seconds = |took: &Duration| format!("{:.2}", took.as_secs_f64());
     println!(
-        "{:14} {:22} {:>6} {:>16} {:18} {:24} work",
+        "{:17} {:22} {:>6} {:>16} {:18} {:24} work",
         "program", "version", "host s", "hijacked s", "kernels", "result"
     );
     for Done { row, native, hijacked, result } in &*report {
         let native = native.as_ref().map_or("-".to_owned(), seconds);
         let hijacked = hijacked.iter().map(seconds).collect::<Vec<_>>().join(" ");
         let (name, version, kernels, does) = (row.name, version(row), kernels(row), row.does);
-        println!("{name:14} {version:22} {native:>6} {hijacked:>16} {kernels:18} {result:24} {does}");
+        println!("{name:17} {version:22} {native:>6} {hijacked:>16} {kernels:18} {result:24} {does}");
     }
 }

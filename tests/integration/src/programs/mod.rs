@@ -75,6 +75,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("nc.openbsd", "netcat-openbsd"),
     ("nc.traditional", "netcat-traditional"),
     ("objdump", "binutils"),
+    ("ps", "procps"),
     ("rev", "util-linux"),
     ("script", "bsdutils"),
     ("strip", "binutils"),

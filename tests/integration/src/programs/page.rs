@@ -63,10 +63,10 @@ mod tests {
 
     #[test]
     fn what_stands_around_the_section_stays() {
-        let page = format!("# Top\n\n{BEGIN}old\n{END}\n## Below\n");
+        let page = format!("# Top\n\n{BEGIN}STALE\n{END}\n## Below\n");
         let new = renew(&page);
         assert!(new.starts_with("# Top\n\n<!-- programs") && new.ends_with("end -->\n\n## Below\n"), "{new}");
-        assert!(!new.contains("old") && renew(&new) == new);
+        assert!(!new.contains("STALE") && renew(&new) == new);
         assert!(renew("# Top\n").starts_with("# Top\n\n<!--"));
     }
 }

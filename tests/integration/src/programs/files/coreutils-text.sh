@@ -1,0 +1,17 @@
+# Every filter with a file to read and a file to write.
+seq 1000 > n; shuf -i 1-1000 --random-source=/usr/bin/env > mixed; printf 'the quick brown\tfox\njumps over\tthe lazy dog\n\nand\tthe end' > words; head -c 5000 /usr/bin/env > binary
+tac n > back; tac back | cmp - n; head -n 3 n; head -c -3880 n | tail -n 2; tail -n +999 n; tail -c 9 n; head -qn 1 n back; tail -v -n 1 words n; cat -A words; cat -n words n | tail -n 1; cat - words < n | wc -l; cat -s words words
+nl -ba words; od -A d -t x1z binary | cksum; od -N 32 -t x8 binary; base64 binary > b64; base64 -d b64 | cmp - binary; base32 binary | base32 -d | cmp - binary; basenc --base16 -w 40 words | head -n 1; basenc --z85 n 2> /dev/null | head -c 0
+fmt -w 12 words; pr -l 20 -h title -D '' words | head -n 8 | cat -A; fold -w 7 -s words; expand -t 4 words > spaces; unexpand -a -t 4 spaces | cmp - words || cat spaces; tr a-z A-Z < words; tr -d '\n' < n | tr -s 0 | wc -c
+wc n words binary; wc -L words; wc --files0-from=<(printf 'n\0words\0') | tail -n 1; sum n; sum -s n; cksum n words; cksum -a sm3 n; for sum in md5sum sha1sum sha224sum sha256sum sha384sum sha512sum b2sum; do $sum n words > "$sum.list"; $sum -c "$sum.list"; done; cksum *.list
+echo changed >> words; sha256sum -c --quiet sha256sum.list 2> /dev/null || echo "sha256sum: $?"; sort -n mixed | cmp - n; sort -n -o mixed mixed; cmp mixed n; sort -r n | head -n 2; sort -k 2,2 -t , -u <(seq -f '%g,x' 5); sort -c n 2> /dev/null || echo unsorted
+seq 200000 | shuf --random-source=/usr/bin/python3 > big; mkdir tmp; sort -S 100k --batch-size=4 -T tmp --parallel=2 -n big > sorted; seq 200000 | cmp - sorted; ls -A tmp; sort -m -n n <(seq 2000 2010) | tail -n 1; sort -R n | sort -n | cmp - n; sort -z <(printf 'b\0a\0') | tr '\0' ' '
+shuf -n 5 n | wc -l; shuf -e a b c -o shuffled; sort shuffled; printf '%s\n' a a b c c > dup; uniq -c dup; uniq -d dup unique; cat unique; uniq -u dup; comm -12 <(sort n) <(sort dup) | wc -l; printf '%s\n' b c d > other; comm unique other; sort -u dup > set; comm -3 set other
+ptx -A -w 40 -W '[a-z]+' words; printf 'a b\nb c\na c\n' > order; tsort order; cut -d , -f 2- <(seq -s , 5); cut -c 2-4 words; cut -b 1 --complement words | head -n 1; paste -d : set other; paste -s n | cut -f 1-3; join -t : -a 1 <(paste -d : set set) <(paste -d : other other); join <(nl n | sort -b) <(nl back | sort -b) | wc -l
+numfmt --to=iec --field=1 < <(echo 1048576); factor < <(tail -n 2 n); seq -w 8 11 > w; cat w; expr "$(cat w | wc -l)" \* 3; printf '%s-%03d\n' a 1 b 2 > p; cat p; echo -e 'x\ty' > e; cat e; test -s e; date -f <(echo 2001-02-03) +%A; date -r e +%Y | wc -c
+yes line | head -n 3 > y; cat y; tee t < n > /dev/null; cmp t n; dircolors -b <(dircolors -p) | head -n 1 | cut -c 1-9; env A=b env | grep ^A= > env; cat env; printenv HOME; stdbuf -oL cat e; numfmt --from=iec 4K; who n > /dev/null; users /dev/null; pinky -q > /dev/null 2>&1 || true
+# tail -f sees what a writer adds, follows a new file of the same name, and ends with the writer.
+: > log; mkfifo go; exec 8<> go; (for line in 1 2 3; do echo $line >> log; read -r _ <&8; done) & writer=$!
+tail -f -s 0.02 --pid=$writer log 2> /dev/null | while read -r line; do echo "got $line"; echo >&8; done; wait
+(exec 3> moving; echo first >&3; read -r _ <&8; mv moving moved; echo second > moving; read -r _ <&8; echo third >> moving; read -r _ <&8) & writer=$!
+until test -s moving; do :; done; tail -F -s 0.02 --pid=$writer moving 2> /dev/null | while read -r line; do echo "got $line"; echo >&8; done; wait
