@@ -56,7 +56,14 @@ pub fn execveat(dir: i32, path: usize, argv: usize, envp: usize, flags: i32) -> 
     match (owner, fds::lookup(dir)) {
         (Owner::Rump(name), Some(rump)) if name.at().path.is_empty() && flags & libc::AT_EMPTY_PATH != 0 => {
             let _blocked = Blocked::enter();
-            run(Program::load_open(rump, path, argv), argv, envp, INTERPRETERS)
+            // The name by which Linux has the interpreter of a script open it; it would find nothing if the descriptor closes.
+            let name = CString::new(format!("/dev/fd/{dir}")).unwrap_or_default();
+            match Program::load_open(rump, name.as_ptr() as usize, argv) {
+                Ok(Program::Script(_)) if raw::fcntl(dir, libc::F_GETFD, 0) & libc::FD_CLOEXEC as isize != 0 => {
+                    calls::outcome(Err(Errno::ENOENT))
+                }
+                program => run(program, argv, envp, INTERPRETERS),
+            }
         }
         (Owner::Rump(name), _) => {
             let _blocked = Blocked::enter();

@@ -53,6 +53,18 @@ pub enum Owner {
     Descriptor(RumpFd),
 }
 
+/// What stands behind the host's name for this process: `/proc/self`, `/proc/thread-self`, `/proc/PID`.
+fn own_process(path: &[u8]) -> Option<&[u8]> {
+    let rest = path.strip_prefix(b"/proc/")?;
+    let (name, rest) = rest.split_at_checked(rest.iter().position(|byte| *byte == b'/')?)?;
+    let own = matches!(name, b"self" | b"thread-self") || number(name) == Some(raw::getpid());
+    own.then_some(rest)
+}
+
+fn number(digits: &[u8]) -> Option<i32> {
+    str::from_utf8(digits).ok()?.parse().ok()
+}
+
 /// Whose the path at `addr` is, relative to the Linux descriptor `dir`.
 pub fn at(dir: i32, addr: usize) -> Owner {
     let Some(spec) = config() else { return Owner::Host };
@@ -87,8 +99,8 @@ fn descriptor(path: &[u8]) -> Option<RumpFd> {
         b"/dev/stdout" => 1,
         b"/dev/stderr" => 2,
         _ => {
-            let digits = path.strip_prefix(b"/dev/fd/").or_else(|| path.strip_prefix(b"/proc/self/fd/"))?;
-            str::from_utf8(digits).ok()?.parse().ok()?
+            let digits = path.strip_prefix(b"/dev/fd/").or_else(|| own_process(path)?.strip_prefix(b"/fd/"))?;
+            number(digits)?
         }
     };
     fds::lookup(number)

@@ -3,6 +3,8 @@
 //! Commands of Linux that NetBSD lacks but that programs do use are extensions: group `L`, with the low byte of Linux's
 //! number; a NetBSD server answers `ENOTTY`. `JGETDENTS` is ours alone: three words, the address and length of a buffer and a
 //! spare one; it fills the buffer with directory entries in Linux's layout and stores how many bytes there are as the length.
+//! `JREOPEN` too: an int, the flags of open(2); it opens the descriptor's file anew, as Linux does for the name `/dev/fd/N`, and stores
+//! the new descriptor there.
 
 use linux_raw_sys::ioctl as host;
 
@@ -221,6 +223,7 @@ commands! {
     Bytes SIOCAADDRCTL_POLICY iow(b'u', 108, 72);
     Bytes SIOCDADDRCTL_POLICY iow(b'u', 109, 72);
     Bytes JGETDENTS iowr(b'J', 1, 24);
+    Bytes JREOPEN iowr(b'J', 2, 4);
     IfreqInt SIOCGIFNAME iowr(b'L', 0x10, 144) => host::SIOCGIFNAME;
     IfreqBytes SIOCGIFHWADDR iowr(b'L', 0x27, 144) => host::SIOCGIFHWADDR;
     IfreqInt SIOCGIFTXQLEN iowr(b'L', 0x42, 144) => host::SIOCGIFTXQLEN;

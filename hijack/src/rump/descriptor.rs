@@ -4,6 +4,7 @@
 //! must stay alive under the program's feet: to the program they do not exist.
 
 use abi::fcntl::{self, Flock};
+use abi::ioctl::JREOPEN;
 use abi::{Errno, InOut, Result, linux};
 use client::signals::Blocked;
 use client::{Caller, stubs};
@@ -54,9 +55,16 @@ fn duplicate(rump: RumpFd, cloexec: bool) -> Result<NewFd> {
     Ok(NewFd { fd: RumpFd(fd), cloexec })
 }
 
-/// See open(2) of `/dev/fd/N`: as in NetBSD another descriptor for the same open file, whatever the flags say.
+/// See open(2) of `/dev/fd/N`: the file is opened anew, as on Linux. An original server cannot do that: there it is, as in NetBSD,
+/// another descriptor for the same open file, whatever the flags say.
 pub fn reopen(rump: RumpFd, flags: i32) -> Result<NewFd> {
-    duplicate(rump, flags & libc::O_CLOEXEC != 0)
+    let cloexec = flags & libc::O_CLOEXEC != 0;
+    let mut word = fcntl::open_flags_from_linux(flags)?;
+    match stubs::ioctl(kernel()?, rump.fd(), JREOPEN, InOut::new(&mut word)) {
+        Ok(()) => Ok(NewFd { fd: RumpFd(word), cloexec }),
+        Err(Errno::ENOTTY) => duplicate(rump, cloexec),
+        Err(error) => Err(error),
+    }
 }
 
 /// See dup2(2).

@@ -75,17 +75,20 @@ mod vfork {
 
 symbols!(@module getcwd (buf: *mut c_char, size: size_t) *mut c_char, |real| working_directory(buf, size, real));
 
-/// See getcwd(3): without a buffer, one is allocated.
+/// See getcwd(3): without a buffer, one is allocated; `EINVAL` for one without room, of which the system call would say `ERANGE`.
 #[cfg(not(test))]
 pub fn working_directory(buf: *mut c_char, size: usize, real: Option<impl FnOnce() -> *mut c_char>) -> *mut c_char {
     if let (false, Some(real)) = (process::cwd_in_rump(), real) {
         return real();
     }
+    if !buf.is_null() && size == 0 {
+        return no_directory(libc::EINVAL);
+    }
     let size = if buf.is_null() && size == 0 { libc::PATH_MAX as usize } else { size };
     // SAFETY: a fresh block, which free(3) of the caller gives back.
     let room = if buf.is_null() { unsafe { libc::malloc(size) }.cast::<c_char>() } else { buf };
     if room.is_null() {
-        return c_return(-(libc::ENOMEM as isize));
+        return no_directory(libc::ENOMEM);
     }
     match hooked::<isize>(libc::SYS_getcwd, Wanted::Inside, super::words([room as usize, size]), None::<fn() -> isize>)
     {
@@ -98,6 +101,13 @@ pub fn working_directory(buf: *mut c_char, size: usize, real: Option<impl FnOnce
             std::ptr::null_mut()
         }
     }
+}
+
+/// Fails as getcwd does.
+#[cfg(not(test))]
+fn no_directory(errno: i32) -> *mut c_char {
+    c_return::<isize>(-(errno as isize));
+    std::ptr::null_mut()
 }
 
 symbols! {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use abi::fcntl::*;
-use abi::ioctl::{self, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX};
+use abi::ioctl::{self, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, JREOPEN};
 use abi::socket::IoVec;
 use abi::stat::Stat;
 use abi::{Errno, Fd, In, InOut, Out, Result};
@@ -330,6 +330,7 @@ pub fn ioctl(cx: &Cx<'_>, fd: Fd, com: u64, data: InOut) -> Result<()> {
         FIONCLEX => return set_close_on_exec(cx, fd, false),
         FIONBIO => return set_status(cx, &file, O_NONBLOCK, data),
         FIOASYNC => return set_status(cx, &file, O_ASYNC, data),
+        JREOPEN => return open_again(cx, &file, data),
         _ => {}
     }
     let len = ioctl::iocparm_len(com);
@@ -349,6 +350,33 @@ pub fn ioctl(cx: &Cx<'_>, fd: Fd, com: u64, data: InOut) -> Result<()> {
         cx.mem.store(data.addr, &buf)?;
     }
     Ok(())
+}
+
+/// Opens what `file` has open once more, with a position and flags of its own (`JREOPEN`).
+///
+/// `EEXIST` and `ELOOP` for `O_EXCL` and `O_NOFOLLOW`, since Linux's name of a descriptor is a symbolic link; `ENXIO` for a socket. A
+/// pipe is another descriptor for the same end.
+fn open_again(cx: &Cx<'_>, file: &Arc<OpenFile>, data: InOut) -> Result<()> {
+    let flags: i32 = cx.mem.read_inout(data)?;
+    if flags & O_CREAT != 0 && flags & O_EXCL != 0 {
+        return Err(Errno::EEXIST);
+    }
+    if flags & O_NOFOLLOW != 0 {
+        return Err(Errno::ELOOP);
+    }
+    let open = match file.file.as_vnode() {
+        Some(vnode) => {
+            let again = vfs::View::of(cx)?.open_again(&vnode.at, flags)?;
+            again.meet(cx, flags & O_NONBLOCK != 0)?;
+            OpenFile::new(again, flags)
+        }
+        None if file.file.as_socket().is_some() => return Err(Errno::ENXIO),
+        None => file.clone(),
+    };
+    let fd = cx.proc.install(open, flags & O_CLOEXEC != 0)?;
+    cx.mem.write_inout(data, &fd.0).inspect_err(|_| {
+        let _ = cx.proc.close(fd);
+    })
 }
 
 fn set_status(cx: &Cx<'_>, file: &OpenFile, flag: i32, data: InOut) -> Result<()> {

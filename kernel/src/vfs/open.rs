@@ -70,6 +70,18 @@ impl View<'_> {
         } else {
             self.create(at, path, flags, mode)?
         };
+        self.open_found(found, flags, made)
+    }
+
+    /// Opens what is open already, whatever name it has now.
+    pub fn open_again(&self, found: &Dir, flags: i32) -> Result<Arc<VnodeFile>> {
+        if flags & O_ACCMODE == O_ACCMODE {
+            return Err(Errno::EINVAL);
+        }
+        self.open_found(found.clone(), flags & !O_CREAT, false)
+    }
+
+    fn open_found(&self, found: Dir, flags: i32, made: bool) -> Result<Arc<VnodeFile>> {
         self.may_open(&found, flags, made)?;
         if flags & O_TRUNC != 0 && !made && found.node.vnode().kind == Kind::Regular {
             self.resize(&found, 0)?;

@@ -9,17 +9,22 @@
     reason = "each line is one libc call with valid arguments, or deliberately bad ones"
 )]
 
+mod databases;
 mod descriptors;
 mod directories;
 mod doors;
 mod files;
 mod linux;
 mod names;
+mod paths;
 mod processes;
+mod programs;
 mod signals;
 mod sockets;
 mod stdio;
+mod streams;
 mod waiting;
+mod walks;
 
 /// What every family uses.
 mod prelude {
@@ -31,7 +36,7 @@ mod prelude {
 
     pub(crate) use super::Needs::*;
     pub(crate) use super::sockets::*;
-    pub(crate) use super::{Row, create, errno, path, show, works};
+    pub(crate) use super::{Row, contents, create, devices_of, errno, mode_of, path, show, text, works};
 }
 
 use prelude::*;
@@ -50,17 +55,22 @@ type Row = (&'static str, Needs, fn(&str));
 
 /// All scenarios, a family a file.
 const FAMILIES: &[&[Row]] = &[
+    databases::TABLE,
     descriptors::TABLE,
     directories::TABLE,
     doors::TABLE,
     files::TABLE,
     linux::TABLE,
     names::TABLE,
+    paths::TABLE,
     processes::TABLE,
+    programs::TABLE,
     signals::TABLE,
     sockets::TABLE,
     stdio::TABLE,
+    streams::TABLE,
     waiting::TABLE,
+    walks::TABLE,
 ];
 
 fn main() {
@@ -110,4 +120,43 @@ fn create(folder: &str, name: &str, content: &[u8]) -> CString {
         close(fd);
     }
     path
+}
+
+/// What a file holds, read by plain descriptors; `(errno)` if it does not open.
+fn contents(path: &CStr) -> String {
+    let mut bytes = Vec::new();
+    let mut chunk = [0u8; 4096];
+    unsafe {
+        let fd = open(path.as_ptr(), O_RDONLY);
+        if fd < 0 {
+            return format!("({})", errno());
+        }
+        loop {
+            let n = read(fd, chunk.as_mut_ptr().cast(), chunk.len());
+            if n <= 0 {
+                break;
+            }
+            bytes.extend_from_slice(&chunk[..n as usize]);
+        }
+        close(fd);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The permission bits of a file.
+fn mode_of(path: &CStr) -> i32 {
+    unsafe {
+        let mut st: stat = zeroed();
+        if stat(path.as_ptr(), &mut st) < 0 { -1 } else { (st.st_mode & 0o7777) as i32 }
+    }
+}
+
+/// The folder of devices: of the host natively, of the rump kernel below the prefix.
+fn devices_of(folder: &str) -> &'static str {
+    if folder.starts_with("/rump") { "/rump/dev" } else { "/dev" }
+}
+
+/// A C string; `(null)` for none.
+unsafe fn text(pointer: *const c_char) -> String {
+    if pointer.is_null() { "(null)".into() } else { unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned() }
 }
