@@ -305,7 +305,7 @@ fn temporary(folder: &str) {
 fn aliased_stdout(folder: &str) {
     unsafe {
         let text = diverted(folder, 1, || {
-            printf(c"printf %05.2f %s\n".as_ptr(), 3.14159f64, c"x".as_ptr());
+            printf(c"printf %05.2f %s\n".as_ptr(), 2.5f64, c"x".as_ptr());
             puts(c"puts".as_ptr());
             fputs(c"fputs\n".as_ptr(), stdout);
             fwrite(b"fwrite\n".as_ptr().cast(), 1, 7, stdout);

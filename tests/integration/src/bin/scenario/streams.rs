@@ -209,7 +209,7 @@ fn blocks(folder: &str) {
         }
         fclose(file);
         let text = std::fs::read(name.to_str().unwrap()).unwrap();
-        let expected = |at: usize| if at / 100_000 % 2 == 0 && at < 3_000_000 { 7 } else { data[at] };
+        let expected = |at: usize| if (at / 100_000).is_multiple_of(2) && at < 3_000_000 { 7 } else { data[at] };
         println!("{} {}", text.len(), text.iter().enumerate().all(|(at, byte)| *byte == expected(at)));
     }
 }
