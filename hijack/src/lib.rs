@@ -30,7 +30,6 @@ pub mod raw;
 mod roomy;
 pub mod route;
 pub mod rump;
-pub mod spec;
 #[cfg_attr(test, expect(dead_code, reason = "tests have no constructor"))]
 mod start;
 mod symbols;

@@ -1,6 +1,6 @@
 //! Host or rump: by descriptor, path, at-pair, two paths or family.
 //!
-//! A path is judged by its bytes alone ([`Spec::classify`](crate::spec::Spec::classify)): no `..`, `//` or symbolic link
+//! A path is judged by its bytes alone ([`Spec::classify`](spec::Spec::classify)): no `..`, `//` or symbolic link
 //! is looked through, and a relative path belongs to the kernel that the working directory is in. A relative path
 //! of an at-pair belongs to the kernel of its directory descriptor.
 
@@ -9,9 +9,9 @@ use std::ffi::{CStr, CString};
 use abi::fcntl::AT_FDCWD;
 use abi::{Errno, Result};
 use client::signals::Blocked;
+use spec::{PathClass, Spec};
 
 use crate::fds::RumpFd;
-use crate::spec::{PathClass, Spec};
 use crate::user::{self, UserString};
 use crate::{config, fds, process, raw};
 

@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use abi::Errno;
 use client::signals::Blocked;
 use client::{Handshake, Remote, Retry, program_name, stubs};
+use spec::{Deep, Spec};
 use sysproxy::host;
 use sysproxy::{Locator, Role};
 
 use crate::exec::Inherited;
 use crate::local::Local;
 use crate::process::{self, Rump};
-use crate::spec::{Deep, Spec};
 use crate::{calls, deep, fds, first, pages, raw, trace};
 
 /// What the environment says.

@@ -8,12 +8,12 @@
 use abi::socket::{self, AF_INET6, SOCK_CLOEXEC, SOCK_MAXADDRLEN, Sockaddr};
 use abi::{Errno, Fd, In, InOut, Out, Result};
 use client::stubs;
+use spec::PathClass;
 
 use super::file::MAX_TRANSFER;
 use super::kernel;
 use crate::config;
 use crate::fds::{NewFd, RumpFd};
-use crate::spec::PathClass;
 use crate::user;
 
 pub use super::message::{recvmmsg, recvmsg, sendmmsg, sendmsg};

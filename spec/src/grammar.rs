@@ -1,27 +1,20 @@
-//! The RUMPHIJACK string: which calls, paths and sockets go to the rump kernel (rumphijack(3)).
-//!
-//! [`Spec::parse`] takes the original's grammar with the original's messages, and three keywords of
-//! ours: `pathre=REGEX`, `deep=auto|off`, `trace=FILE`. Differences from the original: a value of
-//! any length is obeyed (there, one beyond 1023 characters counts as unset), empty elements of
-//! `blanket` are skipped (there, they leave a wild pointer), an unset `fdoff` is 0, and
-//! `RUMPHIJACK_RETRYCONNECT=0` is accepted, as its manual says.
-
-use core::ffi::CStr;
-use core::fmt;
+//! The grammar: keywords, their values, and what is said about a mistake.
 
 use regex::bytes::{Regex, RegexBuilder};
 
+use crate::{Deep, Spec, SpecError};
+
 /// What an unset RUMPHIJACK means.
-const DEFAULT: &[u8] = b"path=/rump,socket=all:nolocal";
+pub const DEFAULT: &[u8] = b"path=/rump,socket=all:nolocal";
 
 /// Address families that exist (Linux's `AF_MAX`).
-const FAMILIES: u32 = 46;
+pub const FAMILIES: u32 = 46;
 
 /// The names that `socket=` takes, with Linux's numbers: what the program calls them decides.
-const FAMILY_NAMES: &[(&str, u32)] = &[("local", 1), ("inet", 2), ("inet6", 10), ("route", 16), ("mpls", 28)];
+pub const FAMILY_NAMES: &[(&str, u32)] = &[("local", 1), ("inet", 2), ("inet6", 10), ("route", 16), ("mpls", 28)];
 
 /// The names that `vfs=` takes, each with its bit.
-const VFS_NAMES: &[(&str, u32)] = &[("nfssvc", 0), ("getvfsstat", 1), ("fhcalls", 2)];
+pub const VFS_NAMES: &[(&str, u32)] = &[("nfssvc", 0), ("getvfsstat", 1), ("fhcalls", 2)];
 
 /// The keywords in the order in which an abbreviation finds them.
 const KEYWORDS: &[(&str, Keyword)] = &[
@@ -50,132 +43,6 @@ enum Keyword {
     Deep,
     Trace,
 }
-
-/// What goes to the rump kernel.
-#[derive(Clone, Debug, Default)]
-pub struct Spec {
-    /// `path=`: this name is the rump kernel's root.
-    pub prefix: Option<Vec<u8>>,
-    /// `blanket=`: names that begin so are the rump kernel's, unchanged.
-    pub blankets: Vec<Vec<u8>>,
-    /// `pathre=`: names that match are the rump kernel's, unchanged.
-    pub pathre: Option<Regex>,
-    /// `socket=`: bit n is Linux's address family n.
-    families: u64,
-    /// `vfs=`: a bit for each of [`VFS_NAMES`].
-    vfs: u32,
-    /// `sysctl=`: whether sysctl(2) goes to the rump kernel.
-    pub sysctl: bool,
-    /// `modctl=`: whether modctl(2) goes to the rump kernel.
-    pub modctl: bool,
-    /// `fdoff=`: lowest number of a new rump descriptor.
-    pub fdoff: i32,
-    /// `deep=`: whether libc's inner system calls are diverted too.
-    pub deep: Deep,
-    /// `trace=`: the file that says which kernel served each call.
-    pub trace: Option<Vec<u8>>,
-}
-
-/// Whether libc's inner system calls are diverted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Deep {
-    /// Where it is needed and possible.
-    #[default]
-    Auto,
-    /// Never.
-    Off,
-}
-
-/// Which kernel a path belongs to, and under which name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PathClass {
-    /// The host's.
-    Host,
-    /// The rump kernel's, without this many leading bytes.
-    Rump(usize),
-    /// The rump kernel's under its full name.
-    Blanket,
-}
-
-impl PathClass {
-    /// Whether the rump kernel serves the path.
-    pub fn is_rump(self) -> bool {
-        self != PathClass::Host
-    }
-
-    /// Returns the name that the owning kernel knows `path` by; what is left of a bare prefix is `/`.
-    pub fn strip(self, path: &CStr) -> &CStr {
-        let PathClass::Rump(bytes @ 1..) = self else { return path };
-        match path.to_bytes_with_nul().get(bytes..).map(CStr::from_bytes_with_nul) {
-            Some(Ok(rest)) if !rest.is_empty() => rest,
-            _ => c"/",
-        }
-    }
-}
-
-/// Why a string of the environment was refused; its text is the original's message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SpecError {
-    /// The item names no keyword; the nearest one, if one is near.
-    Name(String, Option<&'static str>),
-    /// A keyword that needs a value has none; the whole string.
-    NoValue(String),
-    /// `path=` without a leading slash.
-    PathNotAbsolute,
-    /// `path=/`.
-    PathTooShort(String),
-    /// `path=` with a trailing slash.
-    PathSlash(String),
-    /// An element of `blanket=` that does not begin with a slash, or ends in one.
-    Blanket(String),
-    /// An unknown family in `socket=`.
-    Socket(String),
-    /// An unknown name in `vfs=`.
-    Vfs(String),
-    /// `sysctl=` or `modctl=` with neither yes nor no.
-    YesNo(&'static str, String),
-    /// `fdoff=-N`.
-    FdoffNegative,
-    /// `fdoff=` with something that is no number.
-    Fdoff(String),
-    /// `fdoff=` below 3 or above half of the integers.
-    FdoffRange,
-    /// `pathre=` with an expression that does not compile, and why.
-    Regex(String, String),
-    /// `deep=` with neither auto nor off.
-    Deep(String),
-    /// `trace=` without a name.
-    Trace,
-}
-
-impl fmt::Display for SpecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SpecError::Name(item, None) => write!(f, "invalid hijack specifier name in {item}"),
-            SpecError::Name(item, Some(near)) => {
-                write!(f, "invalid hijack specifier name in {item} (did you mean \"{near}\"?)")
-            }
-            SpecError::NoValue(whole) => write!(f, "invalid hijack specifier: {whole}"),
-            SpecError::PathNotAbsolute => f.write_str("hijack path specifier must begin with ``/''"),
-            SpecError::PathTooShort(path) => write!(f, "invalid hijack prefix: {path}"),
-            SpecError::PathSlash(path) => {
-                write!(f, "hijack prefix may end in slash only if pure slash, gave {path}")
-            }
-            SpecError::Blanket(path) => write!(f, "invalid blanket specifier {path}"),
-            SpecError::Socket(name) => write!(f, "invalid socket specifier {name}"),
-            SpecError::Vfs(name) => write!(f, "invalid vfscall specifier {name}"),
-            SpecError::YesNo(what, value) => write!(f, "{what} value should be y(es)/n(o), gave: {value}"),
-            SpecError::FdoffNegative => f.write_str("fdoff must not be negative"),
-            SpecError::Fdoff(value) => write!(f, "invalid fdoff specifier \"{value}\""),
-            SpecError::FdoffRange => f.write_str("fdoff out of range"),
-            SpecError::Regex(expression, why) => write!(f, "invalid pathre expression {expression}: {why}"),
-            SpecError::Deep(value) => write!(f, "deep value should be auto or off, gave: {value}"),
-            SpecError::Trace => f.write_str("trace needs the name of a file"),
-        }
-    }
-}
-
-impl core::error::Error for SpecError {}
 
 impl Spec {
     /// Understands the value of RUMPHIJACK, or of its absence.
@@ -218,69 +85,6 @@ impl Spec {
             Keyword::Trace => self.trace = Some(arg.to_vec()),
         }
         Ok(())
-    }
-
-    /// Says which kernel `path` belongs to: literal bytes, no `..`, `//` or symbolic link is looked through.
-    pub fn classify(&self, path: &[u8], cwd_in_rump: bool) -> PathClass {
-        if path.first() != Some(&b'/') {
-            return if cwd_in_rump { PathClass::Rump(0) } else { PathClass::Host };
-        }
-        if let Some(prefix) = &self.prefix
-            && let Some(rest) = path.strip_prefix(prefix.as_slice())
-            && matches!(rest.first(), None | Some(b'/'))
-        {
-            return PathClass::Rump(prefix.len());
-        }
-        let blanket = self.blankets.iter().any(|blanket| path.starts_with(blanket));
-        if blanket || self.matches(path) { PathClass::Blanket } else { PathClass::Host }
-    }
-
-    /// How every absolute path begins that [`classify`](Self::classify) takes without `pathre`.
-    pub fn beginnings(&self) -> Vec<Vec<u8>> {
-        self.prefix.iter().chain(&self.blankets).cloned().collect()
-    }
-
-    /// The families whose sockets belong to the rump kernel: bit n is Linux's number n.
-    pub fn families(&self) -> u64 {
-        self.families
-    }
-
-    /// Whether `pathre` takes this path.
-    fn matches(&self, path: &[u8]) -> bool {
-        self.pathre.as_ref().is_some_and(|expression| expression.is_match(path))
-    }
-
-    /// Returns the absolute name of the relative `path` below the host's `cwd` if `pathre` takes it.
-    pub fn match_below(&self, cwd: &[u8], path: &[u8]) -> Option<Vec<u8>> {
-        self.pathre.as_ref()?;
-        let slash: &[u8] = if cwd.ends_with(b"/") { b"" } else { b"/" };
-        let full = [cwd, slash, path].concat();
-        self.matches(&full).then_some(full)
-    }
-
-    /// Whether any path can belong to the rump kernel.
-    pub fn takes_paths(&self) -> bool {
-        self.prefix.is_some() || !self.blankets.is_empty() || self.pathre.is_some()
-    }
-
-    /// Whether sockets of this family (Linux's number) belong to the rump kernel.
-    pub fn family(&self, domain: i32) -> bool {
-        u32::try_from(domain).is_ok_and(|domain| domain < FAMILIES && self.families >> domain & 1 == 1)
-    }
-
-    /// Whether getvfsstat(2), and so what statfs-like listings show, goes to the rump kernel.
-    pub fn getvfsstat(&self) -> bool {
-        self.vfs & 2 != 0
-    }
-
-    /// Returns what the program sees as its working directory when the rump kernel says `cwd`.
-    pub fn visible_cwd(&self, cwd: &[u8]) -> Vec<u8> {
-        let Some(prefix) = &self.prefix else { return cwd.to_vec() };
-        match prefix.split_last() {
-            _ if cwd == b"/" => prefix.clone(),
-            Some((_, all_but_last)) if prefix.iter().all(|&b| b == b'/') => [all_but_last, cwd].concat(),
-            _ => [prefix.as_slice(), cwd].concat(),
-        }
     }
 }
 
@@ -424,15 +228,6 @@ mod tests {
         parse(value).unwrap_err()
     }
 
-    /// What becomes of a path: `host`, or the name that the rump kernel sees.
-    fn goes(spec: &Spec, path: &str, cwd_in_rump: bool) -> String {
-        let name = std::ffi::CString::new(path).unwrap();
-        match spec.classify(path.as_bytes(), cwd_in_rump) {
-            PathClass::Host => "host".into(),
-            class => class.strip(&name).to_str().unwrap().into(),
-        }
-    }
-
     #[test]
     fn unset_is_path_rump_and_all_sockets_but_local() {
         let spec = Spec::parse(None).unwrap();
@@ -543,62 +338,5 @@ mod tests {
         assert_eq!(refused("deep=on"), "deep value should be auto or off, gave: on");
         assert_eq!(refused("trace="), "trace needs the name of a file");
         assert!(refused("pathre=(").starts_with("invalid pathre expression (: "));
-    }
-
-    #[test]
-    fn paths_go_where_the_manual_says() {
-        let spec = spec("path=/rump,blanket=/dev/bpf");
-        let table = [
-            ("/rump", "/"),
-            ("/rump/", "/"),
-            ("/rump/etc/x", "/etc/x"),
-            ("/rump//etc", "//etc"),
-            ("/rump/../../etc/passwd", "/../../etc/passwd"),
-            ("/rumpdev", "host"),
-            ("//rump/etc", "host"),
-            ("/./rump/etc", "host"),
-            ("/usr/../rump", "host"),
-            ("/dev/bpf", "/dev/bpf"),
-            ("/dev/bpf0", "/dev/bpf0"),
-            ("/dev/bpfoo/x", "/dev/bpfoo/x"),
-            ("/dev/null", "host"),
-            ("/", "host"),
-            ("x/y", "host"),
-            ("", "host"),
-        ];
-        for (path, goes_to) in table {
-            assert_eq!(goes(&spec, path, false), goes_to, "{path}");
-        }
-        for (path, goes_to) in [("x/y", "x/y"), ("../..", "../.."), ("", ""), ("/", "host"), ("/tmp", "host")] {
-            assert_eq!(goes(&spec, path, true), goes_to, "{path}");
-        }
-    }
-
-    #[test]
-    fn a_prefix_of_slashes_wants_one_more() {
-        let spec = spec("path=//");
-        assert_eq!(goes(&spec, "//", false), "/");
-        assert_eq!(goes(&spec, "///x", false), "/x");
-        assert_eq!(goes(&spec, "//x", false), "host");
-        assert_eq!(goes(&spec, "/x", false), "host");
-    }
-
-    #[test]
-    fn a_matching_path_keeps_its_name() {
-        let spec = spec(r"path=/rump,pathre=^/data/.*\.db$");
-        assert_eq!(goes(&spec, "/data/a.db", false), "/data/a.db");
-        assert_eq!(goes(&spec, "/data/a.txt", false), "host");
-        assert_eq!(spec.match_below(b"/data", b"b.db"), Some(b"/data/b.db".to_vec()));
-        assert_eq!(spec.match_below(b"/", b"b.db"), None);
-    }
-
-    #[test]
-    fn the_working_directory_is_seen_below_the_prefix() {
-        let below = |value: &str, cwd: &str| String::from_utf8(spec(value).visible_cwd(cwd.as_bytes())).unwrap();
-        assert_eq!(below("path=/rump", "/"), "/rump");
-        assert_eq!(below("path=/rump", "/dir/dir"), "/rump/dir/dir");
-        assert_eq!(below("path=//", "/"), "//");
-        assert_eq!(below("path=//", "/dir"), "//dir");
-        assert_eq!(below("blanket=/dev", "/dev"), "/dev");
     }
 }
