@@ -181,6 +181,18 @@ pub struct Row {
     pub path: Option<usize>,
 }
 
+impl Row {
+    /// The name of its manual page.
+    pub fn plain_name(&self) -> &'static str {
+        self.name.trim_start_matches("SYS_")
+    }
+
+    /// Whether the host answered. An exec is the host's in the end, although the library makes the call.
+    pub fn is_host(&self, outcome: Outcome) -> bool {
+        outcome == Outcome::Host || matches!(self.nr as i64, libc::SYS_execve | libc::SYS_execveat)
+    }
+}
+
 /// Expands the rows to [`dispatch`], [`wanted`] and [`TABLE`]: `by fd(fd) SYS_read(fd, buf, len) => file::read(buf, len);` becomes
 /// ```text
 /// libc::SYS_read => { let [fd, buf, len, ..] = args; match fds::lookup(fd as i32) {
@@ -449,6 +461,7 @@ calls! {
     by selected() SYS_pselect6(count, read, write, except, timeout, mask) => poll::pselect6(count, read, write, except, timeout, mask);
     by fds(set, fd) SYS_epoll_ctl(set, operation, fd, event) => poll::epoll_ctl(fd);
 
+    by call() SYS_exit_group(status) => trace::exit_group();
     by call() SYS_execve(path, argv, envp) => exec::execve(path, argv, envp);
     by call() SYS_execveat(dir, path, argv, envp, flags) => exec::execveat(dir, path, argv, envp, flags);
 }
@@ -459,15 +472,29 @@ const NO_FLAGS: usize = 0;
 const REMOVEDIR: usize = libc::AT_REMOVEDIR as usize;
 const O_CREAT: usize = (libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC) as usize;
 
-/// Serves a Linux call, or says that it is the host's.
+/// Serves a Linux call, or says that it is the host's; a call that libc makes inside itself.
 ///
-/// On the way to [`Outcome::Host`] nothing is allocated, locked or called in libc, except to write the trace.
+/// On the way to [`Outcome::Host`] nothing is allocated, locked or called in libc, except to record the call.
 pub fn dispatch(nr: usize, args: [usize; 6]) -> Outcome {
-    let outcome = process::with_room(|| route(nr, args));
+    let outcome = decide(nr, args);
     if trace::on() {
-        trace::call(nr, &args, outcome);
+        trace::record(nr, &args, outcome);
     }
     outcome
+}
+
+/// The same for a hooked function, which leaves the host's calls to the real one if `goes_on`.
+pub fn dispatch_first(nr: usize, args: [usize; 6], goes_on: bool) -> Outcome {
+    let outcome = decide(nr, args);
+    if trace::on() {
+        trace::first(nr, &args, outcome, goes_on);
+    }
+    outcome
+}
+
+#[inline]
+fn decide(nr: usize, args: [usize; 6]) -> Outcome {
+    process::with_room(|| route(nr, args))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a row of the symbols table expands to: a hook that asks the calls table, and the C return value.
 
-use crate::calls::{Outcome, Wanted, dispatch};
+use crate::calls::{Outcome, Wanted, dispatch_first};
 use crate::{first, raw};
 
 /// A C argument as the kernel takes it.
@@ -145,7 +145,7 @@ fn asked<R: Return>(
     real: Option<impl FnOnce() -> R>,
 ) -> R {
     let args = [a, b, c, d, e, f];
-    match (dispatch(nr as usize, args), real) {
+    match (dispatch_first(nr as usize, args, real.is_some()), real) {
         (Outcome::Done(result), _) => c_return(result),
         (Outcome::Host, Some(real)) => real(),
         (Outcome::Host, None) => c_return(raw::syscall(nr as usize, args)),

@@ -17,7 +17,7 @@ use crate::calls::{self, Outcome};
 use crate::fds::{self, RumpFd};
 use crate::route::{self, Owner};
 use crate::rump::program::Program;
-use crate::{process, raw, trace};
+use crate::{image, process, raw};
 
 /// Name of the memfd.
 const NAME: &std::ffi::CStr = c"rumphijack-state";
@@ -97,14 +97,15 @@ fn with_state(nr: i64, args: [usize; 6]) -> Outcome {
     if !process::ready() {
         return Outcome::Host;
     }
-    if trace::on() {
-        trace::call(nr as usize, &args, Outcome::Host);
-    }
+    let checked = match image::check(nr, args) {
+        Ok(checked) => checked,
+        Err(error) => return calls::outcome(Err(error)),
+    };
     let state = {
         let _blocked = Blocked::enter();
         State::hand_over()
     };
-    let result = client::signals::unblocked(|| raw::syscall(nr as usize, args));
+    let result = client::signals::unblocked(|| raw::syscall(nr as usize, checked.args));
     let _blocked = Blocked::enter();
     state.take_back();
     Outcome::Done(result)

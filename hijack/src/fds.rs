@@ -68,10 +68,19 @@ pub fn init(offset: i32, template: Option<i32>) -> Result<()> {
     };
     TEMPLATE.store(template, Ordering::Relaxed);
     // What the library opens later lies among these, as a rule.
-    let base = cfds::all().map(|fd| fd.0).chain(trace::number()).fold(template, i32::min);
+    let base = cfds::all().map(|fd| fd.0).chain(trace::numbers()).fold(template, i32::min);
     OWN_BASE.store(base, Ordering::Relaxed);
     (base..base.saturating_add(OWN_SPAN).min(1 << 16)).for_each(|fd| mark(fd, 2));
+    if trace::on() {
+        ask_about_all();
+    }
     Ok(())
+}
+
+/// Has the calls table asked about every number, so that each call is seen.
+fn ask_about_all() {
+    OWN_BASE.store(0, Ordering::Relaxed);
+    (0..1 << 16).for_each(|fd| mark(fd, 2));
 }
 
 /// Moves a host descriptor of the library up, out of the program's way, and makes it close on exec.

@@ -8,8 +8,8 @@
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use crate::pages::{self, Page};
-use crate::spec::Spec;
 use crate::{calls, fds, process, route, trace};
+use spec::Spec;
 
 /// Where the code of the first level stands in the library's file. (The linker makes `__start_` and `__stop_` symbols of it.)
 macro_rules! section {

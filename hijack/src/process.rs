@@ -143,7 +143,7 @@ pub fn remote() -> Option<&'static Remote> {
 }
 
 /// Whether this is a child that still shares its parent's memory.
-fn shares_memory() -> bool {
+pub fn shares_memory() -> bool {
     matches!(SPAWNING.get(), Spawning::Yes(_)) && raw::getpid() != PID.load(Ordering::Relaxed)
 }
 
@@ -341,7 +341,7 @@ pub fn umask(mask: u32) -> Outcome {
 /// The library's own host descriptors, in order.
 pub fn own_numbers() -> Vec<u32> {
     let mut numbers: Vec<u32> = client::fds::all().map(|fd| fd.0 as u32).collect();
-    numbers.extend(trace::number().map(|fd| fd as u32));
+    numbers.extend(trace::numbers().map(|fd| fd as u32));
     numbers.push(fds::template() as u32);
     numbers.sort_unstable();
     numbers

@@ -2,7 +2,6 @@
 //!
 //! Whatever goes wrong ends the program with one line and status 1: it never runs unhijacked by accident.
 
-use std::ffi::CString;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -16,7 +15,7 @@ use sysproxy::{Locator, Role};
 use crate::exec::Inherited;
 use crate::local::Local;
 use crate::process::{self, Rump};
-use crate::{calls, deep, fds, first, pages, raw, trace};
+use crate::{calls, deep, fds, first, pages, preload, raw, trace};
 
 /// What the environment says.
 struct Settings {
@@ -62,12 +61,16 @@ impl Environment {
         Self(host::read_file(c"/proc/self/environ").unwrap_or_default())
     }
 
+    fn entries(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        self.0.split(|byte| *byte == 0)
+    }
+
     fn get(&self, name: &str) -> Option<&[u8]> {
         let value = |entry: &'_ [u8]| -> Option<usize> {
             let rest = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
             Some(rest.len())
         };
-        self.0.split(|byte| *byte == 0).find_map(|entry| entry.get(entry.len() - value(entry)?..))
+        self.entries().find_map(|entry| entry.get(entry.len() - value(entry)?..))
     }
 
     fn text(&self, name: &str) -> Option<String> {
@@ -89,14 +92,14 @@ pub fn start() {
     let spec = Spec::parse(environment.get("RUMPHIJACK")).unwrap_or_else(|error| die(error));
     let retry = Retry::parse(environment.get("RUMPHIJACK_RETRYCONNECT")).unwrap_or_else(|error| die(error));
     let server = environment.text("RUMP_SERVER");
-    let traced = environment.get("RUMPHIJACK_TRACE").map(<[u8]>::to_vec).or_else(|| spec.trace.clone());
+    let traces = [environment.get("RUMPHIJACK_TRACE").map(<[u8]>::to_vec), spec.trace.clone()];
+    let sticky = environment.get("RUMPHIJACK_STICKY").is_some_and(|value| !matches!(value, b"" | b"0"));
+    preload::init(environment.entries(), sticky);
     let (fdoff, deeper) = (spec.fdoff, spec.deep);
     let inherited = Inherited::find();
     let lasting = server.clone().or_else(|| inherited.as_ref().map(|inherited| inherited.asked.clone()));
     SETTINGS.store(Box::into_raw(Box::new(Settings { spec, server: lasting })), Ordering::Release);
-    if let Some(file) = traced {
-        open_trace(&file);
-    }
+    traces.iter().flatten().filter(|value| !value.is_empty()).for_each(|value| begin_trace(value));
     let begun = begin(&environment, server.as_deref(), retry, inherited.as_ref());
     let known = inherited.filter(|_| begun.continued);
     let template = known.as_ref().and_then(Inherited::template);
@@ -111,6 +114,7 @@ pub fn start() {
     if let Some(spec) = config() {
         first::configure(spec);
     }
+    trace::numbers_known();
     open_doors(deeper);
     drop(blocked);
 }
@@ -175,10 +179,9 @@ fn copy_umask() {
     }
 }
 
-fn open_trace(file: &[u8]) {
-    let opened = CString::new(file).map_err(|_| Errno::EINVAL).and_then(|file| trace::open(&file));
-    if let Err(error) = opened {
-        die(format_args!("trace file {}: {error}", String::from_utf8_lossy(file)));
+fn begin_trace(value: &[u8]) {
+    if let Err(error) = trace::begin(value) {
+        die(format_args!("trace file {}: {error}", String::from_utf8_lossy(value)));
     }
 }
 
@@ -191,6 +194,9 @@ fn open_doors(deeper: Deep) {
     }
     match deep::install(&DOOR) {
         Ok(report) => {
+            let covers = report.gap.is_none()
+                && report.objects.iter().all(|(_, sites)| sites.as_ref().is_ok_and(|changed| changed.missed == 0));
+            trace::second_door(covers);
             for (object, sites) in &report.objects {
                 match sites {
                     Ok(deep::Changed { sites, missed: 0 }) => {

@@ -7,6 +7,7 @@
 
 use core::ffi::CStr;
 use core::ops::Deref;
+use std::ffi::CString;
 
 use abi::socket::IoVec;
 use abi::{Errno, Result};
@@ -176,6 +177,38 @@ pub fn read_cstr(addr: usize) -> Result<UserString> {
     Ok(string)
 }
 
+/// Longest path of the host, its NUL included.
+const HOST_PATH: usize = 4096;
+
+/// Reads a path of the host, which may be longer than the rump kernel's; `ENAMETOOLONG` if the host takes none so long.
+pub fn read_path(addr: usize) -> Result<CString> {
+    let mut path = Vec::new();
+    while path.len() < HOST_PATH {
+        let from = addr.wrapping_add(path.len());
+        let mut piece = [0u8; PAGE];
+        let piece = piece.get_mut(..PAGE - from % PAGE).unwrap_or_default();
+        read_bytes(from, piece)?;
+        let end = piece.iter().position(|byte| *byte == 0);
+        path.extend_from_slice(piece.get(..end.unwrap_or(piece.len())).unwrap_or_default());
+        if end.is_some() {
+            return CString::new(path).map_err(|_| Errno::EFAULT);
+        }
+    }
+    Err(Errno::ENAMETOOLONG)
+}
+
+/// Reads a list of pointers up to the null that ends it, `most` at most.
+pub fn read_pointers(addr: usize, most: usize) -> Result<Vec<usize>> {
+    let mut pointers = Vec::new();
+    while pointers.len() < most {
+        match read::<usize>(addr.wrapping_add(pointers.len() * size_of::<usize>()))? {
+            0 => break,
+            pointer => pointers.push(pointer),
+        }
+    }
+    Ok(pointers)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,6 +223,17 @@ mod tests {
     fn a_long_string_keeps_more_than_the_kernel_takes() {
         let long = [b'x'; 8192];
         assert!(read_cstr(long.as_ptr() as usize).unwrap().to_bytes().len() > 1024);
+    }
+
+    #[test]
+    fn a_path_of_the_host_may_be_longer() {
+        let long = CString::new([b'x'; 3000]).unwrap();
+        assert_eq!(read_path(long.as_ptr() as usize), Ok(long.clone()));
+        let longer = CString::new([b'x'; 9000]).unwrap();
+        assert_eq!(read_path(longer.as_ptr() as usize), Err(Errno::ENAMETOOLONG));
+        let list = [3usize, 2, 1, 0, 7];
+        assert_eq!(read_pointers(list.as_ptr() as usize, 9), Ok(vec![3, 2, 1]));
+        assert_eq!(read_pointers(list.as_ptr() as usize, 2), Ok(vec![3, 2]));
     }
 
     #[test]

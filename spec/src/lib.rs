@@ -12,6 +12,7 @@
 
 mod error;
 mod grammar;
+pub mod image;
 
 use core::ffi::CStr;
 

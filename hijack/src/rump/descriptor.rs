@@ -49,7 +49,7 @@ pub fn dup(fd: i32) -> Outcome {
 }
 
 /// A second descriptor for what `rump` points to.
-fn duplicate(rump: RumpFd, cloexec: bool) -> Result<NewFd> {
+pub fn duplicate(rump: RumpFd, cloexec: bool) -> Result<NewFd> {
     let command = if cloexec { fcntl::F_DUPFD_CLOEXEC } else { fcntl::F_DUPFD };
     let fd = stubs::fcntl(kernel()?, rump.fd(), command, InOut::NULL)?;
     Ok(NewFd { fd: RumpFd(fd), cloexec })

@@ -113,6 +113,7 @@ macro_rules! symbols {
 
     (@module $name:ident ($($arg:ident: $type:ty),*) $return:ty, |$real:ident| $body:expr) => {
         #[cfg(not(test))]
+        #[allow(non_snake_case, reason = "_Exit")]
         mod $name {
             #[allow(unused_imports, reason = "no row needs all of them")]
             use crate::entry::{IsZero, Number, Word, hooked};

@@ -119,6 +119,7 @@ symbols! {
     fn execve(path: *const c_char, argv: *const *const c_char, envp: *const *const c_char) -> c_int = SYS_execve(path, argv, envp);
     fn execveat(dir: c_int, path: *const c_char, argv: *const *const c_char, envp: *const *const c_char, flags: c_int) -> c_int = SYS_execveat(dir, path, argv, envp, flags);
     fn fexecve(fd: c_int, argv: *const *const c_char, envp: *const *const c_char) -> c_int = SYS_execveat(fd, c"".as_ptr(), argv, envp, AT_EMPTY_PATH);
+    fn _exit(status: c_int) -> () = SYS_exit_group(status), also _Exit;
     fn setns(fd: c_int, kind: c_int) -> c_int = SYS_setns(fd, kind);
     fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long = ANY(number, a, b, c, d, e, f);
 }

@@ -27,7 +27,7 @@ struct Args {
     /// What to hijack (the RUMPHIJACK variable) [default: path=/rump,socket=all:nolocal]
     #[arg(long, value_name = "STRING")]
     config: Option<OsString>,
-    /// Name the kernel that served each call, in FILE or on stderr
+    /// Name the kernel that served each call, in FILE or on stderr; `summary` prints a table at the end instead
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "/dev/stderr")]
     trace: Option<OsString>,
     /// The program and its arguments

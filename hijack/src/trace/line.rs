@@ -1,17 +1,11 @@
-//! `trace=FILE` and RUMPHIJACK_TRACE: a line per call that says which kernel served it.
-//!
-//! ```text
-//! 4711 rump openat(0xffffffffffffff9c, "/rump/etc/passwd", 0x0, 0x0) = 3
-//! 4711 host openat(0xffffffffffffff9c, "/etc/passwd", 0x80000, 0x0)
-//! 4711 rump read(0x3, 0x7ffd0c2a1b30, 0x1000) = -9 Bad file descriptor
-//! ```
-//! A call that the library was not even asked about (a plain host descriptor) has no line.
+//! A line of the trace, made without allocating.
 
 use core::fmt::{self, Write};
-use std::sync::atomic::{AtomicI32, Ordering};
 
-use crate::calls::{Outcome, Row, TABLE};
-use crate::{fds, first, raw, user};
+use sysproxy::HostFd;
+
+use crate::calls::{Outcome, Row};
+use crate::{raw, user};
 
 /// Longest line.
 const LINE: usize = 512;
@@ -19,64 +13,8 @@ const LINE: usize = 512;
 /// Longest part of a path that is shown.
 const PATH: usize = 200;
 
-/// The file; -1 without a trace.
-static FILE: AtomicI32 = AtomicI32::new(-1);
-
-/// Whether there is a trace.
-#[inline(always)]
-pub fn on() -> bool {
-    FILE.load(Ordering::Relaxed) >= 0
-}
-
-/// Whether the host descriptor is the trace's.
-pub fn owns(fd: i32) -> bool {
-    on() && FILE.load(Ordering::Relaxed) == fd
-}
-
-/// Opens the file for appending; the error is the host's.
-pub fn open(name: &std::ffi::CStr) -> abi::Result<()> {
-    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_CLOEXEC;
-    let args = [raw::word(libc::AT_FDCWD), name.as_ptr() as usize, raw::word(flags), 0o666];
-    let fd = raw::checked(raw::call(libc::SYS_openat, args))?;
-    FILE.store(fds::lift(fd as i32)?, Ordering::Relaxed);
-    first::attend();
-    Ok(())
-}
-
-/// Moves the file away from a number that the program wants for something else.
-pub fn move_away(fd: i32) {
-    if owns(fd)
-        && let Ok(moved) = client::fds::raise(sysproxy::HostFd(fd))
-    {
-        FILE.store(moved.into_fd().0, Ordering::Relaxed);
-    }
-}
-
-/// The number of the file, if there is a trace.
-pub fn number() -> Option<i32> {
-    Some(FILE.load(Ordering::Relaxed)).filter(|fd| *fd >= 0)
-}
-
-/// Writes the line of a call.
-pub fn call(nr: usize, args: &[usize; 6], outcome: Outcome) {
-    let Some(row) = TABLE.iter().find(|row| row.nr == nr) else { return };
-    let mut line = Line::default();
-    // A full line is cut short; there is no other error.
-    let _ = line.call(row, args, outcome);
-    line.end();
-}
-
-/// Writes a line of words.
-pub fn say(words: fmt::Arguments<'_>) {
-    if on() {
-        let mut line = Line::default();
-        let _ = write!(line, "{} {words}", raw::getpid());
-        line.end();
-    }
-}
-
 /// A line in the making; what does not fit is left out.
-struct Line {
+pub struct Line {
     bytes: [u8; LINE],
     used: usize,
 }
@@ -100,8 +38,9 @@ impl Write for Line {
 }
 
 impl Line {
-    fn call(&mut self, row: &Row, args: &[usize; 6], outcome: Outcome) -> fmt::Result {
-        let side = if outcome == Outcome::Host { "host" } else { "rump" };
+    /// Adds a call: which kernel, its arguments, what came back.
+    pub fn call(&mut self, row: &Row, args: &[usize; 6], outcome: Outcome) -> fmt::Result {
+        let side = if row.is_host(outcome) { "host" } else { "rump" };
         write!(self, "{} {side} {}(", raw::getpid(), row.name.trim_start_matches("SYS_"))?;
         for (at, value) in args.iter().take(row.arguments).enumerate() {
             let comma = if at == 0 { "" } else { ", " };
@@ -130,11 +69,12 @@ impl Line {
         self.write_str(if bytes.len() > PATH { "\"..." } else { "\"" })
     }
 
-    fn end(mut self) {
+    /// Writes the line to a host descriptor.
+    pub fn end(mut self, to: HostFd) {
         if let Some(end) = self.bytes.get_mut(self.used) {
             *end = b'\n';
         }
-        let args = [raw::word(FILE.load(Ordering::Relaxed)), self.bytes.as_ptr() as usize, self.used + 1];
+        let args = [raw::word(to.0), self.bytes.as_ptr() as usize, self.used + 1];
         raw::call(libc::SYS_write, args);
     }
 }
@@ -142,6 +82,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calls::TABLE;
 
     #[test]
     fn a_line_names_the_kernel_the_call_and_the_answer() {

@@ -1,0 +1,67 @@
+//! What exec is to run on the host: whether the library comes along, and what is said and done if it does not.
+//!
+//! A program that cannot be hijacked (static, set-user-ID, …) runs all the same, on the host alone, and that is recorded.
+
+use std::ffi::CString;
+
+use abi::{Errno, Result};
+use client::signals::Blocked;
+use spec::image::{Image, Reason};
+
+use crate::preload::{self, Environment, Restored};
+use crate::{process, trace, user};
+
+/// An exec that may be made.
+pub struct Checked {
+    /// The arguments of the call, the environment possibly another one.
+    pub args: [usize; 6],
+    /// Holds what `args` points to.
+    _environment: Option<Restored>,
+}
+
+/// Looks at an execve(2) or execveat(2) of the host before it is made.
+pub fn check(nr: i64, mut args: [usize; 6]) -> Result<Checked> {
+    let _blocked = Blocked::enter();
+    let Some(envp) = args.get_mut(if nr == libc::SYS_execve { 2 } else { 3 }) else { return Err(Errno::EINVAL) };
+    // What cannot be read is the host's to refuse.
+    let environment = preload::look(*envp, false).unwrap_or(Environment::Whole);
+    let scrubbed = environment == Environment::Scrubbed;
+    let restored = match environment {
+        Environment::Restored(restored) => Some(restored),
+        _ => None,
+    };
+    if let Some(restored) = &restored {
+        *envp = restored.envp();
+    }
+    if trace::on() {
+        trace::exec(nr, &args);
+        if let Some(path) = path(nr, &args)
+            && let Ok(image) = Image::inspect(&path)
+        {
+            let reason = image.unhijackable.or(scrubbed.then_some(Reason::Scrubbed));
+            if let Some(reason) = reason {
+                trace::missed(nr, reason as u32, path.as_bytes());
+            }
+            if !process::shares_memory() {
+                trace::before_exec(nr, path.as_bytes());
+            }
+        }
+    }
+    Ok(Checked { args, _environment: restored })
+}
+
+/// A name of the file that is to be run.
+fn path(nr: i64, args: &[usize; 6]) -> Option<CString> {
+    let [first, second, ..] = *args;
+    if nr == libc::SYS_execve {
+        return user::read_path(first).ok();
+    }
+    let path = user::read_path(second).ok()?;
+    let dir = first as i32;
+    match path.as_bytes() {
+        [b'/', ..] => Some(path),
+        [] => CString::new(format!("/proc/self/fd/{dir}")).ok(),
+        _ if dir == libc::AT_FDCWD => Some(path),
+        relative => CString::new([format!("/proc/self/fd/{dir}/").as_bytes(), relative].concat()).ok(),
+    }
+}

@@ -1,0 +1,161 @@
+//! What the library says about its work: the trace, a line per call, and the summary, a table at the end.
+//!
+//! `trace=FILE` and RUMPHIJACK_TRACE name a file, whose lines say which kernel served each call:
+//! ```text
+//! 4711 rump openat(0xffffffffffffff9c, "/rump/etc/passwd", 0x0, 0x0) = 3
+//! 4711 host openat(0xffffffffffffff9c, "/etc/passwd", 0x80000, 0x0)
+//! 4711 rump read(0x3, 0x7ffd0c2a1b30, 0x1000) = -9 Bad file descriptor
+//! 4711 not taken: setsockopt level 6 option 31: Protocol not available
+//! ```
+//! `summary` in place of the file asks for the [`summary`]; one variable may ask for either. While one of them is on, every call
+//! passes by the calls table, also one on a plain host descriptor; while both are off, neither costs anything.
+
+mod line;
+mod missed;
+mod summary;
+
+use core::fmt::{self, Write};
+use std::ffi::CString;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
+
+use sysproxy::HostFd;
+
+use crate::calls::{Outcome, TABLE};
+use crate::{fds, first, raw};
+use line::Line;
+
+pub use missed::missed;
+pub use summary::{before_exec, numbers_known};
+
+/// Whether lines are written.
+const LINES: u8 = 1;
+/// Whether calls are counted.
+const COUNTS: u8 = 2;
+
+/// What is on.
+static ON: AtomicU8 = AtomicU8::new(0);
+
+/// The trace's file and the summary's; -1 without.
+static FILES: [AtomicI32; 2] = [const { AtomicI32::new(-1) }; 2];
+
+/// Whether a call that the first front door leaves to libc passes the second one, which records it.
+static SECOND_DOOR: AtomicBool = AtomicBool::new(false);
+
+/// Whether calls are recorded.
+#[inline(always)]
+pub fn on() -> bool {
+    ON.load(Ordering::Relaxed) != 0
+}
+
+fn is_on(what: u8) -> bool {
+    ON.load(Ordering::Relaxed) & what != 0
+}
+
+/// Whether the host descriptor is the trace's.
+pub fn owns(fd: i32) -> bool {
+    numbers().any(|own| own == fd)
+}
+
+/// The numbers of its files.
+pub fn numbers() -> impl Iterator<Item = i32> {
+    FILES.iter().map(|file| file.load(Ordering::Relaxed)).filter(|fd| *fd >= 0)
+}
+
+/// Moves a file away from a number that the program wants for something else.
+pub fn move_away(fd: i32) {
+    if let Some(file) = FILES.iter().find(|file| file.load(Ordering::Relaxed) == fd)
+        && fd >= 0
+        && let Ok(moved) = client::fds::raise(HostFd(fd))
+    {
+        file.store(moved.into_fd().0, Ordering::Relaxed);
+    }
+}
+
+/// Does what a value of RUMPHIJACK_TRACE or `trace=` asks; the error is that of opening the file.
+pub fn begin(value: &[u8]) -> abi::Result<()> {
+    let [lines, counts] = &FILES;
+    let (file, path, what) = match value.strip_prefix(b"summary") {
+        Some(b"") => return summary::begin(counts, None).map(|()| switch_on(COUNTS)),
+        Some([b':', path @ ..]) => (counts, path, COUNTS),
+        _ => (lines, value, LINES),
+    };
+    let fd = open(path)?;
+    match what {
+        COUNTS => summary::begin(counts, Some(fd))?,
+        _ => file.store(fd, Ordering::Relaxed),
+    }
+    switch_on(what);
+    Ok(())
+}
+
+fn switch_on(what: u8) {
+    if ON.fetch_or(what, Ordering::Relaxed) == 0 {
+        first::attend();
+    }
+}
+
+/// Opens a file for appending, out of the program's way.
+fn open(path: &[u8]) -> abi::Result<i32> {
+    let path = CString::new(path).map_err(|_| abi::Errno::EINVAL)?;
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_CLOEXEC;
+    let args = [raw::word(libc::AT_FDCWD), path.as_ptr() as usize, raw::word(flags), 0o666];
+    let fd = raw::checked(raw::call(libc::SYS_openat, args))?;
+    fds::lift(fd as i32)
+}
+
+/// Says that libc's own calls are recorded where libc makes them.
+pub fn second_door(covers: bool) {
+    SECOND_DOOR.store(covers, Ordering::Relaxed);
+}
+
+/// Records a call that the first front door was asked about; `goes_on` if the host's is left to the real function.
+pub fn first(nr: usize, args: &[usize; 6], outcome: Outcome, goes_on: bool) {
+    if outcome != Outcome::Host || !goes_on || !SECOND_DOOR.load(Ordering::Relaxed) {
+        record(nr, args, outcome);
+    }
+}
+
+/// Records a call.
+#[cold]
+pub fn record(nr: usize, args: &[usize; 6], outcome: Outcome) {
+    let Some((at, row)) = TABLE.iter().enumerate().find(|(_, row)| row.nr == nr) else { return };
+    if is_on(LINES) {
+        let mut line = Line::default();
+        // A full line is cut short; there is no other error.
+        let _ = line.call(row, args, outcome);
+        end(line);
+    }
+    if is_on(COUNTS) {
+        summary::count(at, row, outcome);
+    }
+    missed::look(row, args, outcome);
+}
+
+/// Writes the line of an exec before it happens: nothing of this image can do so afterwards.
+pub fn exec(nr: i64, args: &[usize; 6]) {
+    if let (true, Some(row)) = (is_on(LINES), TABLE.iter().find(|row| row.nr == nr as usize)) {
+        let mut line = Line::default();
+        let _ = line.call(row, args, Outcome::Host);
+        end(line);
+    }
+}
+
+/// Writes the summary of a program that ends without its exit handlers; see exit_group(2).
+pub fn exit_group() -> Outcome {
+    summary::write("");
+    Outcome::Host
+}
+
+/// Writes a line of words.
+pub fn say(words: fmt::Arguments<'_>) {
+    if is_on(LINES) {
+        let mut line = Line::default();
+        let _ = write!(line, "{} {words}", raw::getpid());
+        end(line);
+    }
+}
+
+fn end(line: Line) {
+    let [file, _] = &FILES;
+    line.end(HostFd(file.load(Ordering::Relaxed)));
+}
