@@ -5,7 +5,7 @@ use core::mem::{offset_of, size_of};
 
 use linux_raw_sys::{general, net};
 
-use crate::{fcntl, ioctl, linux, mount, poll, resource, route, signal, socket, stat, sysctl, time};
+use crate::{event, fcntl, ioctl, linux, mount, poll, resource, route, signal, socket, stat, sysctl, time};
 
 /// Checks sizes and offsets: `type size { field offset, … }`.
 macro_rules! layout {
@@ -42,6 +42,7 @@ layout! {
         f_asyncwrites 120, f_fsidx 128, f_fsid 136, f_namemax 144, f_owner 152, f_spare 156, f_fstypename 172,
         f_mntonname 204, f_mntfromname 1228,
     }
+    event::Kevent 40 { ident 0, filter 8, flags 12, fflags 16, data 24, udata 32 }
     fcntl::Flock 24 { l_start 0, l_len 8, l_pid 16, l_type 20, l_whence 22 }
     socket::IoVec 16 { iov_base 0, iov_len 8 }
     socket::SockaddrStorage 128 { ss_len 0, ss_family 1 }

@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 pub mod errno;
+pub mod event;
 pub mod fcntl;
 pub mod ioctl;
 mod layout;

@@ -101,6 +101,7 @@ macro_rules! syscalls {
             V 296 getcwd(bufp: Out, length: usize) -> usize;
             V 297 fchroot(fd: Fd) -> ();
             K 305 issetugid() -> i32;
+            K 344 kqueue() -> Fd;
             V 354 fsync_range(fd: Fd, flags: i32, start: i64, length: i64) -> ();
             V 356 getvfsstat(buf: Out, bufsize: usize, flags: i32) -> i32;
             V 357 statvfs1(path: UserStr, buf: Out, flags: i32) -> ();
@@ -119,6 +120,7 @@ macro_rules! syscalls {
             K 428 clock_settime(clock_id: i32, tp: In) -> ();
             K 429 clock_getres(clock_id: i32, tp: Out) -> ();
             K 430 nanosleep(rqtp: In, rmtp: Out) -> ();
+            K 435 kevent(fd: Fd, changelist: In, nchanges: usize, eventlist: Out, nevents: usize, timeout: In, limit: u64) -> i32;
             K 436 pselect(nd: i32, readfds: InOut, writefds: InOut, exceptfds: InOut, ts: In, mask: In) -> i32;
             K 437 pollts(fds: InOut, nfds: u32, ts: In, mask: In) -> i32;
             V 439 stat(path: UserStr, ub: Out) -> ();
@@ -127,6 +129,7 @@ macro_rules! syscalls {
             V 450 mknod(path: UserStr, mode: u32, dev: u64) -> ();
             K 453 pipe2(fds: Out, flags: i32) -> ();
             K 454 dup3(from: Fd, to: Fd, flags: i32) -> Fd;
+            K 455 kqueue1(flags: i32) -> Fd;
             N 456 paccept(s: Fd, name: Out, anamelen: InOut, mask: In, flags: i32) -> Fd;
             V 457 linkat(fd1: Fd, name1: UserStr, fd2: Fd, name2: UserStr, flags: i32) -> ();
             V 458 renameat(fromfd: Fd, from: UserStr, tofd: Fd, to: UserStr) -> ();

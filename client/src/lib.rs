@@ -36,6 +36,18 @@ pub trait Caller: Sync {
     /// [`signals::Blocked`] ends. `ENOTCONN` if the server is gone.
     fn call(&self, number: u32, args: &[u64], regions: &[Region]) -> Result<[i64; 2]>;
 
+    /// Makes a call that may sleep, and ends its sleep when one of the host's descriptors is ready: `None` then, and the call
+    /// has done nothing.
+    ///
+    /// `EINTR` as for [`Caller::call`]. `EOPNOTSUPP` from a server that is not ours, which cannot be told to end a sleep.
+    fn call_or_host(
+        &self,
+        number: u32,
+        args: &[u64],
+        regions: &[Region],
+        host: &mut [HostPollFd],
+    ) -> Result<Option<[i64; 2]>>;
+
     /// Waits for descriptors of both kernels at once, and returns how many of each are ready.
     ///
     /// `EINTR` as for [`Caller::call`]. Without a `timeout` it waits for ever.

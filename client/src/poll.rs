@@ -57,6 +57,26 @@ pub fn mixed(
     }
 }
 
+/// See [`crate::Caller::call_or_host`].
+pub fn call_or_host(
+    remote: &Remote,
+    number: u32,
+    args: &[u64],
+    regions: &[Region],
+    host: &mut [HostPollFd],
+) -> Result<Option<[i64; 2]>> {
+    let _blocked = Blocked::enter();
+    if !remote.extended() {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let wake = |conn: &Conn, number: u64| conn.interrupt(number);
+    let terms = Terms { regions, interruptible: true, host, on_host: &wake };
+    match remote.syscall(number, args, terms) {
+        Err(Errno::EINTR) if look(host)? > 0 => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
 /// Looks at the host's descriptors without waiting.
 fn look(host: &mut [HostPollFd]) -> Result<usize> {
     match host.is_empty() {

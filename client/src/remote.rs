@@ -236,6 +236,16 @@ impl Caller for Remote {
         self.syscall(number, args, Terms { regions, interruptible: true, ..Terms::default() })
     }
 
+    fn call_or_host(
+        &self,
+        number: u32,
+        args: &[u64],
+        regions: &[Region],
+        host: &mut [HostPollFd],
+    ) -> Result<Option<[i64; 2]>> {
+        poll::call_or_host(self, number, args, regions, host)
+    }
+
     fn poll_mixed(
         &self,
         rump: &mut [abi::poll::PollFd],

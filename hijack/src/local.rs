@@ -30,7 +30,7 @@ pub struct Local {
 }
 
 thread_local! {
-    /// Host descriptors that end the thread's sleep: those of a mixed poll, while it lasts.
+    /// Host descriptors that end the thread's sleep, while it lasts; see [`also`].
     static ALSO: Cell<(*mut HostPollFd, usize)> = const { Cell::new((core::ptr::null_mut(), 0)) };
 }
 
@@ -57,6 +57,20 @@ impl Caller for Local {
         kernel::syscall::syscall(&self.kernel, &self.proc, &lwp, number, args, &OwnMemory)
     }
 
+    fn call_or_host(
+        &self,
+        number: u32,
+        args: &[u64],
+        regions: &[Region],
+        host: &mut [HostPollFd],
+    ) -> Result<Option<[i64; 2]>> {
+        let _blocked = Blocked::enter();
+        match also(host, || self.call(number, args, regions)) {
+            Err(Errno::EINTR) if look(host)? > 0 => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
     fn poll_mixed(
         &self,
         rump: &mut [PollFd],
@@ -64,13 +78,9 @@ impl Caller for Local {
         timeout: Option<Duration>,
     ) -> Result<(usize, usize)> {
         let _blocked = Blocked::enter();
-        let look = |host: &mut [HostPollFd]| host::ppoll(host, Some(Duration::ZERO), None).map_err(host::errno);
         let ready = look(host)?;
         let timeout = if ready > 0 { Some(Duration::ZERO) } else { timeout };
-        let before = ALSO.replace((host.as_mut_ptr(), host.len()));
-        let answer = self.pollts(rump, timeout);
-        ALSO.set(before);
-        match (answer, look(host)?) {
+        match (also(host, || self.pollts(rump, timeout)), look(host)?) {
             (Ok(rump), host) => Ok((rump, host)),
             (Err(Errno::EINTR), host @ 1..) => {
                 rump.iter_mut().for_each(|fd| fd.revents = 0);
@@ -79,6 +89,19 @@ impl Caller for Local {
             (Err(error), _) => Err(error),
         }
     }
+}
+
+/// Runs a call whose sleep the descriptors of `host` end.
+fn also<T>(host: &mut [HostPollFd], call: impl FnOnce() -> T) -> T {
+    let before = ALSO.replace((host.as_mut_ptr(), host.len()));
+    let answer = call();
+    ALSO.set(before);
+    answer
+}
+
+/// Looks at the host's descriptors without waiting.
+fn look(host: &mut [HostPollFd]) -> Result<usize> {
+    host::ppoll(host, Some(Duration::ZERO), None).map_err(host::errno)
 }
 
 impl Local {
@@ -204,7 +227,7 @@ impl LocalParker {
         let mut fds = vec![wait_for(self.bell.get()), wait_for(signals.as_ref())];
         let (also, count) = ALSO.get();
         if !also.is_null() {
-            // SAFETY: `poll_mixed` of this thread has set it, and waits for us before its slice ends.
+            // SAFETY: `also` of this thread has set it, and waits for us before its slice ends.
             fds.extend_from_slice(unsafe { core::slice::from_raw_parts(also, count) });
         }
         let timeout = deadline.map(|deadline| deadline.saturating_sub(host::uptime()));

@@ -1,7 +1,7 @@
 //! What a descriptor points to.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use abi::stat::Stat;
@@ -10,7 +10,8 @@ use abi::{Errno, Result};
 use crate::Cx;
 use crate::net::Socket;
 use crate::vfs::VnodeFile;
-use crate::wait::WaitQueue;
+use crate::proc::lock;
+use crate::wait::{WaitQueue, Waiter};
 
 /// Readiness, in the bits of poll(2) (NetBSD's numbers, `abi::poll`).
 pub type Events = i16;
@@ -38,6 +39,14 @@ pub trait File: Any + Send + Sync {
     fn ioctl(&self, _cx: &Cx<'_>, _command: u64, _data: &mut [u8]) -> Result<()> {
         Err(Errno::ENOTTY)
     }
+    /// Whether the child of a fork gets it too.
+    fn inherited(&self) -> bool {
+        true
+    }
+    /// Whether epoll_ctl(2) takes it: on Linux, not what is ready always (regular files, directories, memory devices).
+    fn can_poll(&self) -> bool {
+        true
+    }
     /// Told when fcntl(2) has changed the status flags (`O_APPEND` and the like).
     fn status_changed(&self, _flags: i32) {}
     /// The socket, if it is one.
@@ -56,12 +65,24 @@ pub struct OpenFile {
     pub file: Arc<dyn File>,
     /// Access mode and status flags, `abi::fcntl::O_*` of NetBSD.
     flags: AtomicU32,
+    /// Told when the last descriptor is gone.
+    mourners: Mutex<Vec<Weak<dyn Waiter>>>,
 }
 
 impl OpenFile {
     /// Wraps an object with its open flags (only access mode and status flags are kept).
     pub fn new(file: Arc<dyn File>, flags: i32) -> Arc<Self> {
-        Arc::new(Self { file, flags: AtomicU32::new(flags as u32) })
+        Arc::new(Self { file, flags: AtomicU32::new(flags as u32), mourners: Mutex::default() })
+    }
+
+    /// Has `who` stand on the object's queue, and told when the last descriptor is gone.
+    pub fn watch<T: Waiter + 'static>(&self, who: &Arc<T>, exclusive: bool) {
+        let mourner: Weak<T> = Arc::downgrade(who);
+        let mut mourners = lock(&self.mourners);
+        mourners.retain(|other| other.strong_count() > 0);
+        mourners.push(mourner);
+        drop(mourners);
+        self.file.wait_queue().register(who, exclusive);
     }
 
     /// Returns access mode and status flags.
@@ -114,5 +135,12 @@ impl OpenFile {
             return operation();
         }
         crate::wait::until(cx, &[self.file.wait_queue()], deadline, operation)
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        let mourners = std::mem::take(self.mourners.get_mut().unwrap_or_else(PoisonError::into_inner));
+        mourners.iter().filter_map(Weak::upgrade).for_each(|who| who.closed());
     }
 }

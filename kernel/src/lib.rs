@@ -11,6 +11,7 @@ pub mod dev;
 pub mod fdtable;
 pub mod file;
 pub mod fs;
+pub mod kqueue;
 pub mod net;
 pub mod proc;
 pub mod rumpuser;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use abi::{Errno, Fd, Result};
 
 use crate::fdtable::{FdTable, HARD_LIMIT, SOFT_LIMIT};
-use crate::file::OpenFile;
+use crate::file::{Events, OpenFile};
 use crate::rumpuser::{Parker, Rumpuser, Woken};
 use crate::vfs::Dir;
 
@@ -211,16 +211,19 @@ impl Lwp {
         self.interrupted.load(Ordering::SeqCst)
     }
 
-    /// Wakes the thread to look again.
-    pub fn wake(&self) {
-        self.parker.unpark();
-    }
-
     /// Sleeps; see [`Parker::park`].
     pub fn park(&self, deadline: Option<Duration>) {
         if self.parker.park(deadline) == Woken::Signalled {
             self.interrupted.store(true, Ordering::SeqCst);
         }
+    }
+}
+
+impl crate::wait::Waiter for Lwp {
+    /// Wakes the thread to look again, whatever is new.
+    fn notify(self: Arc<Self>, _news: Events) -> bool {
+        self.parker.unpark();
+        true
     }
 }
 
@@ -273,7 +276,8 @@ impl Table {
 
     /// Makes a child of `parent` with copies of everything; the open files are shared.
     pub fn fork(&self, parent: &Proc, now: Duration) -> Result<Arc<Proc>> {
-        let fds = lock(&parent.fds).clone();
+        let mut fds = lock(&parent.fds).clone();
+        fds.drain(|_, entry| !entry.file.file.inherited());
         let name = lock(&parent.name).clone();
         self.derive(parent, parent.pid, name, fds, now)
     }

@@ -4,49 +4,101 @@
 //! and parks until somebody wakes the queue; it ends early for a time limit, a signal, an exec that drains
 //! the process, or the client's death. Registering comes before trying, so that no wake-up is lost.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use abi::{Errno, Result};
 
 use crate::Cx;
+use crate::file::Events;
 use crate::proc::Lwp;
 
-/// Lwps to wake when something about an object changed.
+/// Who stands on a [`WaitQueue`]: a thread that sleeps, or a registration in a kqueue.
+pub trait Waiter: Send + Sync {
+    /// Told of a wake-up, and of the events of poll(2) that are new by it. Called with the queue's lock held: it may wake
+    /// another queue, but not look at the object.
+    ///
+    /// Returns whether somebody will look; of several exclusive waiters, those behind it are then left in peace.
+    fn notify(self: Arc<Self>, news: Events) -> bool;
+    /// Told that the last descriptor of the open file that it belongs to is gone.
+    fn closed(&self) {}
+}
+
+/// Whom to wake when something about an object changed.
 #[derive(Default)]
 pub struct WaitQueue {
-    sleepers: Mutex<Vec<Weak<Lwp>>>,
+    waiters: Mutex<Vec<Entry>>,
+}
+
+struct Entry {
+    who: Weak<dyn Waiter>,
+    /// Whether it is enough to tell one of these.
+    exclusive: bool,
+}
+
+impl Entry {
+    fn is<T: Waiter>(&self, who: &Arc<T>) -> bool {
+        std::ptr::addr_eq(self.who.as_ptr(), Arc::as_ptr(who))
+    }
 }
 
 impl WaitQueue {
     /// Makes an empty queue.
     pub const fn new() -> Self {
-        Self { sleepers: Mutex::new(Vec::new()) }
+        Self { waiters: Mutex::new(Vec::new()) }
     }
 
-    /// Wakes every registered lwp. Each looks again for itself.
+    /// Wakes everybody: whatever [`ready`](crate::file::File::ready) now says may be news.
     pub fn wake(&self) {
-        let sleepers = self.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
-        for lwp in sleepers.iter().filter_map(Weak::upgrade) {
-            lwp.wake();
+        self.wake_for(EVERYTHING);
+    }
+
+    /// Wakes every sleeping thread, which looks again for itself, and tells everybody else that `news` happened: not that it
+    /// holds, but that there is more of it than before (nothing, for [`NOTHING_NEW`]). A kqueue that reports edges goes by this.
+    pub fn wake_for(&self, news: Events) {
+        let waiters = self.lock();
+        let who = |exclusive: bool| {
+            let entries = waiters.iter().filter(move |entry| entry.exclusive == exclusive);
+            entries.filter_map(|entry| entry.who.upgrade())
+        };
+        for who in who(false) {
+            who.notify(news);
+        }
+        // The first who will look is the last who is told.
+        who(true).any(|who| who.notify(news));
+    }
+
+    /// Puts `who` on the queue until it is dropped or [taken off](Self::unregister).
+    pub fn register<T: Waiter + 'static>(&self, who: &Arc<T>, exclusive: bool) {
+        let mut waiters = self.lock();
+        waiters.retain(|entry| entry.who.strong_count() > 0);
+        let who: Weak<T> = Arc::downgrade(who);
+        waiters.push(Entry { who, exclusive });
+    }
+
+    /// Takes `who` off the queue.
+    pub fn unregister<T: Waiter>(&self, who: &Arc<T>) {
+        let mut waiters = self.lock();
+        if let Some(at) = waiters.iter().position(|entry| entry.is(who)) {
+            waiters.swap_remove(at);
         }
     }
 
-    /// Puts `lwp` on the queue.
-    pub fn register(&self, lwp: &Arc<Lwp>) {
-        let mut sleepers = self.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
-        sleepers.retain(|other| other.strong_count() > 0);
-        sleepers.push(Arc::downgrade(lwp));
+    /// Whether nobody stands on the queue.
+    pub fn is_empty(&self) -> bool {
+        self.lock().iter().all(|entry| entry.who.strong_count() == 0)
     }
 
-    /// Takes `lwp` off the queue.
-    pub fn unregister(&self, lwp: &Arc<Lwp>) {
-        let mut sleepers = self.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = sleepers.iter().position(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(lwp))) {
-            sleepers.swap_remove(at);
-        }
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// All events, for a wake-up that does not say what happened.
+pub const EVERYTHING: Events = !0;
+
+/// No events, for a wake-up after which only a call that sleeps may have something to do.
+pub const NOTHING_NEW: Events = 0;
 
 /// Tries `operation` until it answers anything but `EAGAIN`, sleeping on `queues` in between.
 ///
@@ -86,7 +138,7 @@ struct Registered<'q, 'a> {
 
 impl<'q, 'a> Registered<'q, 'a> {
     fn on(queues: &'q [&'q WaitQueue], lwp: &'a Arc<Lwp>) -> Self {
-        queues.iter().for_each(|queue| queue.register(lwp));
+        queues.iter().for_each(|queue| queue.register(lwp, false));
         Self { queues, lwp }
     }
 }

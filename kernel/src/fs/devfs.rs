@@ -25,6 +25,8 @@ struct Device {
     rdev: u64,
     read: Read,
     write: Write,
+    /// Whether epoll takes it, as on Linux.
+    can_poll: bool,
 }
 
 /// The number of `/dev/console`.
@@ -32,11 +34,11 @@ pub const CONSOLE: u64 = makedev(0, 0);
 
 /// The memory devices.
 const DEVICES: &[Device] = &[
-    Device { name: "null", rdev: makedev(2, 2), read: read_nothing, write: swallow },
-    Device { name: "zero", rdev: makedev(2, 12), read: read_zeros, write: swallow },
-    Device { name: "full", rdev: makedev(2, 11), read: read_zeros, write: refuse },
-    Device { name: "random", rdev: makedev(46, 0), read: read_random, write: swallow },
-    Device { name: "urandom", rdev: makedev(46, 1), read: read_random, write: swallow },
+    Device { name: "null", rdev: makedev(2, 2), read: read_nothing, write: swallow, can_poll: false },
+    Device { name: "zero", rdev: makedev(2, 12), read: read_zeros, write: swallow, can_poll: false },
+    Device { name: "full", rdev: makedev(2, 11), read: read_zeros, write: refuse, can_poll: false },
+    Device { name: "random", rdev: makedev(46, 0), read: read_random, write: swallow, can_poll: true },
+    Device { name: "urandom", rdev: makedev(46, 1), read: read_random, write: swallow, can_poll: false },
 ];
 
 fn read_nothing(_: &dyn Rumpuser, _: &mut [u8]) -> Result<usize> {
@@ -88,6 +90,10 @@ impl File for Opened {
 
     fn ready(&self) -> Events {
         POLLIN | POLLRDNORM | POLLOUT
+    }
+
+    fn can_poll(&self) -> bool {
+        self.device.can_poll
     }
 
     fn wait_queue(&self) -> &WaitQueue {

@@ -15,6 +15,7 @@ use super::link::Link;
 use super::tcp::Tcp;
 use super::udp::Udp;
 use crate::dev;
+use crate::file::Events;
 use crate::proc::lock;
 use crate::rumpuser::Rumpuser;
 use crate::wait::WaitQueue;
@@ -51,8 +52,8 @@ pub struct Base {
     pub random: Random,
     /// Whom to ask for the memory of buffers.
     pub host: Arc<dyn Rumpuser>,
-    /// Queues to wake when the stack's lock is gone.
-    pub woken: Vec<Arc<WaitQueue>>,
+    /// Queues to wake when the stack's lock is gone, and what is new to each.
+    pub woken: Vec<(Arc<WaitQueue>, Events)>,
 }
 
 impl Base {
@@ -77,10 +78,11 @@ impl Base {
         Ok((at, source.ok_or(Errno::EADDRNOTAVAIL)?))
     }
 
-    /// Remembers a queue to be woken.
-    pub fn wake(&mut self, queue: &Arc<WaitQueue>) {
-        if self.woken.last().is_none_or(|last| !Arc::ptr_eq(last, queue)) {
-            self.woken.push(queue.clone());
+    /// Remembers a queue to be woken; see [`WaitQueue::wake_for`].
+    pub fn wake(&mut self, queue: &Arc<WaitQueue>, news: Events) {
+        match self.woken.last_mut().filter(|(last, _)| Arc::ptr_eq(last, queue)) {
+            Some((_, all)) => *all |= news,
+            None => self.woken.push((queue.clone(), news)),
         }
     }
 }
@@ -239,7 +241,7 @@ impl Inet {
         let after = stack.tcp.deadline();
         let woken = std::mem::take(&mut stack.base.woken);
         drop(stack);
-        woken.iter().for_each(|queue| queue.wake());
+        woken.iter().for_each(|(queue, news)| queue.wake_for(*news));
         if after.is_some_and(|after| before.is_none_or(|before| after < before))
             && let Some(kick) = &*lock(&self.kick)
         {

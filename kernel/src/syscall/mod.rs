@@ -15,6 +15,7 @@ use crate::{Cx, Kernel};
 
 pub mod cwd;
 pub mod descriptor;
+pub mod event;
 pub mod file;
 pub mod ident;
 pub mod message;
@@ -28,6 +29,7 @@ pub mod time;
 mod handlers {
     pub use super::cwd::*;
     pub use super::descriptor::*;
+    pub use super::event::{kevent, kqueue, kqueue1};
     pub use super::file::*;
     pub use super::ident::*;
     pub use super::message::*;

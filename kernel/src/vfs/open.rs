@@ -322,6 +322,14 @@ impl File for VnodeFile {
         }
     }
 
+    fn can_poll(&self) -> bool {
+        match &self.body {
+            Body::Node | Body::Disk(_) => false,
+            Body::Fifo(_) => true,
+            Body::Device(device) => device.can_poll(),
+        }
+    }
+
     fn wait_queue(&self) -> &WaitQueue {
         match &self.body {
             Body::Node | Body::Disk(_) => &self.queue,

@@ -14,7 +14,7 @@ use super::{Kind, Node};
 use crate::Cx;
 use crate::file::{Events, File};
 use crate::proc::lock;
-use crate::wait::WaitQueue;
+use crate::wait::{NOTHING_NEW, WaitQueue};
 
 /// Bytes that a pipe holds at most.
 pub const CAPACITY_BYTES: usize = 64 * 1024;
@@ -39,6 +39,13 @@ struct State {
     /// How often it was opened for reading, ever: an opener that waits sees also who has gone again.
     reader_opens: u64,
     writer_opens: u64,
+}
+
+impl State {
+    /// Whether a write that is never split has room.
+    fn has_room(&self) -> bool {
+        CAPACITY_BYTES - self.data.len() >= PIPE_BUF
+    }
 }
 
 /// What an end of a pipe can do.
@@ -141,9 +148,11 @@ impl File for End {
         let first = len.min(front.len());
         buf[..first].copy_from_slice(&front[..first]);
         buf[first..len].copy_from_slice(&back[..len - first]);
+        let had_room = state.has_room();
         state.data.drain(..len);
+        let news = if state.has_room() && !had_room { POLLOUT } else { NOTHING_NEW };
         drop(state);
-        self.pipe.queue.wake();
+        self.pipe.queue.wake_for(news);
         Ok(len)
     }
 
@@ -165,7 +174,7 @@ impl File for End {
         let len = buf.len().min(room);
         state.data.extend(&buf[..len]);
         drop(state);
-        self.pipe.queue.wake();
+        self.pipe.queue.wake_for(POLLIN | POLLRDNORM);
         Ok(len)
     }
 
@@ -182,7 +191,7 @@ impl File for End {
             }
         }
         if self.ways.write {
-            if CAPACITY_BYTES - state.data.len() >= PIPE_BUF {
+            if state.has_room() {
                 events |= POLLOUT;
             }
             if state.readers == 0 {

@@ -13,6 +13,7 @@ use crate::Cx;
 use crate::file::File;
 use crate::net::{Control, Received, Socket};
 use crate::proc::lock;
+use crate::wait::NOTHING_NEW;
 
 impl Socket for LocalSocket {
     fn domain(&self) -> (i32, i32, i32) {
@@ -78,7 +79,7 @@ impl Socket for LocalSocket {
             };
             (ready.pop_front().ok_or(Errno::EAGAIN)?, std::mem::take(blocked))
         };
-        blocked.iter().filter_map(Weak::upgrade).for_each(|queue| queue.wake());
+        blocked.iter().filter_map(Weak::upgrade).for_each(|queue| queue.wake_for(NOTHING_NEW));
         let peer = socket.peer().unwrap_or(Sockaddr::Local(Vec::new()));
         Ok((socket, peer))
     }

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
 
+use abi::poll::{POLLIN, POLLOUT, POLLRDNORM};
 use abi::socket::Unpcbid;
 use abi::{Errno, Result};
 
-use crate::file::OpenFile;
+use crate::file::{Events, OpenFile};
 use crate::proc::lock;
-use crate::wait::WaitQueue;
+use crate::wait::{EVERYTHING, WaitQueue};
 
 /// What a queued message counts beside its bytes.
 const OVERHEAD: usize = 64;
@@ -104,7 +105,7 @@ impl Channel {
         }
         state.put(message, taken, self.stream);
         drop(state);
-        self.reader.wake();
+        self.reader.wake_for(POLLIN | POLLRDNORM);
         Ok(taken)
     }
 
@@ -123,7 +124,7 @@ impl Channel {
         let writers = if peek { Vec::new() } else { std::mem::take(&mut state.writers) };
         drop(state);
         if !peek {
-            self.wake_writers(&writers);
+            self.wake_writers(&writers, POLLOUT);
         }
         Ok(taken)
     }
@@ -136,7 +137,7 @@ impl Channel {
         state.used = 0;
         let writers = std::mem::take(&mut state.writers);
         drop(state);
-        self.wake_writers(&writers);
+        self.wake_writers(&writers, EVERYTHING);
         !unread.is_empty()
     }
 
@@ -147,11 +148,11 @@ impl Channel {
         let writers = std::mem::take(&mut state.writers);
         drop(state);
         self.reader.wake();
-        self.wake_writers(&writers);
+        self.wake_writers(&writers, EVERYTHING);
     }
 
-    fn wake_writers(&self, waiting: &[Weak<WaitQueue>]) {
-        waiting.iter().filter_map(Weak::upgrade).chain(self.writer.clone()).for_each(|queue| queue.wake());
+    fn wake_writers(&self, waiting: &[Weak<WaitQueue>], news: Events) {
+        waiting.iter().filter_map(Weak::upgrade).chain(self.writer.clone()).for_each(|queue| queue.wake_for(news));
     }
 
     /// The writer is gone; with `reset` without having read what was sent to it.

@@ -16,7 +16,7 @@ use crate::net::option::{Kind, Options};
 use crate::net::stack::Inet;
 use crate::net::{Socket, ioctl};
 use crate::proc::lock;
-use crate::wait::WaitQueue;
+use crate::wait::{NOTHING_NEW, WaitQueue};
 
 /// The longest listen queue.
 pub(super) const BACKLOG_MAX: i32 = 4096;
@@ -138,8 +138,8 @@ impl LocalSocket {
             ready.push_back(end);
         }
         drop(state);
-        to.queue.wake();
-        self.queue.wake();
+        to.queue.wake_for(POLLIN | POLLRDNORM);
+        self.queue.wake_for(NOTHING_NEW);
         Ok(())
     }
 
@@ -227,7 +227,7 @@ impl Drop for LocalSocket {
             Role::Listening { ready, blocked, .. } => {
                 self.names.unbind(&name);
                 drop(ready);
-                blocked.iter().filter_map(Weak::upgrade).for_each(|queue| queue.wake());
+                blocked.iter().filter_map(Weak::upgrade).for_each(|queue| queue.wake_for(NOTHING_NEW));
             }
             Role::Idle | Role::Aimed(_) => self.names.unbind(&name),
         }

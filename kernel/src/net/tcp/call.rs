@@ -5,12 +5,14 @@ use abi::socket::{SHUT_RD, SHUT_RDWR, SHUT_WR};
 use abi::{Errno, Result};
 use smoltcp::wire::{IpAddress, IpEndpoint, Ipv4Address, Ipv6Address};
 
-use super::{Conn, Pcb, Role, Tcp};
+use super::{Conn, Pcb, Role, Tcp, Told};
 use crate::file::Events;
 use crate::net::addr::Binding;
 use crate::net::conn::{Queues, Smol, TcpState};
+use crate::net::option::Options;
 use crate::net::port::Id;
 use crate::net::stack::Base;
+use crate::wait::{EVERYTHING, NOTHING_NEW};
 
 /// The longest listen queue (Linux's `net.core.somaxconn`; NetBSD's is 128).
 const SOMAXCONN: i32 = 4096;
@@ -166,6 +168,7 @@ impl Tcp {
         let got = conn.engine.recv(buf, peek);
         if got > 0 {
             let Queues { readable, receive_buffer, .. } = conn.engine.queues();
+            conn.told.unread = readable;
             // The peer hears of the room once it is worth a segment.
             let worth_it = readable == 0 || readable <= receive_buffer / 2 && conn.seen != TcpState::TimeWait;
             if worth_it && !peek {
@@ -205,7 +208,7 @@ impl Tcp {
                 self.emit(base, id);
             }
         }
-        base.wake(&queue);
+        base.wake(&queue, EVERYTHING);
         Ok(())
     }
 
@@ -222,6 +225,28 @@ impl Tcp {
     }
 }
 
+/// Whether there is so much room for more to be sent that poll(2) says so.
+fn has_room(options: &Options, queues: Queues) -> bool {
+    queues.writable() >= options.send_low() && queues.writable() * 2 >= queues.unsent
+}
+
+impl Conn {
+    /// Returns what is new since the last time: more to read, or room again. A change of state is news of every kind.
+    pub(super) fn news(&mut self, options: &Options, before: TcpState) -> Events {
+        let queues = self.engine.queues();
+        let now = Told { unread: queues.readable, room: has_room(options, queues) };
+        let told = std::mem::replace(&mut self.told, now);
+        let mut news = if self.seen == before { NOTHING_NEW } else { EVERYTHING };
+        if now.unread > told.unread {
+            news |= POLLIN | POLLRDNORM;
+        }
+        if now.room && !told.room {
+            news |= POLLOUT;
+        }
+        news
+    }
+}
+
 fn connection_events(pcb: &Pcb, conn: &Conn) -> Events {
     if matches!(conn.seen, TcpState::SynSent | TcpState::SynReceived) {
         return 0;
@@ -229,7 +254,7 @@ fn connection_events(pcb: &Pcb, conn: &Conn) -> Events {
     let queues = conn.engine.queues();
     let no_more_in = pcb.shut_read || conn.seen.peer_is_done();
     let no_more_out = pcb.shut_write || !matches!(conn.seen, TcpState::Established | TcpState::CloseWait);
-    let room = queues.writable() >= pcb.options.send_low() && queues.writable() * 2 >= queues.unsent;
+    let room = has_room(&pcb.options, queues);
     let mut events = 0;
     if no_more_in || queues.readable >= pcb.options.receive_low() {
         events |= POLLIN | POLLRDNORM;

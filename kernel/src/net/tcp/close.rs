@@ -3,6 +3,7 @@
 use super::{Id, MAX_ORPHANS, Pcb, Role, Tcp};
 use crate::net::conn::TcpState;
 use crate::net::stack::Base;
+use crate::wait::EVERYTHING;
 
 impl Tcp {
     /// The descriptor is gone: ends a listener and its queue at once, a connection in good order if that can be.
@@ -65,7 +66,7 @@ impl Tcp {
             }
         }
         self.unbind_implicit(id);
-        base.wake(&queue);
+        base.wake(&queue, EVERYTHING);
     }
 
     /// Takes a connection out of the tables that packets and timers go by.
@@ -85,7 +86,7 @@ impl Tcp {
     pub fn forget(&mut self, base: &mut Base, id: Id) {
         self.end_flow(id);
         let Some(pcb) = self.pcbs.remove(&id) else { return };
-        base.wake(&pcb.queue);
+        base.wake(&pcb.queue, EVERYTHING);
         let Some(binding) = pcb.binding else { return };
         match &pcb.role {
             Role::Connection(conn) => {

@@ -11,6 +11,7 @@ mod socket;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+use abi::poll::{POLLIN, POLLRDNORM};
 use abi::{Errno, Result};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::IpEndpoint;
@@ -60,6 +61,15 @@ pub struct Conn {
     fin_limit: Option<Instant>,
     /// Bytes taken from the host's memory for the buffers.
     pub reserved: usize,
+    /// What who reports edges was told last.
+    told: Told,
+}
+
+/// What there was to read, and whether there was room to write.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    unread: usize,
+    room: bool,
 }
 
 /// What a socket does.
@@ -314,7 +324,8 @@ impl Tcp {
         let Role::Connection(conn) = &mut pcb.role else { return };
         let (before, now) = (conn.seen, conn.engine.state());
         conn.seen = now;
-        base.wake(&pcb.queue);
+        let news = conn.news(&pcb.options, before);
+        base.wake(&pcb.queue, news);
         let parent = pcb.parent;
         match parent {
             Some(parent) if matches!(now, TcpState::Closed | TcpState::Listen) => {
@@ -371,7 +382,7 @@ impl Tcp {
         if let Some(Pcb { role: Role::Listening { embryos, ready, .. }, queue, .. }) = self.pcbs.get_mut(&parent) {
             *embryos -= 1;
             ready.push_back(id);
-            base.wake(queue);
+            base.wake(queue, POLLIN | POLLRDNORM);
         }
     }
 
@@ -464,6 +475,7 @@ impl Conn {
             deadline: None,
             fin_limit: None,
             reserved,
+            told: Told::default(),
             claimed: false,
         }
     }

@@ -17,7 +17,7 @@ use crate::net::option::{Kind, Options};
 use crate::net::port::{Claim, Id, Ports};
 use crate::net::stack::Base;
 use crate::net::tcp::destination;
-use crate::wait::WaitQueue;
+use crate::wait::{NOTHING_NEW, WaitQueue};
 
 pub use self::socket::UdpSocket;
 
@@ -146,7 +146,7 @@ impl Udp {
         }
         let pcb = self.pcb_mut(id)?;
         pcb.remote = Some(remote);
-        base.wake(&pcb.queue);
+        base.wake(&pcb.queue, NOTHING_NEW);
         Ok(())
     }
 
@@ -219,7 +219,7 @@ impl Udp {
         if room && !pcb.shut_read {
             pcb.inbox_bytes += cost;
             pcb.inbox.push_back(Datagram { from: remote, to: local.addr, hop_limit, data: data.to_vec() });
-            base.wake(&pcb.queue);
+            base.wake(&pcb.queue, POLLIN | POLLRDNORM);
         }
         true
     }
@@ -232,7 +232,7 @@ impl Udp {
             let sender = pcb.binding.is_some_and(|binding| binding.covers(&local.addr));
             if sender && pcb.remote == Some(remote) {
                 pcb.error = Some(Errno::ECONNREFUSED);
-                base.wake(&pcb.queue);
+                base.wake(&pcb.queue, POLLERR);
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::net::option::timeval;
 use crate::net::port::Id;
 use crate::net::stack::Inet;
 use crate::net::{Control, Received, Socket, ioctl};
-use crate::wait::WaitQueue;
+use crate::wait::{EVERYTHING, WaitQueue};
 
 /// A UDP socket.
 pub struct UdpSocket {
@@ -182,7 +182,7 @@ impl Socket for UdpSocket {
             }
             pcb.shut_read |= how != SHUT_WR;
             pcb.shut_write |= how != SHUT_RD;
-            stack.base.wake(&pcb.queue);
+            stack.base.wake(&pcb.queue, EVERYTHING);
             Ok(())
         })
     }
