@@ -24,7 +24,7 @@ pub use crate::deep::Outcome;
 use crate::fds::{self, NewFd, RumpFd};
 pub use crate::first::Wanted;
 use crate::route::{self, Owner, RumpAt};
-use crate::rump::{both, descriptor, dir, file, ioctl, message, option, poll, refuse, socket, times};
+use crate::rump::{both, descriptor, dir, epoll, file, ioctl, message, option, poll, refuse, socket, times};
 use crate::user;
 use crate::{exec, first, process, trace};
 
@@ -459,7 +459,12 @@ calls! {
     by polled() SYS_ppoll(fds, count, timeout, mask, size) => poll::ppoll(fds, count, timeout, mask, size);
     by selected() SYS_select(count, read, write, except, timeout) => poll::select(count, read, write, except, timeout);
     by selected() SYS_pselect6(count, read, write, except, timeout, mask) => poll::pselect6(count, read, write, except, timeout, mask);
-    by fds(set, fd) SYS_epoll_ctl(set, operation, fd, event) => poll::epoll_ctl(fd);
+    by call() SYS_epoll_create(size) => epoll::create(size);
+    by call() SYS_epoll_create1(flags) => epoll::create1(flags);
+    by fds(set, fd) SYS_epoll_ctl(set, operation, fd, event) => epoll::ctl(set, operation, fd, event);
+    by number(set) SYS_epoll_wait(set, events, max, timeout) => epoll::wait(set, events, max, timeout);
+    by number(set) SYS_epoll_pwait(set, events, max, timeout, mask, size) => epoll::pwait(set, events, max, timeout, mask, size);
+    by number(set) SYS_epoll_pwait2(set, events, max, timeout, mask, size) => epoll::pwait2(set, events, max, timeout, mask, size);
 
     by call() SYS_exit_group(status) => trace::exit_group();
     by call() SYS_execve(path, argv, envp) => exec::execve(path, argv, envp);

@@ -17,7 +17,7 @@ use crate::calls::{self, Outcome};
 use crate::fds::{self, RumpFd};
 use crate::route::{self, Owner};
 use crate::rump::program::Program;
-use crate::{image, process, raw};
+use crate::{image, process, raw, sets};
 
 /// Name of the memfd.
 const NAME: &std::ffi::CStr = c"rumphijack-state";
@@ -178,6 +178,11 @@ fn describe(remote: &Remote) -> String {
     for (fd, rump) in fds::range(0, u32::MAX) {
         line(format_args!("fd {fd} {}", rump.0));
     }
+    for (fd, set) in sets::range(0, u32::MAX) {
+        if let Some(kqueue) = set.kqueue() {
+            line(format_args!("set {fd} {}", kqueue.0));
+        }
+    }
     text
 }
 
@@ -194,6 +199,8 @@ pub struct Inherited {
     /// Whether relative paths go to the rump kernel.
     pub cwd_in_rump: bool,
     fds: Vec<(i32, RumpFd)>,
+    /// Numbers of epoll sets, and the kqueue of each.
+    sets: Vec<(i32, RumpFd)>,
 }
 
 impl Inherited {
@@ -229,6 +236,7 @@ impl Inherited {
                 "socket" => found.socket = Some((numbers.next()?, numbers.next()? != 0)),
                 "template" => found.template = numbers.next(),
                 "cwd" => found.cwd_in_rump = numbers.next()? != 0,
+                "set" => found.sets.push((numbers.next()?, RumpFd(numbers.next()?))),
                 "fd" => found.fds.push((numbers.next()?, RumpFd(numbers.next()?))),
                 _ => return None,
             }
@@ -263,6 +271,9 @@ impl Inherited {
                 let _ = process::kernel().and_then(|kernel| stubs::close(kernel, rump.fd()));
             }
         }
+        sets::inherit(&self.sets).into_iter().for_each(|kqueue| {
+            let _ = process::kernel().and_then(|kernel| stubs::close(kernel, kqueue.fd()));
+        });
     }
 
     /// Closes everything: the new image is to be served by another kernel.
@@ -320,12 +331,12 @@ mod tests {
 
     #[test]
     fn what_is_handed_over_is_understood() {
-        let text =
-            "rumphijack 1\nurl unix:///tmp/s\nasked unix://s\nsocket 900 1\ntemplate 901\ncwd 1\nfd 0 3\nfd 7 4\n";
+        let text = "rumphijack 1\nurl unix:///tmp/s\nasked unix://s\nsocket 900 1\ntemplate 901\ncwd 1\nfd 0 3\nfd 7 4\nset 8 5\n";
         let found = Inherited::parse(text).unwrap();
         assert_eq!((found.url.as_deref(), found.asked.as_str()), (Some("unix:///tmp/s"), "unix://s"));
         assert_eq!((found.socket, found.template, found.cwd_in_rump), (Some((900, true)), Some(901), true));
         assert_eq!(found.fds, [(0, RumpFd(3)), (7, RumpFd(4))]);
+        assert_eq!(found.sets, [(8, RumpFd(5))]);
     }
 
     #[test]

@@ -13,6 +13,8 @@ use rustix_futex_sync::{Mutex, MutexGuard};
 use sysproxy::HostFd;
 
 use crate::process::{self, kernel};
+use crate::rump::nest;
+use crate::sets::Set;
 use crate::{raw, trace};
 
 /// A descriptor of the rump kernel's process. (Its number there, not the program's.)
@@ -200,7 +202,8 @@ pub fn set(fd: i32, rump: Option<RumpFd>) -> Option<RumpFd> {
     (before != 0).then(|| RumpFd(before - 1))
 }
 
-fn mark(fd: i32, what: u8) {
+/// Says that a number (or one with the same low 16 bits) is not a plain host descriptor.
+pub fn mark(fd: i32, what: u8) {
     if let Some(byte) = OWNED.get(fd as usize & 0xffff) {
         byte.store(what, Ordering::Release);
     }
@@ -210,7 +213,8 @@ fn mark(fd: i32, what: u8) {
 pub fn unmark(fd: i32) {
     let low = fd & 0xffff;
     let base = OWN_BASE.load(Ordering::Relaxed);
-    let needed = low >= base || (0..16).any(|high| entry(low | high << 16).is_some());
+    let special = |fd: i32| entry(fd).is_some() || Set::of(fd).is_some();
+    let needed = low >= base || (0..16).any(|high| special(low | high << 16));
     if !needed {
         mark(fd, 0);
     }
@@ -262,18 +266,22 @@ pub fn install_from(least: i32, new: NewFd) -> Result<i32> {
     }
 }
 
-/// Takes the lock before a fork.
+/// Takes the locks before a fork.
 pub fn before_fork() {
     core::mem::forget(LOCK.lock());
+    nest::before_fork();
 }
 
-/// Gives the lock back after a fork, in the parent and in the child.
+/// Gives the locks back after a fork, in the parent and in the child.
 ///
 /// # Safety
 /// [`before_fork`] was called by this thread (or, in a child, by its copy).
 pub unsafe fn after_fork() {
-    // SAFETY: the caller says that the lock is held.
-    unsafe { LOCK.force_unlock() };
+    // SAFETY: the caller says that the locks are held.
+    unsafe {
+        nest::after_fork();
+        LOCK.force_unlock();
+    }
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ pub mod raw;
 mod roomy;
 pub mod route;
 pub mod rump;
+pub mod sets;
 #[cfg_attr(test, expect(dead_code, reason = "tests have no constructor"))]
 mod start;
 mod symbols;

@@ -1,16 +1,16 @@
 //! What a descriptor points to.
 
 use std::any::Any;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use abi::stat::Stat;
 use abi::{Errno, Result};
 
 use crate::Cx;
 use crate::net::Socket;
-use crate::vfs::VnodeFile;
 use crate::proc::lock;
+use crate::vfs::VnodeFile;
 use crate::wait::{WaitQueue, Waiter};
 
 /// Readiness, in the bits of poll(2) (NetBSD's numbers, `abi::poll`).

@@ -9,9 +9,10 @@ use abi::{Errno, InOut, Result, linux};
 use client::signals::Blocked;
 use client::{Caller, stubs};
 
-use super::kernel;
+use super::{epoll, kernel};
 use crate::calls::Outcome;
 use crate::fds::{self, NewFd, RumpFd};
+use crate::sets::{self, Set};
 use crate::{calls, process, raw, user};
 
 const EBADF: Outcome = Outcome::Done(-(libc::EBADF as isize));
@@ -21,7 +22,11 @@ pub fn close(fd: i32) -> Outcome {
     if fds::lookup(fd).is_some() {
         return calls::serve(false, || forget(fd));
     }
-    if fds::is_ours(fd) { EBADF } else { Outcome::Host }
+    if fds::is_ours(fd) {
+        return EBADF;
+    }
+    epoll::closed(fd);
+    Outcome::Host
 }
 
 /// Gives a rump number back to both kernels.
@@ -44,8 +49,17 @@ pub fn dup(fd: i32) -> Outcome {
     match fds::lookup(fd) {
         Some(rump) => calls::serve(false, || duplicate(rump, false)),
         None if fds::is_ours(fd) => EBADF,
+        None if Set::of(fd).is_some() => set_duplicate(fd, raw::call(libc::SYS_dup, [raw::word(fd)])),
         None => Outcome::Host,
     }
+}
+
+/// Notes that an epoll set has another number, if it has.
+fn set_duplicate(from: i32, to: isize) -> Outcome {
+    if let Ok(to) = raw::checked(to) {
+        epoll::duplicated(from, to as i32);
+    }
+    Outcome::Done(to)
 }
 
 /// A second descriptor for what `rump` points to.
@@ -100,6 +114,9 @@ fn onto(from: i32, to: i32, flags: i32) -> Outcome {
     match (fds::lookup(from), fds::lookup(to)) {
         (Some(from), _) => calls::serve(false, || rump_onto(from, to, flags)),
         (None, Some(_)) => calls::serve(false, || host_onto(from, to, flags)),
+        (None, None) if Set::of(from).is_some() || Set::of(to).is_some() => {
+            set_duplicate(from, raw::dup3(from, to, flags))
+        }
         (None, None) => Outcome::Host,
     }
 }
@@ -114,6 +131,9 @@ fn rump_onto(from: RumpFd, to: i32, flags: i32) -> Result<usize> {
         fds::set(to, before);
     }
     drop(lock);
+    if placed.is_ok() {
+        epoll::closed(to);
+    }
     let unused = if placed.is_ok() { before } else { Some(new.fd) };
     if let Some(unused) = unused {
         let _ = stubs::close(kernel()?, unused.fd());
@@ -127,6 +147,7 @@ fn host_onto(from: i32, to: i32, flags: i32) -> Result<usize> {
     let placed = raw::checked(raw::dup3(from, to, flags))?;
     let before = fds::set(to, None);
     drop(lock);
+    epoll::duplicated(from, to);
     if let Some(before) = before {
         let _ = stubs::close(kernel()?, before.fd());
     }
@@ -138,6 +159,9 @@ pub fn fcntl(fd: i32, command: i32, arg: usize) -> Outcome {
     match fds::lookup(fd) {
         Some(rump) => calls::serve(true, || control(fd, rump, command, arg)),
         None if fds::is_ours(fd) => EBADF,
+        None if Set::of(fd).is_some() && matches!(command, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) => {
+            set_duplicate(fd, raw::fcntl(fd, command, arg))
+        }
         None => Outcome::Host,
     }
 }
@@ -203,6 +227,7 @@ pub fn close_range(first: u32, last: u32, flags: u32) -> Outcome {
     rump.iter().for_each(|(fd, _)| {
         let _ = forget(*fd);
     });
+    sets::range(first, last).for_each(|(fd, _)| epoll::closed(fd));
     // The library's own descriptors split the range.
     let mut from = first;
     for ours in process::own_numbers().into_iter().filter(|ours| (first..=last).contains(ours)) {

@@ -1,4 +1,4 @@
-//! Waiting: poll, select, and what can be said about epoll.
+//! Waiting: poll and select.
 //!
 //! A call on host descriptors alone is the host's. Otherwise the descriptors are sorted by kernel and waited for at once
 //! ([`client::Caller::poll_mixed`]). select is poll on the descriptors of its sets, as in Linux's kernel.
@@ -16,8 +16,8 @@ use sysproxy::host::SigSet;
 
 use super::kernel;
 use crate::calls::{self, Outcome};
-use crate::fds;
-use crate::user;
+use crate::fds::{self, RumpFd};
+use crate::{sets, user};
 
 /// Most descriptors of one call that are looked at.
 const MOST: usize = 1 << 20;
@@ -73,7 +73,12 @@ fn has_rump_entry(addr: usize, at: usize, left: usize) -> bool {
     let mut piece = [0u8; PIECE * size_of::<HostPollFd>()];
     let piece = piece.get_mut(..left.min(PIECE) * size_of::<HostPollFd>()).unwrap_or_default();
     user::read_bytes(addr.wrapping_add(at * size_of::<HostPollFd>()), piece).is_ok()
-        && piece.chunks_exact(8).any(|entry| fds::lookup(watched_from(entry).fd).is_some())
+        && piece.chunks_exact(8).any(|entry| rump_side(watched_from(entry).fd).is_some())
+}
+
+/// What the rump kernel watches for a number: its descriptor, or the kqueue of an epoll set, which the host watches too.
+fn rump_side(fd: i32) -> Option<RumpFd> {
+    fds::lookup(fd).or_else(|| sets::kqueue(fd))
 }
 
 fn poll_now(
@@ -102,7 +107,7 @@ fn watched_from(bytes: &[u8]) -> Watched {
 }
 
 /// A time of the program; `EINVAL` for a negative one or a second's worth of nanoseconds.
-fn duration(time: Option<Timespec>) -> Result<Option<Duration>> {
+pub(super) fn duration(time: Option<Timespec>) -> Result<Option<Duration>> {
     let Some(time) = time else { return Ok(None) };
     match (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec)) {
         (Ok(seconds), Ok(nanoseconds @ 0..1_000_000_000)) => Ok(Some(Duration::new(seconds, nanoseconds))),
@@ -111,7 +116,7 @@ fn duration(time: Option<Timespec>) -> Result<Option<Duration>> {
 }
 
 /// The mask of ppoll or pselect, if it has one; `EINVAL` for a set of another size.
-fn signal_mask(mask: Option<(usize, usize)>) -> Result<Option<SigSet>> {
+pub(super) fn signal_mask(mask: Option<(usize, usize)>) -> Result<Option<SigSet>> {
     match mask {
         None | Some((0, _)) => Ok(None),
         Some((addr, 8)) => Ok(Some(SigSet(user::read::<u64>(addr)?))),
@@ -119,44 +124,58 @@ fn signal_mask(mask: Option<(usize, usize)>) -> Result<Option<SigSet>> {
     }
 }
 
-/// Waits, and fills in what is there; returns how many descriptors have something. A signal ends it, whatever SA_RESTART says.
+/// Waits, and fills in what is there; returns how many descriptors have something.
 fn wait(watched: &mut [Watched], timeout: Option<Duration>, mask: Option<SigSet>) -> Result<usize> {
+    retried(timeout, mask, |left| wait_once(watched, left).map(Some))
+}
+
+/// Waits with `once`, which gets the time that is left, until it has an answer or the time is over. A signal with a handler ends it,
+/// whatever SA_RESTART says.
+pub(super) fn retried<T: Default>(
+    timeout: Option<Duration>,
+    mask: Option<SigSet>,
+    mut once: impl FnMut(Option<Duration>) -> Result<Option<T>>,
+) -> Result<T> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let mut once = || match wait_once(watched, left) {
+        let mut once = || match once(left) {
             Err(Errno::EINTR) if calls::again(false) => Ok(None),
-            answer => answer.map(Some),
+            answer => answer,
         };
         let answer = match mask {
             Some(mask) => signals::with_mask(mask, once)?,
             None => once()?,
         };
-        if let Some(ready) = answer {
-            return Ok(ready);
+        match answer {
+            Some(answer) => return Ok(answer),
+            None if left == Some(Duration::ZERO) => return Ok(T::default()),
+            None => {}
         }
     }
 }
 
 fn wait_once(watched: &mut [Watched], timeout: Option<Duration>) -> Result<usize> {
     let (mut rump, mut host) = (Vec::new(), Vec::new());
-    for entry in watched.iter().filter(|entry| entry.fd >= 0) {
-        match fds::lookup(entry.fd) {
-            Some(fd) => rump.push(PollFd { fd: fd.0, events: events::events_from_linux(entry.events), revents: 0 }),
-            None if fds::is_ours(entry.fd) => host.push(HostPollFd { fd: i32::MAX, events: entry.events, revents: 0 }),
-            None => host.push(HostPollFd { fd: entry.fd, events: entry.events, revents: 0 }),
+    let mut sides = Vec::with_capacity(watched.len());
+    for entry in watched.iter() {
+        let in_rump = rump_side(entry.fd).filter(|_| entry.fd >= 0);
+        let in_host = entry.fd >= 0 && fds::lookup(entry.fd).is_none();
+        sides.push((in_rump.is_some(), in_host));
+        let events = events::events_from_linux(entry.events);
+        rump.extend(in_rump.map(|fd| PollFd { fd: fd.0, events, revents: 0 }));
+        if in_host {
+            let fd = if fds::is_ours(entry.fd) { i32::MAX } else { entry.fd };
+            host.push(HostPollFd { fd, events: entry.events, revents: 0 });
         }
     }
-    let sorted: Vec<bool> = watched.iter().map(|entry| fds::lookup(entry.fd).is_some()).collect();
     kernel()?.poll_mixed(&mut rump, &mut host, timeout)?;
     let (mut rump, mut host) = (rump.iter(), host.iter());
     let mut ready = 0;
-    for (entry, in_rump) in watched.iter_mut().zip(sorted) {
-        entry.revents = match in_rump {
-            _ if entry.fd < 0 => 0,
-            true => rump.next().map_or(0, |fd| events::events_to_linux(fd.revents, entry.events)),
-            false => host.next().map_or(0, |fd| fd.revents),
-        };
+    for (entry, (in_rump, in_host)) in watched.iter_mut().zip(sides) {
+        let rump = if in_rump { rump.next().map_or(0, |fd| fd.revents) } else { 0 };
+        let host = if in_host { host.next().map_or(0, |fd| fd.revents) } else { 0 };
+        entry.revents = events::events_to_linux(rump, entry.events) | host;
         ready += usize::from(entry.revents != 0);
     }
     Ok(ready)
@@ -244,7 +263,7 @@ fn has_rump(addr: usize, count: usize) -> bool {
     (0..events::linux_fd_set_bytes(count)).step_by(piece.len()).any(|at| {
         let left = events::linux_fd_set_bytes(count) - at;
         let bits = piece.get_mut(..left.min(8 * PIECE)).unwrap_or_default();
-        let rump = |fd: usize| at * 8 + fd < count && fds::lookup((at * 8 + fd) as i32).is_some();
+        let rump = |fd: usize| at * 8 + fd < count && rump_side((at * 8 + fd) as i32).is_some();
         user::read_bytes(addr.wrapping_add(at), bits).is_ok()
             && (0..bits.len() * 8).any(|fd| events::fd_isset(bits, fd) && rump(fd))
     })
@@ -274,11 +293,6 @@ fn select_now(
         let _ = store(timeout.saturating_sub(begun.elapsed()));
     }
     Ok(ready)
-}
-
-/// See epoll_ctl(2); `EPERM` for a rump descriptor, as for a file that cannot be watched.
-pub fn epoll_ctl(fd: i32) -> Outcome {
-    if fds::lookup(fd).is_some() { Outcome::Done(-(libc::EPERM as isize)) } else { Outcome::Host }
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ pub fn kqueue1(cx: &Cx<'_>, flags: i32) -> Result<Fd> {
 ///
 /// `limit` is an extension: how long to wait in nanoseconds, plus one. It saves a client of ours the question for `timeout`; to a NetBSD
 /// client, whose argument block ends before it, it is zero, and nothing is said by it.
+#[expect(clippy::too_many_arguments, reason = "they are those of the call")]
 pub fn kevent(
     cx: &Cx<'_>,
     fd: Fd,

@@ -1,0 +1,221 @@
+//! Epoll sets: which numbers are one, and the kqueue that watches a set's rump members.
+//!
+//! The program's number of a set is a descriptor of the host's epoll, which watches the host's members as ever. The set gets a kqueue
+//! in the rump kernel with its first rump member. All numbers that the process has for a set share the kqueue, which goes with the
+//! last of them. A set is known from epoll_create on, so that duplicates made before its first rump member share it too.
+//!
+//! No locks: an entry is a word, and the host keeps two threads from making the same number.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicUsize, Ordering};
+
+use crate::fds::{self, RumpFd};
+use crate::{process, raw};
+
+/// Sets of a process at most; those beyond take no rump members.
+const MOST: usize = 4096;
+
+/// How `/proc/self/fd` shows a set.
+const LINK: &[u8] = b"anon_inode:[eventpoll]";
+
+/// The set of a number, counted from one; 0 for any other descriptor.
+static NUMBERS: [AtomicU16; 1 << 20] = [const { AtomicU16::new(0) }; 1 << 20];
+
+/// All numbers of sets are below it.
+static END: AtomicUsize = AtomicUsize::new(0);
+
+/// The sets.
+static SETS: [Slot; MOST] = [const { Slot::new() }; MOST];
+
+struct Slot {
+    /// How many numbers it has; 0 for a free slot.
+    numbers: AtomicU32,
+    /// Its kqueue, plus one; 0 without.
+    kqueue: AtomicI32,
+    /// Whether the rump kernel's events come first the next time.
+    rump_first: AtomicBool,
+}
+
+impl Slot {
+    const fn new() -> Self {
+        Self { numbers: AtomicU32::new(0), kqueue: AtomicI32::new(0), rump_first: AtomicBool::new(false) }
+    }
+}
+
+/// An epoll set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Set(u16);
+
+impl Set {
+    /// The set that a number is.
+    #[inline]
+    pub fn of(fd: i32) -> Option<Self> {
+        let word = NUMBERS.get(usize::try_from(fd).ok()?)?.load(Ordering::Acquire);
+        (word != 0).then_some(Set(word))
+    }
+
+    /// Notes that a number is a new set; `None` if there are too many.
+    pub fn born(fd: i32) -> Option<Self> {
+        let claim = |slot: &Slot| slot.numbers.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        let at = SETS.iter().position(claim)?;
+        let set = Set(u16::try_from(at + 1).ok()?);
+        set.slot()?.kqueue.store(0, Ordering::Release);
+        set.name(fd);
+        Some(set)
+    }
+
+    /// The set that a number is, also one that nobody has seen being made: it came through exec, or in a message.
+    pub fn found(fd: i32) -> Option<Self> {
+        Self::of(fd).or_else(|| if is_epoll(fd) { Self::born(fd) } else { None })
+    }
+
+    /// Notes that a set has another number.
+    pub fn also(self, fd: i32) {
+        if let Some(slot) = self.slot() {
+            slot.numbers.fetch_add(1, Ordering::AcqRel);
+            self.name(fd);
+        }
+    }
+
+    fn name(self, fd: i32) {
+        if let Some(number) = usize::try_from(fd).ok().and_then(|fd| NUMBERS.get(fd)) {
+            number.store(self.0, Ordering::Release);
+            END.fetch_max(fd as usize + 1, Ordering::AcqRel);
+            fds::mark(fd, 1);
+        }
+    }
+
+    fn slot(self) -> Option<&'static Slot> {
+        SETS.get(usize::from(self.0).checked_sub(1)?)
+    }
+
+    /// Its kqueue.
+    pub fn kqueue(self) -> Option<RumpFd> {
+        let word = self.slot()?.kqueue.load(Ordering::Acquire);
+        (word != 0).then_some(RumpFd(word - 1))
+    }
+
+    /// Gives it a kqueue; if it has one already, that is the answer.
+    pub fn set_kqueue(self, kqueue: RumpFd) -> Result<(), RumpFd> {
+        let Some(slot) = self.slot() else { return Err(kqueue) };
+        let set = slot.kqueue.compare_exchange(0, kqueue.0 + 1, Ordering::AcqRel, Ordering::Acquire);
+        set.map(drop).map_err(|there| RumpFd(there - 1))
+    }
+
+    /// Whether the rump kernel's events come first.
+    pub fn rump_first(self) -> bool {
+        self.slot().is_some_and(|slot| slot.rump_first.load(Ordering::Relaxed))
+    }
+
+    /// Says which kernel's events come first the next time.
+    pub fn set_rump_first(self, first: bool) {
+        if let Some(slot) = self.slot() {
+            slot.rump_first.store(first, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The kqueue beside the set that a number is, if it has one.
+#[inline]
+pub fn kqueue(fd: i32) -> Option<RumpFd> {
+    if fds::perhaps(fd) { Set::of(fd)?.kqueue() } else { None }
+}
+
+/// Notes that `to` now is another number for what `from` is; the set that is gone, if `to` was its last number.
+pub fn duplicated(from: i32, to: i32) -> Option<Gone> {
+    let gone = forget(to);
+    if !process::shares_memory()
+        && let Some(set) = Set::of(from)
+    {
+        set.also(to);
+    }
+    gone
+}
+
+/// A set that has no number left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// What it was.
+    pub set: Set,
+    /// Its kqueue, which is to be closed.
+    pub kqueue: Option<RumpFd>,
+}
+
+/// Notes that a number is closed; the set that is gone, if it was its last number.
+///
+/// A child that shares its parent's memory leaves the parent's sets alone.
+pub fn forget(fd: i32) -> Option<Gone> {
+    if !fds::perhaps(fd) || process::shares_memory() {
+        return None;
+    }
+    let word = NUMBERS.get(usize::try_from(fd).ok()?)?.swap(0, Ordering::AcqRel);
+    let set = Set((word != 0).then_some(word)?);
+    fds::unmark(fd);
+    let kqueue = set.kqueue();
+    let slot = set.slot()?;
+    if slot.numbers.load(Ordering::Acquire) == 1 {
+        slot.kqueue.store(0, Ordering::Release);
+    }
+    (slot.numbers.fetch_sub(1, Ordering::AcqRel) == 1).then_some(Gone { set, kqueue })
+}
+
+/// The numbers of sets from `first` to `last`, in order.
+pub fn range(first: u32, last: u32) -> impl Iterator<Item = (i32, Set)> {
+    let end = END.load(Ordering::Acquire).min((last as usize).saturating_add(1));
+    (first as usize..end).filter_map(|fd| Some((fd as i32, Set::of(fd as i32)?)))
+}
+
+/// Takes over the sets of the image before exec, and returns the kqueues of which no number is left.
+pub fn inherit(numbers: &[(i32, RumpFd)]) -> Vec<RumpFd> {
+    let mut unused: Vec<RumpFd> = numbers.iter().map(|(_, kqueue)| *kqueue).collect();
+    for (fd, kqueue) in numbers.iter().filter(|(fd, _)| is_epoll(*fd)) {
+        unused.retain(|other| other != kqueue);
+        let same = numbers.iter().filter(|(_, other)| other == kqueue).find_map(|(fd, _)| Set::of(*fd));
+        match same {
+            Some(set) => set.also(*fd),
+            None => {
+                let set = Set::born(*fd);
+                unused.extend(set.map_or(Some(*kqueue), |set| set.set_kqueue(*kqueue).err()));
+            }
+        }
+    }
+    unused.sort_unstable_by_key(|kqueue| kqueue.0);
+    unused.dedup();
+    unused
+}
+
+/// Whether the host has an epoll set under a number.
+pub fn is_epoll(fd: i32) -> bool {
+    let name = format!("/proc/self/fd/{fd}\0");
+    let mut link = [0u8; LINK.len() + 1];
+    let args = [raw::word(libc::AT_FDCWD), name.as_ptr() as usize, link.as_mut_ptr() as usize, link.len()];
+    let got = raw::checked(raw::call(libc::SYS_readlinkat, args));
+    got.is_ok_and(|got| link.get(..got) == Some(LINK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kqueue_goes_with_the_last_number_of_its_set() {
+        let set = Set::born(700).unwrap();
+        assert_eq!(duplicated(700, 701), None);
+        assert_eq!((Set::of(701), kqueue(701)), (Some(set), None));
+        assert_eq!(set.set_kqueue(RumpFd(9)), Ok(()));
+        assert_eq!(set.set_kqueue(RumpFd(10)), Err(RumpFd(9)));
+        assert_eq!((kqueue(700), kqueue(701)), (Some(RumpFd(9)), Some(RumpFd(9))));
+        assert_eq!(forget(700), None);
+        assert_eq!((Set::of(700), fds::perhaps(700)), (None, false));
+        assert_eq!(duplicated(1, 701), Some(Gone { set, kqueue: Some(RumpFd(9)) }));
+        assert_eq!((Set::of(701), range(700, 701).count()), (None, 0));
+    }
+
+    #[test]
+    fn a_set_is_known_by_its_link() {
+        // SAFETY: a descriptor of this test's own.
+        let fd = unsafe { libc::epoll_create1(0) };
+        assert!(is_epoll(fd) && !is_epoll(0) && !is_epoll(-1));
+        raw::close(fd);
+        assert!(!is_epoll(fd));
+    }
+}
