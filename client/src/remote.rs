@@ -178,7 +178,10 @@ impl Remote {
     fn recover(&self, lost: &Arc<Conn>) -> Result<()> {
         let limit = match self.retry {
             Retry::Never => return Err(Errno::ENOTCONN),
-            Retry::Die => host::exit(1),
+            Retry::Die => {
+                host::warn(&format!("{}: the rump kernel is gone", String::from_utf8_lossy(&program_name())));
+                host::exit(1)
+            }
             Retry::For(limit) => Some(limit),
             Retry::Forever | Retry::Once => None,
         };

@@ -54,6 +54,15 @@ fn the_launcher_passes_signals_on_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_a_program_leaves_behind_ends_with_the_private_server() {
+    let rump = Rump::start(Transport::Private);
+    let script = "exec 3<> /rump/dev/null; python3 -c 'import socket; socket.create_server((\"127.0.0.1\", 0)).accept()' \
+                  > /dev/null 2>&1 & echo $!";
+    let left: i32 = stdout(rump.command("sh").args(["-ec", script])).trim().parse().unwrap();
+    until("the program left behind ends", || !alive(left));
+}
+
+#[test]
 fn mistakes_give_one_clear_line_and_status_1() {
     let missing =
         limited(built("rumphijack")).args(["--server", "unix:///nonexistent/socket", "--", "true"]).output().unwrap();

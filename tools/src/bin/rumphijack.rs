@@ -14,6 +14,9 @@ use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal
 use signal_hook::consts::{SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use tools::starter::{Role, Started, start};
 
+/// Says what a program does when its kernel is gone.
+const RETRY: &str = "RUMPHIJACK_RETRYCONNECT";
+
 /// Runs PROGRAM with its files under /rump and its sockets on a rump kernel.
 ///
 /// Without --server, the kernel is a private one that lives as long as PROGRAM. The exit status is PROGRAM's; 126 if it cannot
@@ -67,6 +70,10 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     if let Some(file) = &args.trace {
         command.env("RUMPHIJACK_TRACE", file);
+    }
+    if private.is_some() && std::env::var_os(RETRY).is_none() {
+        // What the program leaves behind ends with its kernel: a daemon would run in circles on ENOTCONN.
+        command.env(RETRY, "die");
     }
     // Before the program starts, so that no signal is lost between the two.
     let pending = Forwarded::catch()?;
