@@ -14,6 +14,7 @@ pub mod ioctl;
 mod layout;
 pub mod linux;
 pub mod mount;
+pub mod netlink;
 pub mod pairs;
 pub mod poll;
 pub mod resource;

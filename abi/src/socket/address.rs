@@ -316,6 +316,6 @@ mod tests {
         assert_eq!(Sockaddr::parse(&[2]), Err(Errno::EINVAL));
         assert_eq!(Sockaddr::parse(&[8, 2, 0, 80, 1, 2, 3, 4]), Err(Errno::EINVAL));
         assert_eq!(Sockaddr::parse(&[1; 256]), Err(Errno::EINVAL));
-        assert_eq!(Sockaddr::from_linux(&[16, 0, 0, 0]), Err(Errno::EAFNOSUPPORT));
+        assert_eq!(Sockaddr::from_linux(&[38, 0, 0, 0]), Err(Errno::EAFNOSUPPORT));
     }
 }

@@ -18,7 +18,7 @@ use crate::pairs::pairs;
 use crate::{Errno, Result};
 
 pairs! {
-    /// The address families.
+    /// The address families. `AF_NETLINK` is an extension: a NetBSD server answers `EAFNOSUPPORT`.
     FAMILIES: i32 {
         AF_UNSPEC 0 => host::AF_UNSPEC;
         AF_LOCAL 1 => host::AF_UNIX;
@@ -35,6 +35,7 @@ pairs! {
         AF_IEEE80211 32;
         AF_MPLS 33 => 28;
         AF_ROUTE 34;
+        AF_NETLINK 240 => host::AF_NETLINK;
     }
 }
 
@@ -182,7 +183,7 @@ mod tests {
     #[test]
     fn families_translate_by_name() {
         assert_eq!(family_from_linux(10), Some(AF_INET6));
-        assert_eq!(family_from_linux(16), None, "netlink is not appletalk");
+        assert_eq!(family_from_linux(16), Some(AF_NETLINK), "netlink is not appletalk");
         assert_eq!(family_to_linux(AF_INET6), Some(10));
         assert_eq!(family_from_linux(17), None);
     }

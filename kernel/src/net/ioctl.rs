@@ -99,6 +99,9 @@ const IFT_ETHER: u8 = 6;
 
 /// Answers a question about the interface that `data` names; `ENXIO` if there is none.
 fn interface(inet: &Inet, command: u64, data: &mut [u8]) -> Result<()> {
+    if command == SIOCGIFNAME {
+        return name_of(inet, data);
+    }
     if iocgroup(command) != b'i' || data.len() < IFNAMSIZ {
         return Err(Errno::ENOTTY);
     }
@@ -120,6 +123,20 @@ fn interface(inet: &Inet, command: u64, data: &mut [u8]) -> Result<()> {
         put(data, UNION, &answer);
         Ok(())
     })
+}
+
+/// Names the interface whose number the request holds; `ENXIO` if there is none.
+fn name_of(inet: &Inet, data: &mut [u8]) -> Result<()> {
+    let index = data.get(UNION..).and_then(|data| data.first_chunk()).ok_or(Errno::EINVAL)?;
+    let index = u32::from_ne_bytes(*index);
+    let name = inet.look(|stack| {
+        let link = stack.base.links.iter().find(|link| link.index == index);
+        link.map(|link| link.name.clone()).ok_or(Errno::ENXIO)
+    })?;
+    let mut field = [0; IFNAMSIZ];
+    put(&mut field, 0, &name.as_bytes()[..name.len().min(IFNAMSIZ - 1)]);
+    put(data, 0, &field);
+    Ok(())
 }
 
 /// Returns the interface flags of net/if.h.

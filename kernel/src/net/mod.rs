@@ -2,13 +2,14 @@
 //!
 //! [`Net`] makes sockets by the table of protocols. TCP and UDP are a thin object per descriptor
 //! ([`tcp::TcpSocket`], [`udp::UdpSocket`]) over one [`stack`] behind one lock; each TCP connection is an engine of its own ([`conn`]).
-//! AF_LOCAL sockets ([`local`]) need no stack: two of them share a pair of queues.
+//! AF_LOCAL sockets ([`local`]) need no stack: two of them share a pair of queues. AF_NETLINK sockets ([`netlink`]) ask it about itself.
 
 pub mod addr;
 pub mod conn;
 pub mod ioctl;
 pub mod link;
 pub mod local;
+pub mod netlink;
 pub mod option;
 pub mod port;
 pub mod stack;
@@ -18,15 +19,17 @@ pub mod udp;
 use std::sync::Arc;
 use std::time::Duration;
 
+use abi::netlink::NETLINK_ROUTE;
 use abi::socket::{
-    AF_INET, AF_INET6, AF_LOCAL, IPPROTO_MAX, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM,
-    Sockaddr,
+    AF_INET, AF_INET6, AF_LOCAL, AF_NETLINK, IPPROTO_MAX, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_RAW,
+    SOCK_SEQPACKET, SOCK_STREAM, Sockaddr,
 };
 use abi::stat::{S_IFSOCK, Stat};
 use abi::{Errno, Result};
 
 use self::addr::Family;
 use self::local::LocalSocket;
+use self::netlink::NetlinkSocket;
 use self::stack::Inet;
 use self::tcp::TcpSocket;
 use self::udp::UdpSocket;
@@ -39,6 +42,7 @@ use crate::rumpuser::Rumpuser;
 pub struct Net {
     inet: Arc<Inet>,
     local: Arc<local::Names>,
+    ports: Arc<netlink::Ports>,
     components: crate::config::Components,
 }
 
@@ -54,6 +58,10 @@ const PROTOCOLS: &[(i32, i32, i32, Component, Open)] = &[
     (AF_LOCAL, SOCK_STREAM, 0, Component::Local, |net| LocalSocket::open(&net.local, &net.inet, SOCK_STREAM)),
     (AF_LOCAL, SOCK_DGRAM, 0, Component::Local, |net| LocalSocket::open(&net.local, &net.inet, SOCK_DGRAM)),
     (AF_LOCAL, SOCK_SEQPACKET, 0, Component::Local, |net| LocalSocket::open(&net.local, &net.inet, SOCK_SEQPACKET)),
+    (AF_NETLINK, SOCK_RAW, NETLINK_ROUTE, Component::Inet, |net| NetlinkSocket::open(&net.ports, &net.inet, SOCK_RAW)),
+    (AF_NETLINK, SOCK_DGRAM, NETLINK_ROUTE, Component::Inet, |net| {
+        NetlinkSocket::open(&net.ports, &net.inet, SOCK_DGRAM)
+    }),
 ];
 
 /// A new IPv6 socket also speaks IPv4, as on Linux; NetBSD's does not.
@@ -63,7 +71,7 @@ impl Net {
     /// Makes the stack with its loopback interface.
     pub fn boot(rumpuser: Arc<dyn Rumpuser>, config: &Config) -> Result<Self> {
         let inet = Arc::new(Inet::new(rumpuser));
-        Ok(Self { inet, local: Arc::default(), components: config.components.clone() })
+        Ok(Self { inet, local: Arc::default(), ports: Arc::default(), components: config.components.clone() })
     }
 
     /// socket(2). `EAFNOSUPPORT` for an unknown family, `EPROTOTYPE` for a type that it lacks or a protocol of another

@@ -14,6 +14,8 @@ pub enum Kind {
     Udp,
     /// AF_LOCAL.
     Local,
+    /// AF_NETLINK.
+    Netlink,
 }
 
 /// The largest buffer that can be asked for (`kern.sbmax`; NetBSD's is 256 KiB, programs here ask for what Linux grants).
@@ -98,7 +100,7 @@ impl Options {
         let buffer = match kind {
             Kind::Tcp => 128 << 10,
             // Linux's default: programs count on datagrams of up to 64 KiB.
-            Kind::Udp | Kind::Local => 208 << 10,
+            Kind::Udp | Kind::Local | Kind::Netlink => 208 << 10,
         };
         Self {
             kind,
