@@ -228,8 +228,14 @@ impl Conn {
                 // The number may have been moved meanwhile.
                 link.fd = self.link.fd().0;
             }
-            if host::ppoll(&mut fds, None, None).is_err() {
-                continue;
+            match host::ppoll(&mut fds, None, None) {
+                Ok(_) => {}
+                Err(host::Error::INTR) => continue,
+                // Without a way to wait there is no way to hear an answer.
+                Err(_) => {
+                    self.die();
+                    return None;
+                }
             }
             if fds.first().is_some_and(|link| link.revents != 0) {
                 if reader.fill(&*self.link).is_err() {

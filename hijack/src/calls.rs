@@ -24,7 +24,7 @@ pub use crate::deep::Outcome;
 use crate::fds::{self, NewFd, RumpFd};
 pub use crate::first::Wanted;
 use crate::route::{self, Owner, RumpAt};
-use crate::rump::{both, descriptor, dir, epoll, file, ioctl, message, option, poll, refuse, socket, times};
+use crate::rump::{both, descriptor, dir, epoll, file, ioctl, message, option, poll, refuse, seccomp, socket, times};
 use crate::user;
 use crate::{exec, first, process, trace};
 
@@ -468,6 +468,8 @@ calls! {
 
     by call() SYS_exit_group(status) => trace::exit_group();
     by call() SYS_execve(path, argv, envp) => exec::execve(path, argv, envp);
+    by call() SYS_prctl(option, second, third, fourth, fifth) => seccomp::prctl(option, second, third);
+    by call() SYS_seccomp(operation, flags, program) => seccomp::seccomp(operation, flags, program);
     by call() SYS_execveat(dir, path, argv, envp, flags) => exec::execveat(dir, path, argv, envp, flags);
 }
 

@@ -5,6 +5,7 @@
 
 pub mod memory;
 pub mod raw;
+mod select;
 pub mod signal;
 
 use std::ffi::CStr;
@@ -266,15 +267,22 @@ impl PollFd {
     }
 }
 
-/// Waits for descriptors, for ever without a `timeout`; with a `mask`, under that signal mask.
+/// Waits for descriptors, for ever without a `timeout`; with a `mask`, under that signal mask. Where the process may open fewer
+/// descriptors than that, only `POLLIN` and `POLLOUT` are told.
 pub fn ppoll(fds: &mut [PollFd], timeout: Option<Duration>, mask: Option<SigSet>) -> Result<usize> {
     let mut timeout = timeout.map(|time| [time.as_secs().min(i64::MAX as u64), u64::from(time.subsec_nanos())]);
     let timeout = timeout.as_mut().map_or(0, |time| time.as_mut_ptr() as usize);
     let mask = mask.as_ref().map_or(0, |mask| &raw const *mask as usize);
-    // SAFETY: the array, the time and the set are valid for what the call reads and writes.
+    // SAFETY: the array, the time and the set are valid for what the calls read and write.
     unsafe {
         let args = [fds.as_mut_ptr() as usize, fds.len(), timeout, mask, size_of::<SigSet>(), 0];
-        raw::syscall6(raw::PPOLL, args)
+        match raw::syscall6(raw::PPOLL, args) {
+            Err(select::TOO_MANY) => {
+                let sized = [mask, size_of::<SigSet>()];
+                select::pselect(fds, timeout, sized.as_ptr() as usize)
+            }
+            polled => polled,
+        }
     }
 }
 

@@ -18,6 +18,7 @@ pub mod option;
 pub mod poll;
 pub mod program;
 pub mod refuse;
+pub mod seccomp;
 pub mod socket;
 pub mod times;
 

@@ -29,6 +29,8 @@ const HINTS: &[(&str, i32)] = &[
     // 1 (want) and 0 (do not) leave fragmentation to the kernel; 2 and 3 promise the program errors that would not come.
     ("IP_MTU_DISCOVER", 1),
     ("IPV6_MTU_DISCOVER", 1),
+    // Into how many packets a datagram is cut; it arrives whole.
+    ("IPV6_MTU", i32::MAX),
     // The queue of errors is always empty; a connected socket reports them as it does without. glibc's resolver insists on it.
     ("IP_RECVERR", i32::MAX),
     ("IPV6_RECVERR", i32::MAX),
@@ -121,6 +123,8 @@ fn value_of(fd: RumpFd, option: &SocketOption, room: usize) -> Result<Vec<u8>> {
         (Ok(value), _) => value,
         (Err(Errno::ENOPROTOOPT), "SO_DOMAIN") => family(fd)?.to_ne_bytes().to_vec(),
         (Err(Errno::ENOPROTOOPT), "SO_PROTOCOL") => protocol(fd)?.to_ne_bytes().to_vec(),
+        // No socket is bound to one interface.
+        (Err(Errno::ENOPROTOOPT), "SO_BINDTODEVICE") => Vec::new(),
         (Err(Errno::ENOPROTOOPT), name) if is_hint(name, 0) => 0i32.to_ne_bytes().to_vec(),
         (Err(error), _) => return Err(error),
     };

@@ -121,5 +121,6 @@ symbols! {
     fn fexecve(fd: c_int, argv: *const *const c_char, envp: *const *const c_char) -> c_int = SYS_execveat(fd, c"".as_ptr(), argv, envp, AT_EMPTY_PATH);
     fn _exit(status: c_int) -> () = SYS_exit_group(status), also _Exit;
     fn setns(fd: c_int, kind: c_int) -> c_int = SYS_setns(fd, kind);
+    fn prctl(option: c_int, second: usize, third: usize, fourth: usize, fifth: usize) -> c_int = SYS_prctl(option, second, third, fourth, fifth);
     fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long = ANY(number, a, b, c, d, e, f);
 }

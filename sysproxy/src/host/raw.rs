@@ -49,6 +49,7 @@ pub(super) const GETCWD: usize = 79;
 pub(super) const RT_SIGPENDING: usize = 127;
 pub(super) const EXIT_GROUP: usize = 231;
 pub(super) const TGKILL: usize = 234;
+pub(super) const PSELECT6: usize = 270;
 pub(super) const PPOLL: usize = 271;
 pub(super) const SIGNALFD4: usize = 289;
 pub(super) const PROCESS_VM_READV: usize = 310;

@@ -9,6 +9,7 @@
     reason = "each line is one libc call with valid arguments, or deliberately bad ones"
 )]
 
+mod confined;
 mod databases;
 mod descriptors;
 mod directories;
@@ -55,6 +56,7 @@ type Row = (&'static str, Needs, fn(&str));
 
 /// All scenarios, a family a file.
 const FAMILIES: &[&[Row]] = &[
+    confined::TABLE,
     databases::TABLE,
     descriptors::TABLE,
     directories::TABLE,

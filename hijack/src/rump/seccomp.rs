@@ -1,0 +1,153 @@
+//! seccomp(2): a program that confines itself goes on reaching the rump kernel.
+//!
+//! A filter is written for the calls that the program makes. The calls that this library makes in their place would end the process
+//! (OpenSSH's sandbox allows read(2) and write(2), but not the sendmsg(2) that carries them). So each filter gets a prologue
+//! that allows what comes from this library's own text; all else is judged as the program said. The program's own calls to
+//! the host are never made from that text.
+
+use std::ops::Range;
+
+use abi::{Errno, Result};
+use client::signals::Blocked;
+use libc::{BPF_ABS, BPF_IMM, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter};
+
+use crate::calls::{Outcome, outcome};
+use crate::{raw, trace, user};
+
+/// Where struct seccomp_data has the address of the instruction, low half first.
+const INSTRUCTION: u32 = std::mem::offset_of!(libc::seccomp_data, instruction_pointer) as u32;
+
+/// struct sock_fprog.
+#[derive(Clone, Copy, zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)]
+#[repr(C)]
+struct Program {
+    length: u16,
+    pad: [u8; 6],
+    filter: u64,
+}
+
+/// See prctl(2): `PR_SET_SECCOMP` with a filter.
+pub fn prctl(option: i32, mode: usize, program: usize) -> Outcome {
+    if option != libc::PR_SET_SECCOMP || mode != libc::SECCOMP_MODE_FILTER as usize {
+        return Outcome::Host;
+    }
+    install(program, |program| raw::call(libc::SYS_prctl, [option as usize, mode, program]))
+}
+
+/// See seccomp(2): `SECCOMP_SET_MODE_FILTER`.
+pub fn seccomp(operation: u32, flags: usize, program: usize) -> Outcome {
+    if operation != libc::SECCOMP_SET_MODE_FILTER {
+        return Outcome::Host;
+    }
+    install(program, |program| raw::call(libc::SYS_seccomp, [operation as usize, flags, program]))
+}
+
+/// Installs the program's filter behind our prologue; the host judges what cannot be read.
+fn install(addr: usize, call: impl Fn(usize) -> isize) -> Outcome {
+    let _blocked = Blocked::enter();
+    let Some(filter) = own_text().and_then(|text| extended(addr, &text).ok()) else { return Outcome::Host };
+    let program = Program { length: filter.len() as u16, pad: [0; 6], filter: filter.as_ptr() as u64 };
+    trace::say(format_args!("seccomp: the program's filter lets the calls of this library pass"));
+    outcome(raw::checked(call(&raw const program as usize)))
+}
+
+/// Reads the filter at `addr` and puts the prologue in front; `EINVAL` if that is too long.
+fn extended(addr: usize, text: &Range<u64>) -> Result<Vec<sock_filter>> {
+    let program: Program = user::read(addr)?;
+    let mut filter = prologue(text).to_vec();
+    let length = usize::from(program.length);
+    if length == 0 || length + filter.len() > libc::BPF_MAXINSNS as usize {
+        return Err(Errno::EINVAL);
+    }
+    let mut bytes = vec![0; length * size_of::<sock_filter>()];
+    user::read_bytes(program.filter as usize, &mut bytes)?;
+    let (instructions, _) = bytes.as_chunks::<8>();
+    filter.extend(instructions.iter().map(|&[a, b, jt, jf, k @ ..]| sock_filter {
+        code: u16::from_ne_bytes([a, b]),
+        jt,
+        jf,
+        k: u32::from_ne_bytes(k),
+    }));
+    Ok(filter)
+}
+
+/// Allows a call whose instruction is in `text`, which must not cross a multiple of 4 GiB; anything else falls through.
+fn prologue(text: &Range<u64>) -> [sock_filter; 7] {
+    let step = |code: u32, jt, jf, k| sock_filter { code: code as u16, jt, jf, k };
+    let (load, low, high) = (BPF_LD | BPF_W | BPF_ABS, INSTRUCTION, INSTRUCTION + 4);
+    [
+        step(load, 0, 0, high),
+        step(BPF_JMP | BPF_JEQ | BPF_K, 0, 4, (text.start >> 32) as u32),
+        step(load, 0, 0, low),
+        step(BPF_JMP | BPF_JGE | BPF_K, 0, 2, text.start as u32),
+        step(BPF_JMP | BPF_JGE | BPF_K, 1, 0, text.end as u32),
+        step(BPF_RET | BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+        // A filter begins with an empty accumulator.
+        step(BPF_LD | BPF_IMM, 0, 0, 0),
+    ]
+}
+
+/// This library's executable segment, behind whose system calls `syscall` leaves the address of the next instruction.
+fn own_text() -> Option<Range<u64>> {
+    unsafe extern "C" {
+        static __ehdr_start: libc::Elf64_Ehdr;
+    }
+    // SAFETY: the linker puts the symbol at our ELF header, and the program headers are mapped with it.
+    let (base, headers) = unsafe {
+        let header = &raw const __ehdr_start;
+        let first = header.byte_add((*header).e_phoff as usize).cast::<libc::Elf64_Phdr>();
+        (header as u64, std::slice::from_raw_parts(first, usize::from((*header).e_phnum)))
+    };
+    let segment = headers.iter().find(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0)?;
+    let start = base + segment.p_vaddr;
+    let text = start..start + segment.p_memsz;
+    (text.start >> 32 == text.end >> 32).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a filter of ours says of a call from `address`: whether the prologue allows it.
+    fn allowed(text: &Range<u64>, address: u64) -> bool {
+        let (mut at, mut value) = (0usize, 0u32);
+        let filter = prologue(text);
+        while let Some(step) = filter.get(at) {
+            at += 1;
+            let holds = match u32::from(step.code) {
+                code if code == BPF_LD | BPF_W | BPF_ABS => {
+                    value = if step.k == INSTRUCTION { address as u32 } else { (address >> 32) as u32 };
+                    continue;
+                }
+                code if code == BPF_JMP | BPF_JEQ | BPF_K => value == step.k,
+                code if code == BPF_JMP | BPF_JGE | BPF_K => value >= step.k,
+                code if code == BPF_RET | BPF_K => return true,
+                _ => continue,
+            };
+            at += usize::from(if holds { step.jt } else { step.jf });
+        }
+        false
+    }
+
+    #[test]
+    fn only_the_librarys_own_text_is_let_through() {
+        let text = 0x7f12_3450_0000..0x7f12_3460_0000;
+        assert!(allowed(&text, 0x7f12_3450_0000) && allowed(&text, 0x7f12_345f_ffff));
+        assert!(!allowed(&text, 0x7f12_344f_ffff) && !allowed(&text, 0x7f12_3460_0000));
+        assert!(!allowed(&text, 0x3450_0000) && !allowed(&text, 0x7f13_3450_0000));
+    }
+
+    #[test]
+    fn this_function_is_in_our_text() {
+        let own = own_text as fn() -> Option<Range<u64>> as usize as u64;
+        assert!(own_text().is_some_and(|text| text.contains(&own)));
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_the_hosts() {
+        let text = 0..1;
+        assert!(extended(8, &text).is_err());
+        let empty = Program { length: 0, pad: [0; 6], filter: 0 };
+        assert_eq!(extended(&raw const empty as usize, &text).map(|filter| filter.len()), Err(Errno::EINVAL));
+    }
+}
