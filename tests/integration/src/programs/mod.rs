@@ -78,6 +78,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("ps", "procps"),
     ("rev", "util-linux"),
     ("script", "bsdutils"),
+    ("ssh", "openssh-client"),
+    ("sshd", "openssh-server openssh-sftp-server"),
     ("strip", "binutils"),
     ("vim.tiny", "vim-tiny"),
     ("xargs", "findutils"),

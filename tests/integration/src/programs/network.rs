@@ -11,6 +11,7 @@ programs! { "network", network true;
     "ncat" on UNIX uses "ncat curl python3 cmp": "carries a file, serves many over TCP and TLS, receives UDP, is an HTTP proxy";
     "perl" on UNIX uses "perl": "serves several with select, over TCP and UDP, and from a forked child";
     "socat" on TCP uses "socat": "relays between TCP, UDP, IPv6, local sockets, programs, files and a pty";
+    "ssh" on UNIX uses "ssh sshd socat cmp": "logs in to sshd on the rump network: a command, a pty, scp, sftp, forwarded ports both ways";
     "telnet" on ALL uses "telnet socat": "holds a conversation with a server, and is refused by none";
     "wget" on TCP uses "wget python3 cmp": "fetches files and a whole tree over HTTP; sees refusals and errors";
 }

@@ -7,7 +7,7 @@ until test -S "$HOST/socket"; do kill -0 $relay; done
 socat - UNIX-CONNECT:"$HOST/socket" < in | cksum
 kill $relay $server
 
-socat UDP-LISTEN:7002,bind=127.0.0.1,fork EXEC:cat & server=$!
+socat UDP-RECVFROM:7002,bind=127.0.0.1,fork EXEC:cat & server=$!
 until echo echoed datagram | socat -t 1 - UDP:127.0.0.1:7002 2> /dev/null | grep .; do kill -0 $server; done
 kill $server
 
