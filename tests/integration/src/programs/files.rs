@@ -17,4 +17,16 @@ programs! { "files", network false;
     "tar" on TCP uses "tar gzip xz zstd diff": "packs and unpacks trees, compressed, with holes and hard links; appends, deletes, compares, incremental archives";
     "cpio" on UNIX uses "cpio find diff": "packs, lists, unpacks and passes trees through in three formats";
     "git" on UNIX uses "git diff": "initialises, commits, branches, merges, stashes, clones, pushes, collects garbage and checks; work trees";
+    "make" on TCP uses "make gcc ar awk": "build a program, a static one and libraries in parallel and again after changes; gcc, as, ld, ar, nm, objdump, strip; run them from there, dlopen";
+    "python3" on UNIX uses "python3": "os, shutil, tempfile, subprocess, fork, spawn, multiprocessing in three ways, threads, zipfile, tarfile, sqlite3, shelve, a virtual environment";
+    "perl" on TCP uses "perl": "sysopen, flock, opendir, File::Find, File::Copy, File::Temp, fork, pipes, -i, POSIX, SDBM, modules that lie on the kernel";
+    "sqlite3" on UNIX uses "sqlite3": "rollback journals of four kinds, three writers at once, recovery after a kill, dump, backup to the host, attach, import";
+    "vim" on UNIX uses "vim.tiny": "edits, filters, saves under other names, with backups and through links; recovers a killed session from its swap file";
+    "nano" on TCP uses "nano python3": "inserts text and a file at a terminal, and saves with a backup";
+    "ed" on UNIX uses "ed": "edits by a script, reads from and writes to a shell";
+    "diff" on TCP uses "diff patch ed cmp": "compares trees; patch forth and back, with offsets, rejects and backups; cmp, diff3, sdiff; an ed script";
+    "file" on UNIX uses "file find gzip tar git": "recognises files of every kind, compiles and uses its own magic";
+    "less" on TCP uses "less gzip more": "less, zless and more show files, one through a preprocessor";
+    "zip" on UNIX uses "zip unzip diff": "packs, updates, lists, tests and unpacks, with modes and links";
+    "util-linux" on UNIX uses "flock script column prlimit taskset": "flock between processes, script at a terminal, and small tools from column to taskset";
 }

@@ -1,0 +1,2 @@
+printf 'first\nsecond\n' > text; printf '%s\n' '1,$p' '2i' inserted . 'g/e/s/e/E/' '$r !echo from a shell' 'w edited' '1,2w !tr a-z A-Z > upper' 'e text' '$d' w 'W edited' q | ed -s text; cat edited text upper
+printf '%s\n' H 'r none' q | ed -s text 2>&1 || true; echo q | ed no-such 2>&1 | head -n 1; chmod 600 text; printf '%s\n' 1d w | ed -s text; stat -c '%a %s' text; printf '%s\n' '1,$s/$/!/' wq | red -s edited; cat edited; seq 100000 > many; printf '%s\n' 'g/0$/m0' '1p' '$p' w q | ed -s many; sort -n many | cksum

@@ -1,0 +1,2 @@
+mkdir d; seq 500 > n; printf 'caf\xc3\xa9\n' > utf8; printf '#!/bin/sh\n' > script; : > empty; chmod 750 script; touch -d '2020-02-02 02:02:02' n; ln -s n link
+zip -qry z.zip script utf8 d empty link; unzip -qo z.zip -d out; diff utf8 out/utf8; stat -c %a out/script; readlink out/link; zip -q -u z.zip n; zip -q -d z.zip utf8; unzip -Z1 z.zip; unzip -p z.zip n | tail -n 1; unzip -qt z.zip | tail -n 1; zipinfo -t z.zip | cut -d , -f 1; unzip -qo z.zip n; stat -c %Y n; zip -q - n | cat > piped.zip; unzip -l piped.zip | tail -n 1
