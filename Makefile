@@ -21,6 +21,7 @@ integration: build ## Runs the scenarios and the real programs only
 	$(CARGO) test --release --locked -p integration
 
 tables: ## Writes the generated parts of docs/COMPATIBILITY.md
+	$(CARGO) test --quiet --release --locked -p hijack compatibility::write_the_page -- --ignored
 	$(CARGO) run --quiet --release --locked -p integration --bin tables
 
 bench: build ## Measures against the host, side by side

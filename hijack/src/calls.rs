@@ -179,6 +179,8 @@ pub struct Row {
     pub arguments: usize,
     /// Which argument is a path, to be shown as one.
     pub path: Option<usize>,
+    /// Who serves it: `file::read`.
+    pub handler: &'static str,
 }
 
 impl Row {
@@ -223,6 +225,7 @@ macro_rules! calls {
                 name: stringify!($nr),
                 arguments: <[&str]>::len(&calls!(@names $args)),
                 path: calls!(@shown $how $key $args),
+                handler: concat!(stringify!($family), "::", stringify!($handler)),
             }),*
         ];
     };
@@ -337,10 +340,10 @@ calls! {
     by fd(fd) SYS_flock(fd, operation) => file::flock(operation);
     by fd(fd) SYS_fallocate(fd, mode, offset, length) => file::fallocate(mode, offset, length);
     by fd(fd) SYS_fadvise64(fd, offset, length, advice) => file::fadvise64(offset, length, advice);
-    by fd(fd) SYS_fgetxattr(fd, name, value, size) => both::no_attributes_fd();
-    by fd(fd) SYS_fsetxattr(fd, name, value, size, flags) => both::no_attributes_fd();
-    by fd(fd) SYS_flistxattr(fd, list, size) => both::no_attributes_fd();
-    by fd(fd) SYS_fremovexattr(fd, name) => both::no_attributes_fd();
+    by fd(fd) SYS_fgetxattr(fd, name, value, size) => refuse::unsupported();
+    by fd(fd) SYS_fsetxattr(fd, name, value, size, flags) => refuse::unsupported();
+    by fd(fd) SYS_flistxattr(fd, list, size) => refuse::unsupported();
+    by fd(fd) SYS_fremovexattr(fd, name) => refuse::unsupported();
     by fd(fd) SYS_open_by_handle_at(fd, handle, flags) => refuse::stale();
     by fd(fd) SYS_quotactl_fd(fd, command, id, data) => refuse::not_built_in();
     by fd(fd) SYS_timerfd_settime(fd, flags, new, old) => refuse::wrong_kind();
@@ -393,15 +396,15 @@ calls! {
     by two(CWD, from, CWD, to) SYS_rename(from, to) => file::renameat2(0);
     by two(dir, from, dir2, to) SYS_renameat(dir, from, dir2, to) => file::renameat2(0);
     by two(dir, from, dir2, to) SYS_renameat2(dir, from, dir2, to, flags) => file::renameat2(flags);
-    by path(path) SYS_getxattr(path, name, value, size) => both::no_attributes();
-    by path(path) SYS_lgetxattr(path, name, value, size) => both::no_attributes();
-    by path(path) SYS_setxattr(path, name, value, size, flags) => both::no_attributes();
-    by path(path) SYS_lsetxattr(path, name, value, size, flags) => both::no_attributes();
-    by path(path) SYS_listxattr(path, list, size) => both::no_attributes();
-    by path(path) SYS_llistxattr(path, list, size) => both::no_attributes();
-    by path(path) SYS_removexattr(path, name) => both::no_attributes();
-    by path(path) SYS_lremovexattr(path, name) => both::no_attributes();
-    by path(path) SYS_inotify_add_watch(fd, path, mask) => both::no_attributes();
+    by path(path) SYS_getxattr(path, name, value, size) => refuse::unsupported();
+    by path(path) SYS_lgetxattr(path, name, value, size) => refuse::unsupported();
+    by path(path) SYS_setxattr(path, name, value, size, flags) => refuse::unsupported();
+    by path(path) SYS_lsetxattr(path, name, value, size, flags) => refuse::unsupported();
+    by path(path) SYS_listxattr(path, list, size) => refuse::unsupported();
+    by path(path) SYS_llistxattr(path, list, size) => refuse::unsupported();
+    by path(path) SYS_removexattr(path, name) => refuse::unsupported();
+    by path(path) SYS_lremovexattr(path, name) => refuse::unsupported();
+    by path(path) SYS_inotify_add_watch(fd, path, mask) => refuse::unsupported();
     by at(dir, path) SYS_name_to_handle_at(dir, path, handle, mount, flags) => refuse::unsupported();
     by path(path) SYS_mount(source, path, kind, flags, data) => refuse::no_such_file_system();
     by path(path) SYS_umount2(path, flags) => file::umount2(flags);

@@ -18,6 +18,8 @@
 
 pub mod alloc;
 pub mod calls;
+#[cfg(test)]
+mod compatibility;
 pub mod deep;
 pub mod entry;
 pub mod exec;

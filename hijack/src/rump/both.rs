@@ -1,23 +1,13 @@
 //! Calls that may be either kernel's by something else than one descriptor or path: by family, by either of two descriptors.
 
-use abi::{Errno, Result};
+use abi::Result;
 use client::stubs;
 
 use super::{descriptor, file, memory};
 use crate::calls::{Answer, Outcome, outcome, serve};
-use crate::fds::{self, RumpFd};
+use crate::fds;
 use crate::route::{self, RumpAt};
 use crate::user;
-
-/// Calls of extended attributes and watches on a rump path.
-pub fn no_attributes(_: &RumpAt<'_>) -> Result<usize> {
-    Err(Errno::EOPNOTSUPP)
-}
-
-/// Calls of extended attributes on a rump descriptor.
-pub fn no_attributes_fd(_: RumpFd) -> Result<usize> {
-    Err(Errno::EOPNOTSUPP)
-}
 
 /// See symlinkat(2).
 pub fn symlinkat(at: &RumpAt<'_>, target: usize) -> Result<usize> {

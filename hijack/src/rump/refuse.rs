@@ -4,7 +4,7 @@
 
 use abi::{Errno, Result};
 
-/// `EOPNOTSUPP`: file handles and detached mounts of a file system that has none.
+/// `EOPNOTSUPP`: extended attributes, watches, file handles and detached mounts of a file system that has none.
 pub fn unsupported<T>(_: T) -> Result<usize> {
     Err(Errno::EOPNOTSUPP)
 }

@@ -56,6 +56,7 @@ symbols! {
     fn llistxattr(path: *const c_char, list: *mut c_char, size: size_t) -> ssize_t = SYS_llistxattr(path, list, size);
     fn removexattr(path: *const c_char, name: *const c_char) -> c_int = SYS_removexattr(path, name);
     fn lremovexattr(path: *const c_char, name: *const c_char) -> c_int = SYS_lremovexattr(path, name);
+    fn inotify_add_watch(fd: c_int, path: *const c_char, mask: c_uint) -> c_int = SYS_inotify_add_watch(fd, path, mask);
     fn name_to_handle_at(dir: c_int, path: *const c_char, handle: *mut c_void, mount: *mut c_int, flags: c_int) -> c_int = SYS_name_to_handle_at(dir, path, handle, mount, flags);
     fn mount(source: *const c_char, path: *const c_char, kind: *const c_char, flags: c_ulong, data: *const c_void) -> c_int = SYS_mount(source, path, kind, flags, data);
     fn umount2(path: *const c_char, flags: c_int) -> c_int = SYS_umount2(path, flags);
@@ -69,4 +70,5 @@ symbols! {
     fn swapon(path: *const c_char, flags: c_int) -> c_int = SYS_swapon(path, flags);
     fn swapoff(path: *const c_char) -> c_int = SYS_swapoff(path);
     fn acct(path: *const c_char) -> c_int = SYS_acct(path);
+    fn uselib(path: *const c_char) -> c_int = SYS_uselib(path);
 }

@@ -57,6 +57,7 @@ processes! {
     around spawned fn posix_spawn(pid: *mut pid_t, path: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int;
     around spawned fn posix_spawnp(pid: *mut pid_t, file: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int;
     around spawned fn system(command: *const c_char) -> c_int;
+    around spawned fn wordexp(words: *const c_char, result: *mut c_void, flags: c_int) -> c_int;
     around spawned fn popen(command: *const c_char, mode: *const c_char) -> *mut c_void;
 }
 
