@@ -66,9 +66,10 @@ pub const fn forgets(nr: usize) -> Forgets {
     }
 }
 
-/// Lets pages be kept: from now on whatever can make one unreadable comes through the doors.
-pub fn remember() {
-    REMEMBER.store(true, Ordering::Relaxed);
+/// Says whether pages may be kept: whether whatever can make one unreadable comes through the doors from now on.
+pub fn remember(on: bool) {
+    REMEMBER.store(on, Ordering::Relaxed);
+    forget();
 }
 
 /// Forgets all pages.
@@ -144,7 +145,7 @@ mod tests {
             let page = mmap_anonymous(core::ptr::null_mut(), PAGE, rw, MapFlags::PRIVATE).unwrap();
             let addr = page as usize + 17;
             assert_eq!(look(addr), Page::Readable);
-            remember();
+            remember(true);
             assert_eq!(look(addr), Page::Readable);
             mprotect(page, PAGE, MprotectFlags::empty()).unwrap();
             assert_eq!(look(addr), Page::Readable, "kept");

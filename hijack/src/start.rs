@@ -2,6 +2,7 @@
 //!
 //! Whatever goes wrong ends the program with one line and status 1: it never runs unhijacked by accident.
 
+use std::ffi::CString;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -35,6 +36,7 @@ static DOOR: deep::Door = deep::Door {
     owned: &fds::OWNED,
     forgets: pages::forgets,
     generation: &pages::GENERATION,
+    report: loaded_later,
 };
 
 fn settings() -> Option<&'static Settings> {
@@ -115,7 +117,7 @@ pub fn start() {
         first::configure(spec);
     }
     trace::numbers_known();
-    open_doors(deeper);
+    open_doors(deeper, &environment);
     drop(blocked);
 }
 
@@ -186,32 +188,21 @@ fn begin_trace(value: &[u8]) {
 }
 
 /// Opens the front doors: from here on calls are looked at.
-fn open_doors(deeper: Deep) {
+fn open_doors(deeper: Deep, environment: &Environment) {
     #[cfg(not(test))]
     crate::symbols::resolve();
     if deeper == Deep::Off {
         return trace::say(format_args!("deep: off"));
     }
-    match deep::install(&DOOR) {
+    match deep::install(&DOOR, cache_places(environment)) {
         Ok(report) => {
-            let covers = report.gap.is_none()
-                && report.objects.iter().all(|(_, sites)| sites.as_ref().is_ok_and(|changed| changed.missed == 0));
-            trace::second_door(covers);
-            for (object, sites) in &report.objects {
-                match sites {
-                    Ok(deep::Changed { sites, missed: 0 }) => {
-                        trace::say(format_args!("deep: {sites} system calls of {object}"));
-                    }
-                    Ok(deep::Changed { sites, missed }) => {
-                        trace::say(format_args!(
-                            "deep: {sites} system calls of {object}, and {missed} stay the host's"
-                        ));
-                    }
-                    Err(reason) => trace::say(format_args!("deep: none of {object}: {reason}")),
-                }
-            }
+            trace::second_door(report.gap.is_none() && report.complete());
+            report.objects.iter().for_each(|(object, done)| say_changed(object, *done));
             if report.complete() {
-                pages::remember();
+                pages::remember(true);
+            }
+            if !report.watching {
+                trace::say(format_args!("deep: objects that are loaded later stay as they are"));
             }
             if let Some(gap) = report.gap {
                 trace::say(format_args!("deep: {gap}"));
@@ -219,6 +210,36 @@ fn open_doors(deeper: Deep) {
         }
         Err(reason) => trace::say(format_args!("deep: not possible here: {reason}")),
     }
+}
+
+/// Where what was found in objects may be kept, the best place first.
+fn cache_places(environment: &Environment) -> Vec<CString> {
+    let below = |variable: &str, rest: &str| {
+        let value = environment.get(variable).filter(|value| value.starts_with(b"/"))?;
+        CString::new([value, rest.as_bytes()].concat()).ok()
+    };
+    let own = format!("/tmp/rumphijack-{}", rustix::process::geteuid().as_raw());
+    let places = [below("XDG_CACHE_HOME", "/rumphijack"), below("HOME", "/.cache/rumphijack"), CString::new(own).ok()];
+    places.into_iter().flatten().collect()
+}
+
+/// Says what front door 2 did to an object.
+fn say_changed(object: &str, done: Result<deep::Changed, &'static str>) {
+    match done {
+        Ok(deep::Changed { sites, missed: 0 }) => trace::say(format_args!("deep: {sites} system calls of {object}")),
+        Ok(deep::Changed { sites, missed }) => {
+            trace::say(format_args!("deep: {sites} system calls of {object}, and {missed} stay the host's"));
+        }
+        Err(reason) => trace::say(format_args!("deep: none of {object}: {reason}")),
+    }
+}
+
+/// The same of one that dlopen(3) or dlmopen(3) has loaded.
+fn loaded_later(object: &str, done: Result<deep::Changed, &'static str>) {
+    if deep::is_libc(object) && !deep::is_whole(&done) {
+        pages::remember(false);
+    }
+    say_changed(object, done);
 }
 
 /// The loader runs this before the constructors of other libraries (`-z initfirst`).

@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn functions_are_in_order_and_have_programs() {
-        for object in object::loaded() {
+        for object in object::loaded().into_iter().filter(|object| object::NAMES.contains(&object.name.as_str())) {
             let frames = Frames::of(&object).unwrap();
             assert!(frames.len() > 100);
             let mut before = 0;

@@ -11,23 +11,39 @@
 //!        cmp rax, -4096  ◄──────────────────────────────────────────────Done(result)────────────────────┘
 //! ```
 
+mod cache;
 mod code;
 mod frames;
 mod object;
+mod own;
 mod patch;
 mod scan;
 mod stub;
 mod trampoline;
 mod unwind;
+mod watch;
 
+use cache::{Cache, Miss};
+use client::signals::Blocked;
 use core::ffi::CStr;
+use core::ops::Range;
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
+use frames::Frames;
 
 pub use crate::first::Wanted;
 pub use crate::pages::Forgets;
 use object::Object;
+use patch::Others;
+use rustix::fs::{Mode, OFlags};
+use rustix::mm::ProtFlags;
+use rustix_futex_sync::Mutex;
+use scan::Sites;
+use std::ffi::CString;
 use stub::Registers;
 use trampoline::Targets;
+
+/// Largest text that is searched.
+const LARGEST: usize = 128 << 20;
 
 /// What the table of calls says about one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +68,8 @@ pub struct Door {
     pub forgets: fn(usize) -> Forgets,
     /// Counted up after such a call.
     pub generation: &'static AtomicU64,
+    /// Told of each object that is loaded later and holds system calls, with signals blocked.
+    pub report: fn(&str, Result<Changed, &'static str>),
 }
 
 /// What was done to an object.
@@ -63,11 +81,16 @@ pub struct Changed {
     pub missed: usize,
 }
 
+/// An object's name, and what was done or why nothing was.
+pub type Entry = (String, Result<Changed, &'static str>);
+
 /// What [`install`] did.
 #[derive(Debug)]
 pub struct Report {
-    /// For each object its name, and what was done or why nothing was.
-    pub objects: Vec<(&'static str, Result<Changed, &'static str>)>,
+    /// The objects that hold system calls.
+    pub objects: Vec<Entry>,
+    /// Whether objects that are loaded later are changed too.
+    pub watching: bool,
     /// What is not covered with this C library.
     pub gap: Option<&'static str>,
 }
@@ -75,9 +98,19 @@ pub struct Report {
 impl Report {
     /// Whether every wanted call of the C library and the loader passes through the door.
     pub fn complete(&self) -> bool {
-        let whole = |result: &Result<Changed, _>| result.is_ok_and(|changed| changed.missed == 0);
-        self.objects.len() >= object::NAMES.len() && self.objects.iter().all(|(_, result)| whole(result))
+        let whole = |name: &str| self.objects.iter().any(|(other, done)| name == other && is_whole(done));
+        object::NAMES.iter().all(|name| whole(name))
     }
+}
+
+/// Whether nothing of an object stays with the host.
+pub fn is_whole(done: &Result<Changed, &'static str>) -> bool {
+    done.is_ok_and(|changed| changed.missed == 0)
+}
+
+/// Whether an object of this name holds libc's inner system calls.
+pub fn is_libc(name: &str) -> bool {
+    object::NAMES.contains(&name)
 }
 
 /// The door in use; null before [`install`].
@@ -87,10 +120,24 @@ static DOOR: AtomicPtr<Door> = AtomicPtr::new(core::ptr::null_mut());
 /// memory may be unreadable afterwards.
 static NUMBERS: [AtomicU8; 65536] = [const { AtomicU8::new(0) }; 65536];
 
-/// Leads libc's and the loader's inner system calls to `door`. Meant for the constructor, while there is one thread.
+/// What is remembered between two changes of the loader's list.
+struct State {
+    targets: Targets,
+    /// Folders that may hold what was found in objects.
+    places: Vec<CString>,
+    /// The text of the objects that have been looked at.
+    known: Vec<Range<usize>>,
+    watching: bool,
+}
+
+static STATE: Mutex<Option<State>> = Mutex::new(None);
+
+/// Leads the inner system calls of libc, the loader and all other objects to `door`, now and when more are loaded; `places` are
+/// folders that may keep what was found in them. Meant for the constructor, while there is one thread.
 ///
-/// Fails with the reason if the door is in use already or no object could be changed; an object is changed wholly or not at all.
-pub fn install(door: &'static Door) -> Result<Report, &'static str> {
+/// Fails with the reason if the door is in use already or neither libc nor the loader could be changed; an object is changed
+/// wholly or not at all.
+pub fn install(door: &'static Door, places: Vec<CString>) -> Result<Report, &'static str> {
     let new = core::ptr::from_ref(door).cast_mut();
     DOOR.compare_exchange(core::ptr::null_mut(), new, Ordering::Release, Ordering::Relaxed)
         .map_err(|_| "installed already")?;
@@ -109,36 +156,124 @@ pub fn install(door: &'static Door) -> Result<Report, &'static str> {
         numbers: NUMBERS.as_ptr() as usize,
         generation: door.generation.as_ptr() as usize,
     };
-    let found = object::loaded();
-    let objects: Vec<_> = found.iter().map(|object| (object.name, change(object, door, &targets))).collect();
-    match objects.iter().find_map(|(_, result)| result.err()) {
-        _ if objects.is_empty() => Err("libc.so.6 is not loaded"),
-        Some(reason) if objects.iter().all(|(_, result)| result.is_err()) => Err(reason),
-        _ => Ok(Report { objects, gap: gap() }),
+    let mut state = State { targets, places, known: Vec::new(), watching: false };
+    let others = if threads() == 1 { Others::None } else { Others::Running };
+    let objects = state.update(door, others);
+    let watching = state.watching;
+    *STATE.lock() = Some(state);
+    let libc: Vec<_> = objects.iter().filter(|(name, _)| is_libc(name)).collect();
+    match libc.iter().find_map(|(_, done)| done.err()) {
+        _ if libc.is_empty() => Err("libc.so.6 is not loaded"),
+        Some(reason) if libc.iter().all(|(_, done)| done.is_err()) => Err(reason),
+        _ => Ok(Report { objects, watching, gap: gap() }),
     }
 }
 
-/// Changes one object.
-fn change(object: &Object, door: &Door, targets: &Targets) -> Result<Changed, &'static str> {
-    let frames = frames::Frames::of(object).ok_or("the unwind tables are of an unknown form")?;
-    let scan::Sites { found: sites, missed } = scan::sites(object, door);
-    if sites.is_empty() {
-        return Err("no system calls were found");
+/// Counts the threads of this process.
+fn threads() -> usize {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let tasks = rustix::fs::open(c"/proc/self/task", flags, Mode::empty());
+    // Two links of a folder, and one for each folder in it.
+    let links = tasks.map(own::Own::new).and_then(rustix::fs::fstat).map(|stat| stat.st_nlink as usize);
+    links.map_or(usize::MAX, |links| links.saturating_sub(2))
+}
+
+/// What the loader calls when objects have come or gone, in the thread that is in dlopen(3) or dlclose(3).
+extern "C" fn changed() {
+    let _blocked = Blocked::enter();
+    // SAFETY: the loader leads here only after `install` has set the door.
+    let door = unsafe { &*DOOR.load(Ordering::Acquire) };
+    // A fork can have left the lock of another thread behind: then the objects stay as they are.
+    let Some(mut state) = STATE.try_lock() else { return };
+    let Some(state) = state.as_mut() else { return };
+    for (name, done) in state.update(door, Others::None) {
+        (door.report)(&name, done);
     }
-    let trampolines = trampoline::build(object, &sites, targets)?;
-    let mut jumps = Vec::with_capacity(sites.len() + 3);
-    for (site, trampoline) in sites.iter().zip(&trampolines) {
-        let long = patch::Jump::long(site.island.unwrap_or(site.window), trampoline.code.start);
-        jumps.push(long.ok_or("a trampoline is out of reach")?);
-        if let Some(island) = site.island {
-            jumps.push(patch::Jump::short(site.window, island).ok_or("an island is out of reach")?);
+}
+
+impl State {
+    /// Changes the objects that have not been looked at yet, and forgets those that are gone.
+    fn update(&mut self, door: &Door, others: Others) -> Vec<Entry> {
+        let objects = object::loaded();
+        self.known.retain(|text| objects.iter().any(|object| object.text == *text));
+        let new: Vec<_> = objects.into_iter().filter(|object| !self.known.contains(&object.text)).collect();
+        let cache = if new.is_empty() { None } else { Cache::open(&self.places, door) };
+        let mut entries = Vec::new();
+        for object in new {
+            match self.change(&object, door, cache.as_ref(), others) {
+                Ok(Changed { sites: 0, missed: 0 }) => {}
+                done => entries.push((object.name, done)),
+            }
+            self.known.push(object.text);
         }
+        entries
     }
-    unwind::register(&frames, &sites, &trampolines);
-    // SAFETY: each window is a whole instruction that nothing leads into, each island unused padding and stored before the
-    // jump to it, and each trampoline does what was displaced. All references into the text end before the first store.
-    unsafe { patch::apply(&object.text, &jumps) }?;
-    Ok(Changed { sites: sites.len(), missed })
+
+    /// Changes one object.
+    fn change(
+        &mut self,
+        object: &Object,
+        door: &Door,
+        cache: Option<&Cache>,
+        others: Others,
+    ) -> Result<Changed, &'static str> {
+        let Sites { found: sites, missed } = sites(object, door, cache)?;
+        if sites.is_empty() {
+            return if is_libc(&object.name) {
+                Err("no system calls were found")
+            } else {
+                Ok(Changed { sites: 0, missed })
+            };
+        }
+        let frames = Frames::of(object).ok_or("the unwind tables are of an unknown form")?;
+        let trampolines = trampoline::build(object, &sites, &self.targets)?;
+        let mut jumps = Vec::with_capacity(sites.len() + 4);
+        for (site, trampoline) in sites.iter().zip(&trampolines) {
+            let long = patch::Jump::long(site.island.unwrap_or(site.window), trampoline.code.start);
+            jumps.push(long.ok_or("a trampoline is out of reach")?);
+            if let Some(island) = site.island {
+                jumps.push(patch::Jump::short(site.window, island).ok_or("an island is out of reach")?);
+            }
+        }
+        if object.name == object::LOADER && !self.watching {
+            let watch = watch::jump(object, changed);
+            self.watching = watch.is_some();
+            jumps.extend(watch);
+        }
+        unwind::register(&frames, &sites, &trampolines);
+        let keep = if object.writable { ProtFlags::WRITE } else { ProtFlags::empty() };
+        let keep = keep | ProtFlags::READ | ProtFlags::EXEC;
+        // SAFETY: each window is a whole instruction that nothing leads into, each island unused padding and stored before the
+        // jump to it, and each trampoline does what was displaced. All references into the text end before the first store.
+        let left = unsafe { patch::apply(&object.text, keep, &jumps, others) }?;
+        Ok(Changed { sites: sites.len() - left, missed: missed + left })
+    }
+}
+
+/// Finds the system calls of an object, in the cache or by a scan.
+fn sites(object: &Object, door: &Door, cache: Option<&Cache>) -> Result<Sites, &'static str> {
+    let miss = match cache.map(|cache| cache.load(object)) {
+        Some(Ok(sites)) => return Ok(sites),
+        Some(Err(miss)) => miss,
+        None => Miss::Changed,
+    };
+    if object.text.len() > LARGEST {
+        return Err("it is too large to be searched");
+    }
+    let sites = scan::sites(object, door);
+    if let (Some(cache), Miss::Absent) = (cache, miss)
+        && !is_traced()
+    {
+        cache.store(object, &sites);
+    }
+    Ok(sites)
+}
+
+/// Whether a debugger is there, whose breakpoints a scan finds instead of the instructions.
+fn is_traced() -> bool {
+    let status = sysproxy::host::read_file(c"/proc/self/status").unwrap_or_default();
+    let tracer = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"TracerPid:\t"));
+    tracer != Some(b"0")
 }
 
 /// Returns what this C library does in a way that is not intercepted.
@@ -175,8 +310,15 @@ mod tests {
     const MAGIC_FD: i32 = 777;
     static OWNED: [AtomicU8; 65536] = [const { AtomicU8::new(0) }; 65536];
     static GENERATION: AtomicU64 = AtomicU64::new(1);
-    pub const DOOR_FOR_TESTS: Door =
-        Door { wanted, passes, dispatch, owned: &OWNED, forgets: crate::pages::forgets, generation: &GENERATION };
+    pub const DOOR_FOR_TESTS: Door = Door {
+        wanted,
+        passes,
+        dispatch,
+        owned: &OWNED,
+        forgets: crate::pages::forgets,
+        generation: &GENERATION,
+        report: |_, _| {},
+    };
     static TEST_DOOR: Door = DOOR_FOR_TESTS;
     /// Calls about [`MAGIC_FD`], and of those the ones whose backtrace reached `raw_read_of_magic_fd`.
     static CAUGHT: AtomicUsize = AtomicUsize::new(0);
@@ -319,9 +461,9 @@ mod tests {
     #[test]
     #[ignore = "changes the process; run by what_libc_does_inside_passes_through_the_door"]
     fn in_a_process_of_its_own() {
-        let report = install(&TEST_DOOR).unwrap();
+        let report = install(&TEST_DOOR, Vec::new()).unwrap();
         assert!(report.objects.len() == 2 && report.objects.iter().all(|(_, result)| result.is_ok()), "{report:?}");
-        assert!(install(&TEST_DOOR).is_err());
+        assert!(install(&TEST_DOOR, Vec::new()).is_err());
         OWNED[MAGIC_FD as usize].store(1, Ordering::Relaxed);
         // SAFETY: libc's functions, called as their manual pages ask.
         unsafe {

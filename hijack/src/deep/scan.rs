@@ -14,8 +14,10 @@ use iced_x86::{Code as Op, FlowControl, Mnemonic, Register};
 pub const JUMP: usize = 5;
 /// Length of `jmp rel8`.
 pub const SHORT_JUMP: usize = 2;
+/// What is stored at once.
+const WORD: usize = 8;
 /// Farthest that a window may begin before its `syscall`.
-const FARTHEST: usize = 32;
+pub const FARTHEST: usize = 32;
 /// `mov rax, 15` before `syscall`: debuggers and unwinders know a signal frame by exactly these bytes.
 const SIGRETURN: [u8; 7] = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0];
 /// syscall(2) before its instruction: the number from rdi to rax, and each argument one register down.
@@ -65,7 +67,7 @@ pub struct Site {
     pub island: Option<usize>,
     pub function: Function,
     /// Where no branch from elsewhere may lead: behind the window, or between the instructions that set the number.
-    guarded: Range<usize>,
+    pub guarded: Range<usize>,
 }
 
 /// Returns what the table wants of call `nr`, but for the calls that are never taken.
@@ -77,7 +79,7 @@ pub fn wanted(table: fn(usize) -> Wanted, nr: usize) -> Wanted {
 }
 
 /// Returns what is tested before call `nr`; `None` if the call is not wanted at all.
-fn test(door: &Door, nr: usize) -> Option<(Test, Forgets)> {
+pub fn test(door: &Door, nr: usize) -> Option<(Test, Forgets)> {
     let forgets = (door.forgets)(nr);
     let test = match wanted(door.wanted, nr) {
         Wanted::No if forgets == Forgets::No => return None,
@@ -123,6 +125,9 @@ pub fn sites(object: &Object, door: &Door) -> Sites {
             }
         }
     });
+    if sites.is_empty() {
+        return Sites { found: sites, missed };
+    }
     let entered = entered(object.text.start, text, &sites);
     let mut entered = entered.iter();
     let before = sites.len();
@@ -170,20 +175,25 @@ fn site(
     }))
 }
 
-/// Returns the nearest instruction of at least `room` bytes before the `syscall` that can move together with what follows it.
+/// Returns an instruction of at least `room` bytes before the `syscall` that can move together with what follows it: the nearest
+/// whose first `room` bytes lie in one aligned word, where a jump can be stored at once, else the nearest.
 fn window(code: &Code, syscall: usize, room: usize) -> Option<usize> {
     let end = code.address(syscall)?;
+    let mut nearest = None;
     for index in (0..syscall).rev() {
         let (instruction, start) = (code.get(index)?, code.address(index)?);
         let movable = instruction.flow_control() == FlowControl::Next && !instruction.is_ip_rel_memory_operand();
         if !movable || end - start > FARTHEST || code.is_target(start + 1..end + 1) {
-            return None;
+            break;
         }
         if instruction.len() >= room {
-            return Some(start);
+            if start % WORD + room <= WORD {
+                return Some(start);
+            }
+            nearest = nearest.or(Some(start));
         }
     }
-    None
+    nearest
 }
 
 /// Returns padding with room for a long jump, that a short jump at `from` reaches and no other site has.
@@ -324,7 +334,11 @@ mod tests {
     fn each_window_is_a_whole_instruction_before_its_syscall() {
         for object in object::loaded() {
             let sites = sites(&object, &door(all)).found;
-            let least = if object.name == "libc.so.6" { 200 } else { 15 };
+            let least = match object.name.as_str() {
+                "libc.so.6" => 200,
+                "ld-linux-x86-64.so.2" => 15,
+                _ => 0,
+            };
             assert!(sites.len() >= least, "{}: {}", object.name, sites.len());
             for site in &sites {
                 assert_eq!(object.bytes(site.syscall..site.syscall + 2), Some(&[0x0f, 0x05][..]));
@@ -348,7 +362,7 @@ mod tests {
 
     #[test]
     fn whatever_can_make_memory_unreadable_has_a_site() {
-        for object in object::loaded() {
+        for object in object::loaded().into_iter().filter(|object| object::NAMES.contains(&object.name.as_str())) {
             let door = Door { forgets: crate::pages::forgets, ..door(|_| Wanted::No) };
             let sites = sites(&object, &door);
             let with = |forgets| sites.found.iter().filter(|site| site.forgets == forgets).count();

@@ -7,6 +7,7 @@
 
 use super::Forgets;
 use super::object::Object;
+use super::patch;
 use super::scan::{Site, Test};
 use core::ops::Range;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
@@ -192,16 +193,20 @@ pub fn build(object: &Object, sites: &[Site], targets: &Targets) -> Result<Vec<T
         let moved = object.bytes(site.window..site.syscall).unwrap_or_default();
         trampolines.push(code.trampoline(site, moved, base, targets));
     }
-    let fits = code.bytes.len() <= length;
+    seal(base, length, &code.bytes).map(|()| trampolines)
+}
+
+/// Makes `code` executable at `base`, where `length` bytes were mapped for it; on failure they are given back.
+pub fn seal(base: usize, length: usize, code: &[u8]) -> Result<(), &'static str> {
+    let executable = MprotectFlags::READ | MprotectFlags::EXEC;
     // SAFETY: the arena was mapped for us, writable, and `length` bytes long; nobody else knows of it.
-    let sealed = unsafe {
-        if fits {
-            core::ptr::copy_nonoverlapping(code.bytes.as_ptr(), base as *mut u8, code.bytes.len());
-        }
-        mprotect(base as *mut _, length, MprotectFlags::READ | MprotectFlags::EXEC)
-    };
-    if fits && sealed.is_ok() {
-        return Ok(trampolines);
+    let sealed = code.len() <= length
+        && unsafe {
+            core::ptr::copy_nonoverlapping(code.as_ptr(), base as *mut u8, code.len());
+            mprotect(base as *mut _, length, executable).is_ok() || patch::map_executable(base, code).is_ok()
+        };
+    if sealed {
+        return Ok(());
     }
     // SAFETY: as above; nothing leads there yet. If it fails, an unused mapping stays.
     let _ = unsafe { munmap(base as *mut _, length) };
@@ -209,7 +214,7 @@ pub fn build(object: &Object, sites: &[Site], targets: &Targets) -> Result<Vec<T
 }
 
 /// Maps `length` writable bytes as near to `text` as there is room, below it first.
-fn map_near(text: &Range<usize>, length: usize) -> Option<usize> {
+pub fn map_near(text: &Range<usize>, length: usize) -> Option<usize> {
     let below = text.start.checked_sub(length)? & !(PAGE - 1);
     let above = text.end.checked_next_multiple_of(STEP)?;
     let places = (1..REACH / STEP).flat_map(|step| [below.checked_sub(step * STEP), above.checked_add(step * STEP)]);
