@@ -24,25 +24,6 @@ fn ls_lists_the_root_and_the_devices() {
 }
 
 #[test]
-fn bash_works_in_a_rump_directory() {
-    on(&Transport::REMOTE, |rump, _| {
-        let copied = rump.folder().join("copied");
-        let script = format!(
-            "mkdir -p /rump/home/u && cd /rump/home/u && pwd && echo hello > f && cat < f | tr a-z A-Z >> g && cat g && \
-             ls -l && cp f {0} && cp /etc/passwd . && wc -l passwd && rm f g passwd && ls -A",
-            copied.display()
-        );
-        let text = stdout(rump.command("bash").args(["-c", &script]));
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(&lines[..2], ["/rump/home/u", "HELLO"], "{text}");
-        assert!(text.contains(" f\n") && text.contains(" g\n"), "{text}");
-        let count = std::fs::read_to_string("/etc/passwd").unwrap().lines().count();
-        assert_eq!(lines.last(), Some(&format!("{count} passwd").as_str()), "{text}");
-        assert_eq!(std::fs::read_to_string(copied).unwrap(), "hello\n");
-    });
-}
-
-#[test]
 fn netcat_talks_over_the_rump_stack_and_the_host_does_not_see_it() {
     if !have("nc") {
         return;
@@ -134,31 +115,6 @@ fn the_configuration_says_what_is_taken() {
     assert_eq!(host, std::fs::read_to_string("/etc/passwd").unwrap());
     let nothing = stdout(rump.launch(&["--config", ""], "sh").args(["-c", "test -e /rump || echo no /rump"]));
     assert_eq!(nothing, "no /rump\n");
-}
-
-#[test]
-fn stdio_directories_and_subprocesses_of_libc() {
-    if !have("python3") {
-        return;
-    }
-    let script = r#"
-import os, subprocess, shutil, tempfile, glob
-os.makedirs("/rump/home/a/b")
-for i in range(200): open(f"/rump/home/a/f{i}", "w").write("x" * i)
-print(len(os.listdir("/rump/home/a")), sum(os.path.getsize(p) for p in glob.glob("/rump/home/a/f*")))
-print(os.path.realpath("/rump/home/a/../a/b"))
-with tempfile.TemporaryDirectory(dir="/rump/tmp") as d:
-    open(d + "/x", "wb").write(b"123"); print(os.stat(d + "/x").st_size)
-print(subprocess.run(["cat"], stdin=open("/rump/home/a/f3"), capture_output=True).stdout)
-out = open("/rump/tmp/out", "w"); subprocess.run(["echo", "to rump"], stdout=out); out.close()
-print(open("/rump/tmp/out").read())
-print(os.popen("cat /rump/tmp/out").read(), os.system("test -s /rump/tmp/out"))
-shutil.rmtree("/rump/home/a"); print(os.listdir("/rump/home"))
-"#;
-    on(&Transport::REMOTE, |rump, _| {
-        let text = stdout(rump.command("python3").args(["-c", script]));
-        assert_eq!(text, "201 19900\n/rump/home/a/b\n3\nb'xxx'\nto rump\n\nto rump\n 0\n[]\n");
-    });
 }
 
 #[test]

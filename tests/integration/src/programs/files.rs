@@ -29,4 +29,8 @@ programs! { "files", network false;
     "less" on TCP uses "less gzip more": "less, zless and more show files, one through a preprocessor";
     "zip" on UNIX uses "zip unzip diff": "packs, updates, lists, tests and unpacks, with modes and links";
     "util-linux" on UNIX uses "flock script column prlimit taskset": "flock between processes, script at a terminal, and small tools from column to taskset";
+    "zsh" on TCP uses "zsh": "glob qualifiers, several outputs at once, =(…), its own stat, mkdir and sysopen, zmv, coprocesses";
+    "busybox" on UNIX uses "busybox xz": "fifty of its applets on trees, archives, links and filters; its shell runs scripts that lie on the kernel";
+    "node" on TCP uses "node": "fs by calls, callbacks and promises, streams, child processes of every kind, workers, modules that lie on the kernel";
+    "openssl" on UNIX uses "openssl ssh-keygen cmp": "openssl and ssh-keygen make keys and certificates, sign, encrypt and verify files";
 }

@@ -65,6 +65,7 @@ const ALL: &[Transport] = &Transport::REMOTE;
 const PACKAGES: &[(&str, &str)] = &[
     ("apache2", "apache2-bin"),
     ("ar", "binutils"),
+    ("awk", "mawk"),
     ("cmp", "diffutils"),
     ("column", "bsdextrautils"),
     ("diff", "diffutils"),
@@ -89,6 +90,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("script", "bsdutils"),
     ("setsid", "util-linux"),
     ("ssh", "openssh-client"),
+    ("ssh-keygen", "openssh-client"),
     ("sshd", "openssh-server openssh-sftp-server"),
     ("strip", "binutils"),
     ("taskset", "util-linux"),
