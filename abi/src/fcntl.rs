@@ -1,7 +1,9 @@
 //! fcntl(2), open(2), flock(2), access(2), lseek(2) and the *at calls: flags, commands and [`Flock`].
 //!
 //! Linux's `O_LARGEFILE` and `O_NOATIME` have no twin and change nothing that a program of the rump kernel could
-//! see: they are dropped. `O_PATH` is dropped too (the library keeps it in mind); `O_TMPFILE` is `EOPNOTSUPP`.
+//! see: they are dropped. What Linux has and NetBSD lacks (`O_PATH`, `O_TMPFILE`, `F_OFD_*`, `SEEK_DATA`, `AT_EMPTY_PATH`) are
+//! extensions with numbers that mean nothing in NetBSD: its server refuses them, or, of the flags of open, never sees them, because
+//! they go through the extension `openat2`.
 
 use linux_raw_sys::general as host;
 
@@ -43,6 +45,8 @@ pairs! {
         O_CLOEXEC 0x40_0000 => host::O_CLOEXEC;
         O_SEARCH 0x80_0000;
         O_NOSIGPIPE 0x100_0000;
+        O_PATH 0x1000_0000 => host::O_PATH;
+        O_TMPFILE 0x2000_0000 => host::O_TMPFILE & !host::O_DIRECTORY;
     }
 }
 
@@ -50,13 +54,22 @@ pairs! {
 pub const STATUS_FLAGS: i32 =
     O_APPEND | O_NONBLOCK | O_ASYNC | O_SYNC | O_DSYNC | O_RSYNC | O_ALT_IO | O_DIRECT | O_NOSIGPIPE;
 
-/// Translates the flags of open(2). `EOPNOTSUPP` for `O_TMPFILE`; Linux ignores unknown bits, and so does this.
+/// The flags of open that only our own server understands, in the extension `openat2`.
+pub const EXTENDED_FLAGS: i32 = O_PATH | O_TMPFILE;
+
+/// Translates the flags of open(2); Linux ignores unknown bits, and so does this. With `O_PATH` all but three are ignored.
+///
+/// `EINVAL` for an `O_TMPFILE` that lacks `O_DIRECTORY` or is not for writing, as Linux has it.
 pub fn open_flags_from_linux(linux: i32) -> Result<i32> {
-    // The bit that `O_TMPFILE` does not share with `O_DIRECTORY`.
-    if linux & (host::O_TMPFILE & !host::O_DIRECTORY) as i32 != 0 {
-        return Err(Errno::EOPNOTSUPP);
+    if linux & host::O_PATH as i32 != 0 {
+        let kept = linux & (host::O_PATH | host::O_DIRECTORY | host::O_NOFOLLOW | host::O_CLOEXEC) as i32;
+        return Ok(OPEN_FLAGS.flags_from_linux(kept).0);
     }
-    Ok(linux & O_ACCMODE | OPEN_FLAGS.flags_from_linux(linux & !O_ACCMODE).0)
+    let flags = linux & O_ACCMODE | OPEN_FLAGS.flags_from_linux(linux & !O_ACCMODE).0;
+    if flags & O_TMPFILE != 0 && (flags & O_DIRECTORY == 0 || flags & O_ACCMODE == O_RDONLY || flags & O_CREAT != 0) {
+        return Err(Errno::EINVAL);
+    }
+    Ok(flags)
 }
 
 /// Translates open flags, for instance the answer of `F_GETFL`.
@@ -82,6 +95,9 @@ pairs! {
         F_DUPFD_CLOEXEC 12 => host::F_DUPFD_CLOEXEC;
         F_GETNOSIGPIPE 13;
         F_SETNOSIGPIPE 14;
+        F_OFD_GETLK 0x4c24 => host::F_OFD_GETLK;
+        F_OFD_SETLK 0x4c25 => host::F_OFD_SETLK;
+        F_OFD_SETLKW 0x4c26 => host::F_OFD_SETLKW;
     }
 }
 
@@ -167,6 +183,9 @@ pairs! {
     }
 }
 
+/// The path may be empty and then means the descriptor itself: an extension, with Linux's number.
+pub const AT_EMPTY_PATH: i32 = host::AT_EMPTY_PATH as i32;
+
 /// Translates the `flags` of an *at call that takes those in `allowed` (NetBSD's numbers). Linux's `AT_EMPTY_PATH`,
 /// `AT_NO_AUTOMOUNT` and statx's sync bits are dropped; `EINVAL` for any other bit.
 pub fn at_flags_from_linux(linux: i32, allowed: i32) -> Result<i32> {
@@ -194,8 +213,48 @@ pub const R_OK: i32 = 4;
 pub const SEEK_SET: i32 = 0;
 /// lseek(2): from the current position.
 pub const SEEK_CUR: i32 = 1;
-/// lseek(2): from the end. There is no `SEEK_DATA` and no `SEEK_HOLE`.
+/// lseek(2): from the end.
 pub const SEEK_END: i32 = 2;
+/// lseek(2): to the next data; an extension, with Linux's number.
+pub const SEEK_DATA: i32 = 3;
+/// lseek(2): to the next hole; an extension, with Linux's number.
+pub const SEEK_HOLE: i32 = 4;
+
+/// openat2(2), `resolve`: cross no mount. The numbers are Linux's, since only our own server has the call.
+pub const RESOLVE_NO_XDEV: u32 = host::RESOLVE_NO_XDEV;
+/// openat2(2), `resolve`: follow no magic link, of which there are none.
+pub const RESOLVE_NO_MAGICLINKS: u32 = host::RESOLVE_NO_MAGICLINKS;
+/// openat2(2), `resolve`: follow no symbolic link.
+pub const RESOLVE_NO_SYMLINKS: u32 = host::RESOLVE_NO_SYMLINKS;
+/// openat2(2), `resolve`: refuse to leave the starting directory.
+pub const RESOLVE_BENEATH: u32 = host::RESOLVE_BENEATH;
+/// openat2(2), `resolve`: the starting directory is the root.
+pub const RESOLVE_IN_ROOT: u32 = host::RESOLVE_IN_ROOT;
+/// openat2(2), `resolve`: only what is in memory.
+pub const RESOLVE_CACHED: u32 = host::RESOLVE_CACHED;
+/// All of them.
+pub const RESOLVE_FLAGS: u32 =
+    RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_CACHED;
+
+/// renameat2(2): replace nothing.
+pub const RENAME_NOREPLACE: u32 = host::RENAME_NOREPLACE;
+/// renameat2(2): swap the two names.
+pub const RENAME_EXCHANGE: u32 = host::RENAME_EXCHANGE;
+/// renameat2(2): leave a whiteout under the old name.
+pub const RENAME_WHITEOUT: u32 = host::RENAME_WHITEOUT;
+
+/// fallocate(2): the length of the file stays.
+pub const FALLOC_FL_KEEP_SIZE: u32 = host::FALLOC_FL_KEEP_SIZE;
+/// fallocate(2): give the range back; it reads as zeros.
+pub const FALLOC_FL_PUNCH_HOLE: u32 = host::FALLOC_FL_PUNCH_HOLE;
+
+/// pwritev2(2): write at the end, whatever the offset.
+pub const RWF_APPEND: u32 = 0x10;
+/// pwritev2(2): write at the offset, whatever `O_APPEND` says.
+pub const RWF_NOAPPEND: u32 = 0x20;
+
+/// splice(2): do not wait for a pipe.
+pub const SPLICE_F_NONBLOCK: u32 = 2;
 
 /// fsync_range(2): data and the metadata needed to read it.
 pub const FDATASYNC: i32 = 0x10;
@@ -226,8 +285,12 @@ mod tests {
 
     #[test]
     fn flags_without_a_twin_are_refused_or_dropped() {
-        assert_eq!(open_flags_from_linux((host::O_TMPFILE | host::O_RDWR) as i32), Err(Errno::EOPNOTSUPP));
-        assert_eq!(open_flags_from_linux((host::O_DIRECTORY | host::O_PATH) as i32), Ok(O_DIRECTORY));
+        assert_eq!(open_flags_from_linux(host::O_TMPFILE as i32), Err(Errno::EINVAL));
+        assert_eq!(
+            open_flags_from_linux((host::O_TMPFILE | host::O_RDWR) as i32),
+            Ok(O_TMPFILE | O_DIRECTORY | O_RDWR)
+        );
+        assert_eq!(open_flags_from_linux((host::O_DIRECTORY | host::O_PATH | 2) as i32), Ok(O_DIRECTORY | O_PATH));
         assert_eq!(open_flags_from_linux((host::O_NOATIME | host::O_LARGEFILE) as i32), Ok(O_RDONLY));
     }
 

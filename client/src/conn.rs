@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use abi::Region;
 use rustix_futex_sync::Mutex;
 use sysproxy::Link;
-use sysproxy::frame::{Class, Frame, FrameReader};
-use sysproxy::host::{self, HostFd, POLLIN, POLLNVAL, PollFd};
+use sysproxy::frame::{Class, Frame, FrameReader, Kind};
+use sysproxy::host::{self, HostFd, Owned, POLLIN, POLLNVAL, PollFd};
 use sysproxy::message::{ClientRequest, ServerRequest};
 use sysproxy::peer::{self, Outstanding};
 
@@ -49,6 +49,8 @@ pub struct Call {
     pub regions: Vec<Region>,
     /// Whether memory that it named turned out to be bad.
     pub fault: bool,
+    /// The descriptor that the server has handed over for it.
+    passed: Option<Owned>,
     answer: Option<Answer>,
     bell: Option<Arc<Kept>>,
     /// Whether its thread sleeps on the bell.
@@ -58,8 +60,8 @@ pub struct Call {
 /// What became of a request.
 #[derive(Debug)]
 pub enum Answer {
-    /// The body of its answer, and whether memory that it named was bad.
-    Response(Vec<u8>, bool),
+    /// The body of its answer, whether memory that it named was bad, and a descriptor that came for it.
+    Response(Vec<u8>, bool, Option<Owned>),
     /// The code of an ERROR frame.
     Refused(u32),
     /// The connection ended first.
@@ -94,7 +96,7 @@ impl Conn {
             extended,
             dead: AtomicBool::new(false),
             sending: Mutex::new(()),
-            reader: Mutex::new(FrameReader::new()),
+            reader: Mutex::new(FrameReader::with_descriptors()),
             state: Mutex::new(state),
         }
     }
@@ -111,7 +113,8 @@ impl Conn {
 
     /// Opens a request; `None` if the connection is dead.
     pub fn begin(&self, regions: &[Region]) -> Option<u64> {
-        let call = Call { regions: regions.to_vec(), fault: false, answer: None, bell: None, asleep: false };
+        let regions = regions.to_vec();
+        let call = Call { regions, fault: false, passed: None, answer: None, bell: None, asleep: false };
         let mut state = self.state.lock();
         (!self.dead.load(Ordering::Relaxed)).then(|| state.calls.add(call))
     }
@@ -214,6 +217,10 @@ impl Conn {
         fds.extend_from_slice(host);
         loop {
             match reader.buffered() {
+                Ok(Some(frame)) if frame.header.kind() == Some(Kind::Descriptor) => {
+                    self.take_descriptor(&frame, reader.take_descriptor());
+                    continue;
+                }
                 Ok(Some(frame)) => match self.take_in(frame) {
                     Some(answered) if answered == reqno => return None,
                     _ => continue,
@@ -248,6 +255,15 @@ impl Conn {
         }
     }
 
+    /// Keeps a descriptor for the call that it was sent for; one that nobody waits for is closed.
+    fn take_descriptor(&self, frame: &Frame, passed: Option<Owned>) {
+        if let Ok(ServerRequest::Descriptor { request }) = ServerRequest::decode(&frame.header, &frame.body)
+            && let Some(call) = self.state.lock().calls.get(request)
+        {
+            call.passed = passed;
+        }
+    }
+
     /// Serves a request of the server, or hands out an answer and returns its number.
     fn take_in(&self, frame: Frame) -> Option<u64> {
         let number = frame.header.reqno;
@@ -261,14 +277,16 @@ impl Conn {
                 }
                 return None;
             }
-            Class::Resp => self.finish(number, |call| Answer::Response(frame.body, call.fault)),
+            Class::Resp => {
+                self.finish(number, |call| Answer::Response(frame.body, call.fault, call.passed.take()));
+            }
             Class::Error => self.finish(number, |_| Answer::Refused(frame.header.u)),
         }
         Some(number)
     }
 
     /// Hands out an answer; one that nobody waits for is dropped.
-    fn finish(&self, reqno: u64, answer: impl FnOnce(&Call) -> Answer) {
+    fn finish(&self, reqno: u64, answer: impl FnOnce(&mut Call) -> Answer) {
         let mut state = self.state.lock();
         if let Some(call) = state.calls.get(reqno).filter(|call| call.answer.is_none()) {
             let answer = answer(call);

@@ -109,7 +109,7 @@ pub fn introduce(conn: &Conn, signals: HostFd, handshake: &message::Handshake<'_
     let frame = |number| ClientRequest::Handshake(*handshake).encode(number);
     match exchange(conn, signals, &Request { frame: &frame, terms: Terms::default() })? {
         Outcome::Lost => Err(Errno::ENOTCONN),
-        Outcome::Answer(body) => match body.first_chunk::<4>().map(|error| i32::from_ne_bytes(*error)) {
+        Outcome::Answer(body, _) => match body.first_chunk::<4>().map(|error| i32::from_ne_bytes(*error)) {
             Some(0) => {
                 if conn.extended {
                     // Data then moves in large pieces. No answer comes, so the number is of no account.

@@ -2,7 +2,7 @@
 
 use abi::{Errno, Region, Result};
 use sysproxy::Frame;
-use sysproxy::host::{self, HostFd, PollFd, SigSet};
+use sysproxy::host::{self, HostFd, Owned, PollFd, SigSet};
 use sysproxy::message::Refusal;
 
 use crate::conn::{Answer, Conn, Event};
@@ -11,8 +11,8 @@ use crate::signals::{self, Watch};
 /// What came of sending a request once.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The body of the answer.
-    Answer(Vec<u8>),
+    /// The body of the answer, and a descriptor that came for the request.
+    Answer(Vec<u8>, Option<Owned>),
     /// The connection is dead, and what became of the request is unknown.
     Lost,
 }
@@ -63,8 +63,8 @@ pub fn exchange(conn: &Conn, signals: HostFd, request: &Request<'_>) -> Result<O
         }
         match wait(conn, number, signals, &request.terms) {
             Answer::Lost => return Ok(Outcome::Lost),
-            Answer::Response(_, true) => return Err(Errno::EFAULT),
-            Answer::Response(body, false) => return Ok(Outcome::Answer(body)),
+            Answer::Response(_, true, _) => return Err(Errno::EFAULT),
+            Answer::Response(body, false, passed) => return Ok(Outcome::Answer(body, passed)),
             Answer::Refused(code) => match Refusal::errno(code) {
                 // The server had no memory for it: the whole request is sent again.
                 Errno::EAGAIN => {}

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use abi::poll::PollFd;
 use abi::{Region, Result};
+use sysproxy::host::Owned;
 
 pub use connect::{ConnectError, Handshake, program_name};
 pub use remote::{Adopted, Remote};
@@ -47,6 +48,9 @@ pub trait Caller: Sync {
         regions: &[Region],
         host: &mut [HostPollFd],
     ) -> Result<Option<[i64; 2]>>;
+
+    /// Makes a call for the sake of the host's descriptor that comes with its answer; `None` if none came.
+    fn call_for_descriptor(&self, number: u32, args: &[u64]) -> Result<Option<Owned>>;
 
     /// Waits for descriptors of both kernels at once, and returns how many of each are ready.
     ///

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use abi::{Errno, Region, Result};
 use rustix_futex_sync::Mutex;
 use sysproxy::frame::{Class, Frame, Kind};
-use sysproxy::host::{self, HostFd};
+use sysproxy::host::{self, HostFd, Owned};
 use sysproxy::link::{Endpoint, Stream};
 use sysproxy::message::{self, ClientRequest, SyscallResult, Token};
 use sysproxy::url::ParseError;
@@ -98,7 +98,7 @@ impl Remote {
     /// Asks the server for a copy of the rump process, for a child that is about to be forked.
     pub fn prefork(&self) -> Result<Token> {
         let frame = |number| ClientRequest::Prefork.encode(number);
-        let body = self.request(&Request { frame: &frame, terms: Terms::default() })?;
+        let (body, _) = self.request(&Request { frame: &frame, terms: Terms::default() })?;
         body.first_chunk::<16>().copied().ok_or(Errno::EPROTO)
     }
 
@@ -154,12 +154,12 @@ impl Remote {
     }
 
     /// Makes a request until it is answered or the connection is given up.
-    pub(crate) fn request(&self, request: &Request<'_>) -> Result<Vec<u8>> {
+    pub(crate) fn request(&self, request: &Request<'_>) -> Result<(Vec<u8>, Option<Owned>)> {
         let _blocked = Blocked::enter();
         loop {
             let conn = self.conn();
             match exchange(&conn, self.signals.fd(), request)? {
-                Outcome::Answer(body) => return Ok(body),
+                Outcome::Answer(body, passed) => return Ok((body, passed)),
                 Outcome::Lost => self.recover(&conn)?,
             }
         }
@@ -167,9 +167,13 @@ impl Remote {
 
     /// Makes a system call.
     pub(crate) fn syscall(&self, number: u32, args: &[u64], terms: Terms<'_>) -> Result<[i64; 2]> {
+        self.syscall_for_descriptor(number, args, terms).map(|(answer, _)| answer)
+    }
+
+    fn syscall_for_descriptor(&self, number: u32, args: &[u64], terms: Terms<'_>) -> Result<([i64; 2], Option<Owned>)> {
         let frame = |reqno| Frame::new(reqno, Class::Req, Kind::Syscall, number, args.as_bytes().to_vec());
-        let body = self.request(&Request { frame: &frame, terms })?;
-        SyscallResult::decode(&body).ok_or(Errno::EPROTO)?.result()
+        let (body, passed) = self.request(&Request { frame: &frame, terms })?;
+        Ok((SyscallResult::decode(&body).ok_or(Errno::EPROTO)?.result()?, passed))
     }
 
     /// Connects again, as [`Retry`] says: the server then has a new process for us, and the request is sent again.
@@ -247,6 +251,11 @@ impl Caller for Remote {
         host: &mut [HostPollFd],
     ) -> Result<Option<[i64; 2]>> {
         poll::call_or_host(self, number, args, regions, host)
+    }
+
+    fn call_for_descriptor(&self, number: u32, args: &[u64]) -> Result<Option<Owned>> {
+        let terms = Terms { interruptible: true, ..Terms::default() };
+        self.syscall_for_descriptor(number, args, terms).map(|(_, passed)| passed)
     }
 
     fn poll_mixed(

@@ -26,6 +26,8 @@ pub fn serve(conn: &Conn, number: u64, request: ServerRequest<'_>) -> Option<Fra
             None
         }
         ServerRequest::AnonMmap { size } => Some(message::mapped(number, map(conn, size))),
+        // Taken in by the connection itself.
+        ServerRequest::Descriptor { .. } => None,
         ServerRequest::Raise { signal } => {
             if let Some(signal) = abi::signal::signal_to_linux(signal) {
                 // Pending, since all signals are blocked; the wait that goes on now sees it.

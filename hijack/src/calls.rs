@@ -5,12 +5,12 @@
 //! ```text
 //! by fd(fd)        SYS_read(fd, buf, len) => file::read(buf, len);            a rump descriptor: the handler gets it first
 //! by path(path)    SYS_mkdir(path, mode) => file::mkdirat(mode);              a path from the working directory: RumpAt first
-//! by at(dir, path) SYS_openat(dir, path, flags, mode) => file::openat(flags, mode);
+//! by at(dir, path) SYS_openat(dir, path, flags, mode) => open::openat(flags, mode);
 //! by at(dir, path, flags or file::fstat(buf)) …                               the same; a null or (AT_EMPTY_PATH) empty path is by fd
 //! by at(dir, path or descriptor::reopen(flags)) …                             the same for a name of a descriptor: /dev/fd/5
 //! by two(d, p, e, q) …                                                        two paths: two RumpAt first
 //! by number(fd) …, by call() …                                                the handler judges for itself
-//! by fds(from, to) …, by family(domain) …, by inside() …                       the same; the word says when it need not be asked
+//! by fds(from, to) …, by family(domain) …, by inside() …, by copied() …        the same; the word says when it need not be asked
 //! by polled() …, by selected() …                                               (see Wanted)
 //! ```
 //!
@@ -24,7 +24,10 @@ pub use crate::deep::Outcome;
 use crate::fds::{self, NewFd, RumpFd};
 pub use crate::first::Wanted;
 use crate::route::{self, Owner, RumpAt};
-use crate::rump::{both, descriptor, dir, epoll, file, ioctl, message, option, poll, refuse, seccomp, socket, times};
+use crate::rump::{
+    both, copies, descriptor, dir, epoll, file, ioctl, message, open, option, poll, refuse, seccomp, socket, times,
+    transfer,
+};
 use crate::user;
 use crate::{exec, first, process, trace};
 
@@ -300,6 +303,7 @@ macro_rules! calls {
     };
     (@wanted family ($domain:ident) $args:tt) => { Wanted::Family(calls!(@place $domain $args)) };
     (@wanted inside () $args:tt) => { Wanted::Inside };
+    (@wanted copied () $args:tt) => { Wanted::Copied };
     (@wanted polled () $args:tt) => { Wanted::Polled };
     (@wanted selected () $args:tt) => { Wanted::Selected };
     (@wanted call () $args:tt) => { Wanted::Always };
@@ -357,25 +361,24 @@ calls! {
     by fd(fd) SYS_getdents64(fd, buf, len) => dir::getdents64(buf, len);
     by fd(fd) SYS_ioctl(fd, command, data) => ioctl::ioctl(fd, command, data);
 
-    by path(path) SYS_open(path, flags, mode) => file::openat(flags, mode);
-    by path(path) SYS_creat(path, mode) => file::openat(O_CREAT, mode);
-    by at(dir, path or descriptor::reopen(flags)) SYS_openat(dir, path, flags, mode) => file::openat(flags, mode);
-    by at(dir, path) SYS_openat2(dir, path, how, size) => file::openat2(how, size);
+    by path(path) SYS_open(path, flags, mode) => open::openat(flags, mode);
+    by path(path) SYS_creat(path, mode) => open::openat(O_CREAT, mode);
+    by at(dir, path or descriptor::reopen(flags)) SYS_openat(dir, path, flags, mode) => open::openat(flags, mode);
     by path(path) SYS_stat(path, buf) => file::newfstatat(buf, 0);
     by path(path) SYS_lstat(path, buf) => file::newfstatat(buf, NOFOLLOW);
     by at(dir, path, flags or file::fstat(buf)) SYS_newfstatat(dir, path, buf, flags) => file::newfstatat(buf, flags);
-    by at(dir, path, flags or file::fstatx(buf)) SYS_statx(dir, path, flags, mask, buf) => file::statx(flags, mask, buf);
+    by at(dir, path, flags or file::fstatx(flags, mask, buf)) SYS_statx(dir, path, flags, mask, buf) => file::statx(flags, mask, buf);
     by path(path) SYS_statfs(path, buf) => file::statfs(buf);
     by path(path) SYS_access(path, mode) => file::faccessat2(mode, 0);
     by at(dir, path) SYS_faccessat(dir, path, mode) => file::faccessat2(mode, 0);
-    by at(dir, path, flags or file::faccess(mode)) SYS_faccessat2(dir, path, mode, flags) => file::faccessat2(mode, flags);
+    by at(dir, path, flags or file::faccess(mode, flags)) SYS_faccessat2(dir, path, mode, flags) => file::faccessat2(mode, flags);
     by path(path) SYS_chmod(path, mode) => file::fchmodat(mode, 0);
     by at(dir, path) SYS_fchmodat(dir, path, mode) => file::fchmodat(mode, 0);
-    by at(dir, path, flags or file::fchmod(mode)) SYS_fchmodat2(dir, path, mode, flags) => file::fchmodat(mode, flags);
+    by at(dir, path, flags or file::fchmod_itself(mode, flags)) SYS_fchmodat2(dir, path, mode, flags) => file::fchmodat(mode, flags);
     by path(path) SYS_chown(path, uid, gid) => file::fchownat(uid, gid, 0);
     by path(path) SYS_lchown(path, uid, gid) => file::fchownat(uid, gid, NOFOLLOW);
-    by at(dir, path, flags or file::fchown(uid, gid)) SYS_fchownat(dir, path, uid, gid, flags) => file::fchownat(uid, gid, flags);
-    by at(dir, path, flags or file::futimens(times)) SYS_utimensat(dir, path, times, flags) => file::utimensat(times, flags);
+    by at(dir, path, flags or file::fchown_itself(uid, gid, flags)) SYS_fchownat(dir, path, uid, gid, flags) => file::fchownat(uid, gid, flags);
+    by at(dir, path, flags or file::futimens(path, times, flags)) SYS_utimensat(dir, path, times, flags) => file::utimensat(times, flags);
     by path(path) SYS_utime(path, times) => times::utime(times);
     by path(path) SYS_utimes(path, times) => times::utimes(times);
     by at(dir, path, NO_FLAGS or times::futimes(times)) SYS_futimesat(dir, path, times) => times::utimes(times);
@@ -392,7 +395,6 @@ calls! {
     by at(dir, path) SYS_symlinkat(target, dir, path) => both::symlinkat(target);
     by path(path) SYS_truncate(path, length) => file::truncate(length);
     by two(CWD, path, CWD, link) SYS_link(path, link) => file::linkat(0);
-    by two(dir, path, dir2, link) SYS_linkat(dir, path, dir2, link, flags) => file::linkat(flags);
     by two(CWD, from, CWD, to) SYS_rename(from, to) => file::renameat2(0);
     by two(dir, from, dir2, to) SYS_renameat(dir, from, dir2, to) => file::renameat2(0);
     by two(dir, from, dir2, to) SYS_renameat2(dir, from, dir2, to, flags) => file::renameat2(flags);
@@ -419,6 +421,8 @@ calls! {
     by path(path) SYS_acct(path) => refuse::not_built_in();
     by path(path) SYS_uselib(path) => refuse::not_built_in();
     by path(path) SYS_chroot(path) => dir::chroot();
+    by call() SYS_openat2(dir, path, how, size) => open::openat2(dir, path, how, size);
+    by call() SYS_linkat(dir, path, dir2, link, flags) => both::linkat(dir, path, dir2, link, flags);
     by call() SYS_chdir(path) => process::chdir(path);
     by call() SYS_fchdir(fd) => process::fchdir(fd);
     by inside() SYS_getcwd(buf, size) => process::getcwd(buf, size);
@@ -453,10 +457,13 @@ calls! {
     by call() SYS_close_range(first, last, flags) => descriptor::close_range(first, last, flags);
     by number(fd) SYS_mmap(addr, len, protection, flags, fd, offset) => both::mmap(addr, len, protection, flags, fd, offset);
     by fds(out, input) SYS_sendfile(out, input, offset, count) => both::sendfile(out, input, offset, count);
-    by fds(input, out) SYS_copy_file_range(input, in_offset, out, out_offset, len, flags) => both::copy_file_range(input, out);
-    by fds(input, out) SYS_splice(input, in_offset, out, out_offset, len, flags) => both::splice(input, out);
-    by fds(input, out) SYS_tee(input, out, len, flags) => both::splice(input, out);
-    by number(fd) SYS_vmsplice(fd, iov, count, flags) => both::splice(fd, fd);
+    by fds(input, out) SYS_copy_file_range(input, in_at, out, out_at, len, flags) => both::copy_file_range(input, in_at, out, out_at, len, flags);
+    by fds(input, out) SYS_splice(input, in_at, out, out_at, len, flags) => both::splice(input, in_at, out, out_at, len, flags);
+    by fds(input, out) SYS_tee(input, out, len, flags) => both::tee(input, out, len, flags);
+    by fd(fd) SYS_vmsplice(fd, iov, count, flags) => transfer::vmsplice(iov, count, flags);
+    by copied() SYS_munmap(addr, len) => copies::munmap(addr, len);
+    by copied() SYS_msync(addr, len, flags) => copies::msync(addr, len, flags);
+    by copied() SYS_mremap(addr, old, new, flags, to) => copies::mremap(addr, old, new, flags, to);
 
     by polled() SYS_poll(fds, count, timeout) => poll::poll(fds, count, timeout);
     by polled() SYS_ppoll(fds, count, timeout, mask, size) => poll::ppoll(fds, count, timeout, mask, size);
@@ -469,7 +476,7 @@ calls! {
     by number(set) SYS_epoll_pwait(set, events, max, timeout, mask, size) => epoll::pwait(set, events, max, timeout, mask, size);
     by number(set) SYS_epoll_pwait2(set, events, max, timeout, mask, size) => epoll::pwait2(set, events, max, timeout, mask, size);
 
-    by call() SYS_exit_group(status) => trace::exit_group();
+    by call() SYS_exit_group(status) => both::exit_group();
     by call() SYS_execve(path, argv, envp) => exec::execve(path, argv, envp);
     by call() SYS_prctl(option, second, third, fourth, fifth) => seccomp::prctl(option, second, third);
     by call() SYS_seccomp(operation, flags, program) => seccomp::seccomp(operation, flags, program);

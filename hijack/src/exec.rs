@@ -16,6 +16,7 @@ use sysproxy::host::{self, HostFd};
 use crate::calls::{self, Outcome};
 use crate::fds::{self, RumpFd};
 use crate::route::{self, Owner};
+use crate::rump::copies;
 use crate::rump::program::Program;
 use crate::{image, process, raw, sets};
 
@@ -103,6 +104,7 @@ fn with_state(nr: i64, args: [usize; 6]) -> Outcome {
     };
     let state = {
         let _blocked = Blocked::enter();
+        copies::flush_all();
         State::hand_over()
     };
     let result = client::signals::unblocked(|| raw::syscall(nr as usize, checked.args));

@@ -246,6 +246,22 @@ pub fn reserve(least: i32, cloexec: bool) -> Result<i32> {
     Ok(fd)
 }
 
+/// The promise that a number is free, for calls that must do nothing when there is none; it ends before [`install`].
+pub struct Room(i32);
+
+impl Room {
+    /// `EMFILE` if no number is free.
+    pub fn take() -> Result<Self> {
+        reserve(0, true).map(Room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        raw::close(self.0);
+    }
+}
+
 /// Gives `new` the lowest free number of the program; closes it in the rump kernel if there is none (`EMFILE`).
 pub fn install(new: NewFd) -> Result<i32> {
     install_from(0, new)

@@ -8,6 +8,7 @@
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use crate::pages::{self, Page};
+use crate::rump::copies;
 use crate::{calls, fds, process, route, trace};
 use spec::Spec;
 
@@ -39,6 +40,8 @@ pub enum Wanted {
     Family(u8),
     /// The table is asked while the working directory is in the rump kernel.
     Inside,
+    /// The table is asked while there are mappings that are copies of rump files.
+    Copied,
     /// The table is asked if the array of poll(2), at the first argument and as long as the second says, may hold a rump descriptor.
     Polled,
     /// The table is asked if the sets of select(2) may.
@@ -144,6 +147,7 @@ pub fn passes(wanted: Wanted, args: &[usize; 6]) -> bool {
         Wanted::Two([dir, path, dir2, path2]) => at(args, dir, path) && at(args, dir2, path2),
         Wanted::Family(domain) => family(arg(args, domain)),
         Wanted::Inside => !process::own_cwd_in_rump(),
+        Wanted::Copied => !copies::any(),
         Wanted::Polled => !fds::any_entry() || polled(arg(args, 0), arg(args, 1)),
         Wanted::Selected => !fds::any_entry() || selected(args),
         Wanted::Always => false,

@@ -12,16 +12,18 @@ use abi::poll::PollFd;
 use abi::syscalls::nr;
 use abi::time::Timespec;
 use abi::{Errno, In, InOut, Region, Result, Slot};
+use client::fds::Kept;
 use client::signals::{self, Blocked};
 use client::{Caller, HostPollFd};
 use kernel::Kernel;
 use kernel::config::Config;
 use kernel::proc::{Lwp, Proc};
 use kernel::rumpuser::linux::LinuxHost;
-use kernel::rumpuser::{Parker, Rumpuser, Woken};
+use kernel::rumpuser::shared::{Keeper, LinuxShared};
+use kernel::rumpuser::{Parker, Rumpuser, SharedMemory, Woken};
 use kernel::usermem::UserMem;
 use rustix_futex_sync::OnceLock;
-use sysproxy::host::{self, Owned, POLLIN, SigSet};
+use sysproxy::host::{self, HostFd, Owned, POLLIN, SigSet};
 
 /// A kernel in this process, and the process that we are in it.
 pub struct Local {
@@ -30,6 +32,8 @@ pub struct Local {
 }
 
 thread_local! {
+    /// The descriptor that the call in progress has handed over, or -1.
+    static GIVEN: Cell<i32> = const { Cell::new(-1) };
     /// Host descriptors that end the thread's sleep, while it lasts; see [`also`].
     static ALSO: Cell<(*mut HostPollFd, usize)> = const { Cell::new((core::ptr::null_mut(), 0)) };
 }
@@ -69,6 +73,14 @@ impl Caller for Local {
             Err(Errno::EINTR) if look(host)? > 0 => Ok(None),
             answer => answer.map(Some),
         }
+    }
+
+    fn call_for_descriptor(&self, number: u32, args: &[u64]) -> Result<Option<Owned>> {
+        let _blocked = Blocked::enter();
+        let answer = self.call(number, args, &[]);
+        let given = GIVEN.replace(-1);
+        let given = (given >= 0).then(|| Owned::new(HostFd(given)));
+        answer.map(|_| given)
     }
 
     fn poll_mixed(
@@ -131,6 +143,16 @@ impl UserMem for OwnMemory {
         crate::user::write_bytes(addr as usize, data)
     }
 
+    fn takes_descriptors(&self) -> bool {
+        true
+    }
+
+    fn hand_over(&self, _request: u64, fd: Owned) -> Result<()> {
+        let before = GIVEN.replace(fd.into_fd().0);
+        drop((before >= 0).then(|| Owned::new(HostFd(before))));
+        Ok(())
+    }
+
     fn raise(&self, signal: i32) {
         if let Some(signal) = abi::signal::signal_to_linux(signal) {
             let _ = host::signal::raise(signal);
@@ -179,6 +201,20 @@ impl Rumpuser for LocalHost {
     }
     fn host_pid(&self) -> u32 {
         self.inner.host_pid()
+    }
+    fn shared_memory(&self) -> Result<Box<dyn SharedMemory>> {
+        let low = host::memfd(c"rump-file").map_err(host::errno)?;
+        let high = Kept::new(low).map_err(host::errno)?;
+        Ok(Box::new(LinuxShared::keep(High(high))))
+    }
+}
+
+/// A descriptor of the library's own, out of the program's way.
+struct High(Kept);
+
+impl Keeper for High {
+    fn fd(&self) -> HostFd {
+        self.0.fd()
     }
 }
 

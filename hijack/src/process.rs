@@ -20,7 +20,7 @@ use crate::calls::{self, Outcome};
 use crate::fds::{self, RumpFd};
 use crate::local::Local;
 use crate::route::{self, Owner};
-use crate::rump::dir;
+use crate::rump::{copies, dir};
 use crate::{alloc, first, pages, raw, roomy, trace};
 
 /// Where the rump process is.
@@ -237,6 +237,7 @@ extern "C" fn before_fork() {
         // For daemon and forkpty; the child finds nothing to claim if this fails.
         let _ = prefork();
     }
+    copies::before_fork();
     fds::before_fork();
     alloc::before_fork();
 }
@@ -247,6 +248,7 @@ fn unlock() -> Option<Blocked> {
     unsafe {
         alloc::after_fork();
         fds::after_fork();
+        copies::after_fork();
     }
     ManuallyDrop::into_inner(BLOCKED.replace(ManuallyDrop::new(None)))
 }

@@ -92,6 +92,19 @@ pub fn at(dir: i32, addr: usize) -> Owner {
     }
 }
 
+/// Whose the path at `addr` is when it cannot lead out of `dir`: even an absolute one is that directory's kernel's.
+pub fn within(dir: i32, addr: usize) -> Owner {
+    let from = match dir {
+        libc::AT_FDCWD => process::cwd_in_rump().then_some(abi::Fd(AT_FDCWD)),
+        dir => fds::lookup(dir).map(fds::RumpFd::fd),
+    };
+    match (from, user::read_cstr(addr)) {
+        // Taken as it stands, like a blanket.
+        (Some(dir), Ok(text)) => Owner::Rump(Name { dir, text, class: PathClass::Blanket }),
+        _ => Owner::Host,
+    }
+}
+
 /// The rump descriptor that the host's name means; the host itself would find the placeholder there.
 fn descriptor(path: &[u8]) -> Option<RumpFd> {
     let number = match path {

@@ -53,6 +53,12 @@ impl FdTable {
         Ok(Fd(at as i32))
     }
 
+    /// Whether there is a free number below `limit`; `EMFILE` if not.
+    pub fn has_room(&self, limit: usize) -> Result<()> {
+        let free = self.entries.len() < limit || self.entries.iter().take(limit).any(Option::is_none);
+        if free { Ok(()) } else { Err(Errno::EMFILE) }
+    }
+
     /// Puts an entry on exactly `fd` and returns what was there.
     pub fn replace(&mut self, fd: Fd, entry: Entry, limit: usize) -> Result<Option<Entry>> {
         let at = usize::try_from(fd.0).ok().filter(|&at| at < limit).ok_or(Errno::EBADF)?;

@@ -28,6 +28,10 @@ pub trait File: Any + Send + Sync {
     fn write(&self, _buf: &[u8]) -> Result<usize> {
         Err(Errno::EBADF)
     }
+    /// Reads what the next [`File::read`] will read, and leaves it there; `EINVAL` where that cannot be done.
+    fn peek(&self, _buf: &mut [u8]) -> Result<usize> {
+        Err(Errno::EINVAL)
+    }
     /// The events of poll(2) that hold now.
     fn ready(&self) -> Events;
     /// Woken whenever [`File::ready`] may have changed.
@@ -98,6 +102,11 @@ impl OpenFile {
         self.file.status_changed(self.flags());
     }
 
+    /// Whether it is only a place in the file name space (`O_PATH`).
+    pub fn is_place(&self) -> bool {
+        self.flags() & abi::fcntl::O_PATH != 0
+    }
+
     /// Whether operations answer `EAGAIN` instead of waiting.
     pub fn nonblocking(&self) -> bool {
         self.flags() & abi::fcntl::O_NONBLOCK != 0
@@ -105,12 +114,12 @@ impl OpenFile {
 
     /// Whether the access mode allows reading.
     pub fn readable(&self) -> bool {
-        self.flags() & abi::fcntl::O_ACCMODE != abi::fcntl::O_WRONLY
+        matches!(self.flags() & abi::fcntl::O_ACCMODE, abi::fcntl::O_RDONLY | abi::fcntl::O_RDWR)
     }
 
     /// Whether the access mode allows writing.
     pub fn writable(&self) -> bool {
-        self.flags() & abi::fcntl::O_ACCMODE != abi::fcntl::O_RDONLY
+        matches!(self.flags() & abi::fcntl::O_ACCMODE, abi::fcntl::O_WRONLY | abi::fcntl::O_RDWR)
     }
 
     /// Returns the socket, or `ENOTSOCK`.

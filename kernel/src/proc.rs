@@ -98,9 +98,20 @@ pub struct Proc {
 }
 
 impl Proc {
-    /// Returns what `fd` points to, or `EBADF`.
+    /// Returns what `fd` points to; `EBADF` if it is not open, or no more than a place (`O_PATH`).
     pub fn file(&self, fd: Fd) -> Result<Arc<OpenFile>> {
+        Some(self.place(fd)?).filter(|file| !file.is_place()).ok_or(Errno::EBADF)
+    }
+
+    /// As [`Proc::file`], a mere place included: for what needs nothing open.
+    pub fn place(&self, fd: Fd) -> Result<Arc<OpenFile>> {
         lock(&self.fds).get(fd)
+    }
+
+    /// Whether a descriptor is free; `EMFILE` if not, for calls that must have done nothing then.
+    pub fn has_room(&self) -> Result<()> {
+        let limit = lock(&self.nofile).0;
+        lock(&self.fds).has_room(limit)
     }
 
     /// Puts `file` on the lowest free descriptor.

@@ -1,6 +1,7 @@
 //! The memory of a client, reached only by copying (copyin(9)).
 
 use abi::{Errno, In, InOut, Out, Result, UserStr};
+use sysproxy::host::Owned;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// The longest path that a call takes, its NUL included (NetBSD's `PATH_MAX`).
@@ -16,6 +17,14 @@ pub trait UserMem: Send + Sync {
     fn copyout(&self, addr: u64, data: &[u8]) -> Result<()>;
     /// Raises a signal (NetBSD's number) in the client.
     fn raise(&self, signal: i32);
+    /// Whether [`UserMem::hand_over`] can work.
+    fn takes_descriptors(&self) -> bool {
+        false
+    }
+    /// Gives a descriptor of the host to the client, for its call number `request`.
+    fn hand_over(&self, _request: u64, _fd: Owned) -> Result<()> {
+        Err(Errno::EOPNOTSUPP)
+    }
     /// Whether the client is ours: data then moves in large pieces, not in those of the original.
     fn extended(&self) -> bool {
         true

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::host;
+use crate::host::{self, Owned};
 use crate::link::Link;
 
 /// Length of the header.
@@ -64,6 +64,9 @@ pub enum Kind {
     Interrupt = 16,
     /// Extended: the client says that it is one of ours. No answer.
     Extended = 17,
+    /// Extended: a descriptor of the host comes with this frame, for the outstanding call of the client that the body names. No
+    /// answer.
+    Descriptor = 18,
 }
 
 impl Kind {
@@ -81,6 +84,7 @@ impl Kind {
             8 => Kind::Raise,
             16 => Kind::Interrupt,
             17 => Kind::Extended,
+            18 => Kind::Descriptor,
             _ => return None,
         })
     }
@@ -162,12 +166,17 @@ pub enum Dead {
     Host(host::Error),
 }
 
+/// Descriptors that wait to be taken at most.
+const DESCRIPTORS_MAX: usize = 16;
+
 /// Reads frames from a link as their bytes come, in whatever pieces.
 pub struct FrameReader {
     /// Bytes read and not yet looked at: `buffer[start..]`.
     buffer: Vec<u8>,
     start: usize,
     partial: Option<Partial>,
+    /// Descriptors that came and were not yet taken; `None` if they are not wanted.
+    passed: Option<Vec<Owned>>,
 }
 
 /// A frame whose header is there; `body` is shorter than `want`.
@@ -189,7 +198,18 @@ impl FrameReader {
 
     /// Makes a reader at the start of a frame.
     pub const fn new() -> Self {
-        Self { buffer: Vec::new(), start: 0, partial: None }
+        Self { buffer: Vec::new(), start: 0, partial: None, passed: None }
+    }
+
+    /// The same, for one that keeps the descriptors which come along; any other has the host close them.
+    pub const fn with_descriptors() -> Self {
+        Self { buffer: Vec::new(), start: 0, partial: None, passed: Some(Vec::new()) }
+    }
+
+    /// Takes the next descriptor: the one that came with the frame that announces it.
+    pub fn take_descriptor(&mut self) -> Option<Owned> {
+        let passed = self.passed.as_mut().filter(|passed| !passed.is_empty())?;
+        Some(passed.remove(0))
     }
 
     /// Takes bytes that came by another way.
@@ -241,7 +261,7 @@ impl FrameReader {
                 let piece = GROWTH.min(partial.want - have);
                 reserve(&mut partial.body, piece, partial.want)?;
                 partial.body.resize(have + piece, 0);
-                let got = receive(link, partial.body.get_mut(have..).unwrap_or_default());
+                let got = receive(link, partial.body.get_mut(have..).unwrap_or_default(), &mut self.passed);
                 partial.body.truncate(have + got.as_ref().map_or(0, |n| n.unwrap_or(0)));
                 Ok(got?.is_some())
             }
@@ -250,7 +270,7 @@ impl FrameReader {
                 self.start = 0;
                 let have = self.buffer.len();
                 self.buffer.resize(have + Self::CHUNK, 0);
-                let got = receive(link, self.buffer.get_mut(have..).unwrap_or_default());
+                let got = receive(link, self.buffer.get_mut(have..).unwrap_or_default(), &mut self.passed);
                 self.buffer.truncate(have + got.as_ref().map_or(0, |n| n.unwrap_or(0)));
                 Ok(got?.is_some())
             }
@@ -268,9 +288,13 @@ fn reserve(body: &mut Vec<u8>, more: usize, want: usize) -> Result<(), Dead> {
 }
 
 /// Reads once: `None` if the link has nothing.
-fn receive(link: &dyn Link, buf: &mut [u8]) -> Result<Option<usize>, Dead> {
+fn receive(link: &dyn Link, buf: &mut [u8], passed: &mut Option<Vec<Owned>>) -> Result<Option<usize>, Dead> {
     loop {
-        match link.recv(buf) {
+        let received = match passed {
+            Some(passed) if passed.len() < DESCRIPTORS_MAX => link.recv_with(buf, passed),
+            _ => link.recv(buf),
+        };
+        match received {
             Ok(0) => return Err(Dead::Closed),
             Ok(n) => return Ok(Some(n)),
             Err(host::Error::AGAIN) => return Ok(None),

@@ -6,6 +6,7 @@
 pub mod memory;
 pub mod raw;
 mod select;
+pub mod shared;
 pub mod signal;
 
 use std::ffi::CStr;
@@ -284,6 +285,11 @@ pub fn ppoll(fds: &mut [PollFd], timeout: Option<Duration>, mask: Option<SigSet>
             polled => polled,
         }
     }
+}
+
+/// Whether a socket is a unix one.
+pub fn is_unix(fd: HostFd) -> bool {
+    fd.borrow().and_then(net::sockopt::socket_domain).is_ok_and(|family| family == AddressFamily::UNIX)
 }
 
 /// Makes a close-on-exec stream socket for unix names.

@@ -142,6 +142,11 @@ pub enum ServerRequest<'a> {
         /// How much.
         size: u64,
     },
+    /// Extended: brings a descriptor of the host for a call; not answered.
+    Descriptor {
+        /// The number of the call.
+        request: u64,
+    },
     /// Raises a signal (NetBSD's number); not answered, and the frame's number means nothing.
     Raise {
         /// Which.
@@ -174,6 +179,10 @@ impl<'a> ServerRequest<'a> {
                 let (size, _) = u64::read_from_prefix(body).map_err(|_| Malformed)?;
                 ServerRequest::AnonMmap { size }
             }
+            Kind::Descriptor => {
+                let (request, _) = u64::read_from_prefix(body).map_err(|_| Malformed)?;
+                ServerRequest::Descriptor { request }
+            }
             Kind::Raise => ServerRequest::Raise { signal: header.u as i32 },
             _ => return Err(Malformed),
         })
@@ -194,6 +203,9 @@ impl<'a> ServerRequest<'a> {
             }
             ServerRequest::AnonMmap { size } => {
                 Frame::new(reqno, Class::Req, Kind::AnonMmap, 0, size.as_bytes().to_vec())
+            }
+            ServerRequest::Descriptor { request } => {
+                Frame::new(reqno, Class::Req, Kind::Descriptor, 0, request.as_bytes().to_vec())
             }
             ServerRequest::Raise { signal } => Frame::new(reqno, Class::Req, Kind::Raise, *signal as u32, Vec::new()),
         }
@@ -338,6 +350,7 @@ mod tests {
             ServerRequest::CopyInStr { max: 1024, addr: 0x1000 },
             ServerRequest::CopyOut { addr: 0x1000, data: b"xyz" },
             ServerRequest::AnonMmap { size: 4096 },
+            ServerRequest::Descriptor { request: 7 },
             ServerRequest::Raise { signal: 13 },
         ];
         for request in requests {

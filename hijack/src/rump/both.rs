@@ -1,13 +1,13 @@
 //! Calls that may be either kernel's by something else than one descriptor or path: by family, by either of two descriptors.
 
-use abi::Result;
+use abi::{Errno, Result};
 use client::stubs;
 
-use super::{descriptor, file, memory};
+use super::{copies, descriptor, file, memory, transfer};
 use crate::calls::{Answer, Outcome, outcome, serve};
 use crate::fds;
-use crate::route::{self, RumpAt};
-use crate::user;
+use crate::route::{self, Owner, RumpAt};
+use crate::{trace, user};
 
 /// See symlinkat(2).
 pub fn symlinkat(at: &RumpAt<'_>, target: usize) -> Result<usize> {
@@ -50,27 +50,67 @@ pub fn sync() -> Outcome {
 pub fn mmap(addr: usize, len: usize, protection: i32, flags: i32, fd: i32, offset: usize) -> Outcome {
     match fds::lookup(fd) {
         Some(rump) if flags & libc::MAP_ANONYMOUS == 0 => {
+            copies::replaced(addr, len, flags);
             serve(true, || memory::mmap(rump, addr, len, protection, flags, offset))
         }
         _ => Outcome::Host,
     }
 }
 
-fn either_is_rump(one: i32, two: i32) -> bool {
-    fds::lookup(one).is_some() || fds::lookup(two).is_some()
+/// Serves a call on two descriptors of which at least one is the rump kernel's.
+fn between(one: i32, two: i32, call: impl FnMut() -> Result<usize>) -> Outcome {
+    match (fds::lookup(one), fds::lookup(two)) {
+        (None, None) => Outcome::Host,
+        (None, _) if fds::is_ours(one) => outcome(Err(Errno::EBADF)),
+        (_, None) if fds::is_ours(two) => outcome(Err(Errno::EBADF)),
+        _ => serve(true, call),
+    }
 }
 
 /// See sendfile(2).
 pub fn sendfile(out: i32, input: i32, offset: usize, count: usize) -> Outcome {
-    if either_is_rump(out, input) { serve(true, || memory::sendfile(out, input, offset, count)) } else { Outcome::Host }
+    between(out, input, || transfer::sendfile(out, input, offset, count))
 }
 
 /// See copy_file_range(2).
-pub fn copy_file_range(input: i32, out: i32) -> Outcome {
-    if either_is_rump(input, out) { outcome(memory::copy_file_range()) } else { Outcome::Host }
+pub fn copy_file_range(input: i32, in_at: usize, out: i32, out_at: usize, len: usize, flags: u32) -> Outcome {
+    between(input, out, || transfer::copy_file_range(input, in_at, out, out_at, len, flags))
 }
 
 /// See splice(2).
-pub fn splice(input: i32, out: i32) -> Outcome {
-    if either_is_rump(input, out) { outcome(memory::splice()) } else { Outcome::Host }
+pub fn splice(input: i32, in_at: usize, out: i32, out_at: usize, len: usize, flags: u32) -> Outcome {
+    between(input, out, || transfer::splice(input, in_at, out, out_at, len, flags))
+}
+
+/// See _exit(2): what is held back is written first.
+pub fn exit_group() -> Outcome {
+    copies::flush_all();
+    trace::exit_group()
+}
+
+/// See tee(2).
+pub fn tee(input: i32, out: i32, len: usize, flags: u32) -> Outcome {
+    between(input, out, || transfer::tee(input, out, len, flags))
+}
+
+/// See linkat(2); the old name may be a descriptor's own (`AT_EMPTY_PATH`, or `/proc/self/fd/N` with `AT_SYMLINK_FOLLOW`).
+pub fn linkat(dir: i32, path: usize, dir2: i32, link: usize, flags: i32) -> Outcome {
+    let empty = flags & libc::AT_EMPTY_PATH != 0 && matches!(user::read::<u8>(path), Ok(0));
+    let itself = match fds::lookup(dir) {
+        Some(rump) if empty => Some(rump),
+        _ => match route::at(dir, path) {
+            Owner::Descriptor(rump) if flags & libc::AT_SYMLINK_FOLLOW != 0 => Some(rump),
+            _ => None,
+        },
+    };
+    let to = route::at(dir2, link);
+    match (itself, to) {
+        (Some(rump), Owner::Rump(to)) => serve(true, || file::link_itself(rump, &to.at())),
+        (Some(_), _) => outcome(Err(Errno::EXDEV)),
+        (None, to) => match route::two(route::at(dir, path), to) {
+            Ok(None) => Outcome::Host,
+            Ok(Some((from, to))) => serve(true, || file::linkat(&from.at(), &to.at(), flags)),
+            Err(error) => outcome(Err(error)),
+        },
+    }
 }

@@ -189,6 +189,7 @@ fn control(fd: i32, rump: RumpFd, command: i32, arg: usize) -> Result<usize> {
             number(stubs::fcntl(kernel, rump.fd(), fcntl::F_SETFL, InOut::at(flags as u64, 0))?)
         }
         libc::F_GETLK | libc::F_SETLK | libc::F_SETLKW => lock(kernel, rump, command, arg),
+        libc::F_OFD_GETLK | libc::F_OFD_SETLK | libc::F_OFD_SETLKW => lock(kernel, rump, command, arg),
         libc::F_GETOWN => number(stubs::fcntl(kernel, rump.fd(), fcntl::F_GETOWN, InOut::NULL)?),
         libc::F_SETOWN => {
             let owner = u64::from(arg as u32);
@@ -198,13 +199,13 @@ fn control(fd: i32, rump: RumpFd, command: i32, arg: usize) -> Result<usize> {
     }
 }
 
-/// Record locks of the process; those of the open file (`F_OFD_*`) do not exist in NetBSD.
+/// Record locks of the process or, from our own server, of the open file (`F_OFD_*`; `EINVAL` from NetBSD's).
 fn lock(kernel: &dyn Caller, rump: RumpFd, command: i32, arg: usize) -> Result<usize> {
     let wanted: linux::Flock = user::read(arg)?;
     let mut flock = Flock::from_linux(&wanted)?;
     let netbsd = fcntl::fcntl_cmd_from_linux(command).ok_or(Errno::EINVAL)?;
     stubs::fcntl(kernel, rump.fd(), netbsd, InOut::new(&mut flock))?;
-    if command == libc::F_GETLK {
+    if command == libc::F_GETLK || command == libc::F_OFD_GETLK {
         user::write(arg, &flock.to_linux())?;
     }
     Ok(0)

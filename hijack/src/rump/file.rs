@@ -1,7 +1,7 @@
 //! Files by name and by descriptor: open(2), read(2) and write(2), stat(2), and what changes a file's attributes.
 //!
-//! Known differences from Linux: an `O_PATH` descriptor is an ordinary one, opened for reading; extended
-//! attributes, `O_TMPFILE` and `RENAME_NOREPLACE` are refused with the errno that makes programs fall back.
+//! What NetBSD lacks goes to our own server by an extension; towards a NetBSD server it is refused with the errno that makes
+//! programs fall back. There are no extended attributes.
 
 use core::ffi::CStr;
 
@@ -9,13 +9,13 @@ use abi::fcntl::{self, AT_EACCESS, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT
 use abi::slot::Direction;
 use abi::socket::IoVec;
 use abi::stat::{self, Stat, Statvfs};
-use abi::{Errno, Fd, In, Out, Pad, Region, Result, UserStr, mount};
+use abi::time::{Timespec, UTIME_OMIT};
+use abi::{Errno, Fd, In, InOut, Out, Pad, Region, Result, UserStr, mount};
 use client::stubs;
 use linux_raw_sys::general as linux;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::kernel;
-use crate::fds::{NewFd, RumpFd};
+use crate::fds::RumpFd;
 use crate::route::RumpAt;
 use crate::user;
 
@@ -74,22 +74,46 @@ pub fn pwritev(fd: RumpFd, iov: usize, count: usize, low: i64, _high: usize) -> 
     stubs::with::pwritev(kernel()?, fd.fd(), vector.array(), vector.count(), Pad, low, &vector.elements)
 }
 
-/// See preadv2(2); `EOPNOTSUPP` for any flag, offset -1 is the current position.
-pub fn preadv2(fd: RumpFd, iov: usize, count: usize, low: i64, high: usize, flags: i32) -> Result<usize> {
-    match (flags, low) {
-        (0, -1) => readv(fd, iov, count),
-        (0, _) => preadv(fd, iov, count, low, high),
-        _ => Err(Errno::EOPNOTSUPP),
+/// The flags of pwritev2(2) that say where to write.
+const PLACES: u32 = fcntl::RWF_APPEND | fcntl::RWF_NOAPPEND;
+
+/// See preadv2(2); offset -1 is the current position.
+///
+/// `EOPNOTSUPP` for `RWF_NOWAIT`, which a memory file system does not have, and for a flag that nobody knows; those of writing change
+/// nothing.
+pub fn preadv2(fd: RumpFd, iov: usize, count: usize, low: i64, high: usize, flags: u32) -> Result<usize> {
+    if flags & !(linux::RWF_HIPRI | linux::RWF_DSYNC | linux::RWF_SYNC | PLACES) != 0 {
+        return Err(Errno::EOPNOTSUPP);
     }
+    if low == -1 { readv(fd, iov, count) } else { preadv(fd, iov, count, low, high) }
 }
 
-/// See pwritev2(2); `EOPNOTSUPP` for any flag, offset -1 is the current position.
-pub fn pwritev2(fd: RumpFd, iov: usize, count: usize, low: i64, high: usize, flags: i32) -> Result<usize> {
-    match (flags, low) {
-        (0, -1) => writev(fd, iov, count),
-        (0, _) => pwritev(fd, iov, count, low, high),
-        _ => Err(Errno::EOPNOTSUPP),
+/// See pwritev2(2); offset -1 is the current position.
+///
+/// `EOPNOTSUPP` for `RWF_NOWAIT`, which a memory file system does not have, and for a flag that nobody knows.
+pub fn pwritev2(fd: RumpFd, iov: usize, count: usize, low: i64, high: usize, flags: u32) -> Result<usize> {
+    if flags & !(linux::RWF_HIPRI | linux::RWF_DSYNC | linux::RWF_SYNC | PLACES) != 0 {
+        return Err(Errno::EOPNOTSUPP);
     }
+    let written = match (flags & PLACES, low) {
+        (0, -1) => writev(fd, iov, count)?,
+        (0, _) => pwritev(fd, iov, count, low, high)?,
+        (place, _) => {
+            let vector = Vector::read(iov, count, Direction::In)?;
+            let (array, count) = (vector.array(), vector.count());
+            let written = stubs::with::pwritev2(kernel()?, fd.fd(), array, count, low, place, &vector.elements);
+            unless_unknown(written, Err(Errno::EOPNOTSUPP))?
+        }
+    };
+    if flags & (linux::RWF_DSYNC | linux::RWF_SYNC) != 0 {
+        fdatasync(fd)?;
+    }
+    Ok(written)
+}
+
+/// The answer of an extension, or `instead` from a server that does not know it.
+pub(super) fn unless_unknown<T>(answer: Result<T>, instead: Result<T>) -> Result<T> {
+    if let Err(Errno::ENOSYS) = answer { instead } else { answer }
 }
 
 /// A vector of the program, and the memory that its elements open to the kernel.
@@ -122,25 +146,29 @@ impl Vector {
     }
 }
 
-/// See lseek(2); a rump file has no holes to find, so data ends where the file does.
+/// See lseek(2); a NetBSD server shows no holes, so there data ends where the file does.
 pub fn lseek(fd: RumpFd, offset: i64, whence: i32) -> Result<usize> {
-    let (offset, whence) = match whence as u32 {
-        linux::SEEK_DATA => (within(fd, offset)?.0, fcntl::SEEK_SET),
-        linux::SEEK_HOLE => (within(fd, offset)?.1, fcntl::SEEK_SET),
-        _ => (offset, whence),
+    let at = match stubs::lseek(kernel()?, fd.fd(), Pad, offset, whence) {
+        Err(Errno::EINVAL) if whence == fcntl::SEEK_DATA || whence == fcntl::SEEK_HOLE => {
+            let (offset, size) = within(fd, offset)?;
+            let offset = if whence == fcntl::SEEK_DATA { offset } else { size };
+            stubs::lseek(kernel()?, fd.fd(), Pad, offset, fcntl::SEEK_SET)?
+        }
+        at => at?,
     };
-    let at = stubs::lseek(kernel()?, fd.fd(), Pad, offset, whence)?;
     usize::try_from(at).map_err(|_| Errno::EOVERFLOW)
 }
 
-/// Returns `offset` and the size of the file; `ENXIO` if the one is not below the other.
+/// Returns `offset` and the size of a file; `ENXIO` if the one is not below the other, `EINVAL` for what is no file.
 fn within(fd: RumpFd, offset: i64) -> Result<(i64, i64)> {
-    stubs::lseek(kernel()?, fd.fd(), Pad, 0, fcntl::SEEK_CUR)?;
-    let size = status(fd)?.st_size;
-    if (0..size).contains(&offset) { Ok((offset, size)) } else { Err(Errno::ENXIO) }
+    let status = status(fd)?;
+    if status.st_mode & stat::S_IFMT != stat::S_IFREG {
+        return Err(Errno::EINVAL);
+    }
+    if (0..status.st_size).contains(&offset) { Ok((offset, status.st_size)) } else { Err(Errno::ENXIO) }
 }
 
-fn status(fd: RumpFd) -> Result<Stat> {
+pub(super) fn status(fd: RumpFd) -> Result<Stat> {
     let mut status = Stat::default();
     stubs::fstat(kernel()?, fd.fd(), Out::new(&mut status))?;
     status.st_dev |= RUMP_DEVICE;
@@ -160,8 +188,10 @@ fn store_stat(buf: usize, status: &Stat) -> Result<usize> {
     Ok(0)
 }
 
-fn store_statx(buf: usize, status: &Stat) -> Result<usize> {
+fn store_statx(buf: usize, mask: u32, status: &Stat) -> Result<usize> {
     let mut extended = status.to_statx();
+    // Linux says that it has these only if they were asked for.
+    extended.stx_mask &= !(linux::STATX_MTIME | linux::STATX_CTIME | linux::STATX_BTIME) | mask;
     extended.stx_dev_major |= (RUMP_DEVICE >> 32) as u32;
     user::write(buf, &extended)?;
     Ok(0)
@@ -178,16 +208,21 @@ pub fn newfstatat(at: &RumpAt, buf: usize, flags: i32) -> Result<usize> {
 }
 
 /// See statx(2) with an empty path.
-pub fn fstatx(fd: RumpFd, buf: usize) -> Result<usize> {
-    store_statx(buf, &status(fd)?)
+pub fn fstatx(fd: RumpFd, flags: i32, mask: u32, buf: usize) -> Result<usize> {
+    sound(flags, mask)?;
+    store_statx(buf, mask, &status(fd)?)
 }
 
 /// See statx(2); the mask is a wish, the basic fields are always there.
 pub fn statx(at: &RumpAt, flags: i32, mask: u32, buf: usize) -> Result<usize> {
-    if mask & linux::STATX__RESERVED != 0 {
-        return Err(Errno::EINVAL);
-    }
-    store_statx(buf, &status_at(at, flags)?)
+    sound(flags, mask)?;
+    store_statx(buf, mask, &status_at(at, flags)?)
+}
+
+/// `EINVAL` for the reserved bit of a mask, or for two ways to synchronise at once.
+fn sound(flags: i32, mask: u32) -> Result<()> {
+    let both_ways = flags as u32 & linux::AT_STATX_SYNC_TYPE == linux::AT_STATX_SYNC_TYPE;
+    if mask & linux::STATX__RESERVED != 0 || both_ways { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
 /// See fstatfs(2).
@@ -222,18 +257,32 @@ pub fn fdatasync(fd: RumpFd) -> Result<usize> {
 }
 
 /// See sync_file_range(2); the whole file is written, and waited for.
-pub fn sync_file_range(fd: RumpFd, _offset: i64, _length: i64, _flags: u32) -> Result<usize> {
-    fdatasync(fd)
+///
+/// `EINVAL` for an unknown flag or a range that is none, `ESPIPE` for what is neither file nor directory.
+pub fn sync_file_range(fd: RumpFd, offset: i64, length: i64, flags: u32) -> Result<usize> {
+    let kind = status(fd)?.st_mode & stat::S_IFMT;
+    if flags & !SYNC_FLAGS != 0 || offset < 0 || length < 0 || offset.checked_add(length).is_none() {
+        return Err(Errno::EINVAL);
+    }
+    if kind == stat::S_IFREG || kind == stat::S_IFDIR { fdatasync(fd) } else { Err(Errno::ESPIPE) }
 }
+
+/// The flags of sync_file_range(2).
+const SYNC_FLAGS: u32 =
+    linux::SYNC_FILE_RANGE_WAIT_BEFORE | linux::SYNC_FILE_RANGE_WRITE | linux::SYNC_FILE_RANGE_WAIT_AFTER;
 
 /// See syncfs(2); every file system is written.
 pub fn syncfs(_fd: RumpFd) -> Result<usize> {
     done(stubs::sync(kernel()?))
 }
 
-/// See readahead(2); a hint, not needed.
-pub fn readahead(_fd: RumpFd, _offset: i64, _count: usize) -> Result<usize> {
-    Ok(0)
+/// See readahead(2); a hint, not needed. `EBADF` for what is not open for reading, `EINVAL` for what is no file.
+pub fn readahead(fd: RumpFd, _offset: i64, _count: usize) -> Result<usize> {
+    let flags = stubs::fcntl(kernel()?, fd.fd(), fcntl::F_GETFL, InOut::NULL)?;
+    if flags & fcntl::O_ACCMODE == fcntl::O_WRONLY {
+        return Err(Errno::EBADF);
+    }
+    if status(fd)?.st_mode & stat::S_IFMT == stat::S_IFREG { Ok(0) } else { Err(Errno::EINVAL) }
 }
 
 /// See fchmod(2).
@@ -246,9 +295,49 @@ pub fn fchown(fd: RumpFd, uid: u32, gid: u32) -> Result<usize> {
     done(stubs::fchown(kernel()?, fd.fd(), uid, gid))
 }
 
-/// See futimens(3), which is utimensat(2) without a path.
-pub fn futimens(fd: RumpFd, times: usize) -> Result<usize> {
-    done(stubs::futimens(kernel()?, fd.fd(), In::at(times as u64, TIMES)))
+/// See utimensat(2) with an empty path, or (futimens(3)) without one, where an `O_PATH` descriptor will not do.
+pub fn futimens(fd: RumpFd, path: usize, times: usize, flags: i32) -> Result<usize> {
+    if omits(times) {
+        return Ok(0);
+    }
+    let times = In::at(times as u64, TIMES);
+    match (path, flags) {
+        (0, 0) => done(stubs::futimens(kernel()?, fd.fd(), times)),
+        (0, _) => Err(Errno::EINVAL),
+        _ => itself(
+            flags,
+            |flags| stubs::utimensat(kernel()?, fd.fd(), UserStr::new(c""), times, flags),
+            || stubs::futimens(kernel()?, fd.fd(), times),
+        ),
+    }
+}
+
+/// See fchmodat2(2) with an empty path.
+pub fn fchmod_itself(fd: RumpFd, mode: u32, flags: i32) -> Result<usize> {
+    let mode = mode & stat::ALLPERMS;
+    itself(
+        flags,
+        |flags| stubs::fchmodat(kernel()?, fd.fd(), UserStr::new(c""), mode, flags),
+        || stubs::fchmod(kernel()?, fd.fd(), mode),
+    )
+}
+
+/// See fchownat(2) with an empty path.
+pub fn fchown_itself(fd: RumpFd, uid: u32, gid: u32, flags: i32) -> Result<usize> {
+    itself(
+        flags,
+        |flags| stubs::fchownat(kernel()?, fd.fd(), UserStr::new(c""), uid, gid, flags),
+        || stubs::fchown(kernel()?, fd.fd(), uid, gid),
+    )
+}
+
+/// Does by an empty path, which reaches an `O_PATH` descriptor too, what a server without `AT_EMPTY_PATH` does by the descriptor.
+fn itself(flags: i32, by_path: impl Fn(i32) -> Result<()>, by_fd: impl Fn() -> Result<()>) -> Result<usize> {
+    let flags = fcntl::at_flags_from_linux(flags, AT_SYMLINK_NOFOLLOW)?;
+    match by_path(flags | fcntl::AT_EMPTY_PATH) {
+        Err(Errno::EINVAL | Errno::ENOENT) => done(by_fd()),
+        answer => done(answer),
+    }
 }
 
 /// See flock(2); the operations are the same on both.
@@ -256,12 +345,12 @@ pub fn flock(fd: RumpFd, operation: i32) -> Result<usize> {
     done(stubs::flock(kernel()?, fd.fd(), operation))
 }
 
-/// See fallocate(2); `EOPNOTSUPP` for every mode but the plain one.
-pub fn fallocate(fd: RumpFd, mode: i32, offset: i64, length: i64) -> Result<usize> {
-    if mode != 0 {
-        return Err(Errno::EOPNOTSUPP);
+/// See fallocate(2); a NetBSD server has no mode but the plain one (`EOPNOTSUPP`).
+pub fn fallocate(fd: RumpFd, mode: u32, offset: i64, length: i64) -> Result<usize> {
+    match stubs::fallocate(kernel()?, fd.fd(), mode, offset, length) {
+        Err(Errno::ENOSYS) if mode == 0 => number(stubs::posix_fallocate(kernel()?, fd.fd(), Pad, offset, length)?),
+        answer => done(unless_unknown(answer, Err(Errno::EOPNOTSUPP))),
     }
-    number(stubs::posix_fallocate(kernel()?, fd.fd(), Pad, offset, length)?)
 }
 
 /// See posix_fadvise(2); the advices are the same on both.
@@ -272,6 +361,12 @@ pub fn fadvise64(fd: RumpFd, offset: i64, length: i64, advice: i32) -> Result<us
 /// Two timespecs.
 const TIMES: usize = 32;
 
+/// Whether there is nothing to change: Linux does not even look at the path then.
+fn omits(times: usize) -> bool {
+    let both: Result<Option<[Timespec; 2]>> = user::read_if(times);
+    matches!(both, Ok(Some(times)) if times.iter().all(|time| time.tv_nsec == UTIME_OMIT))
+}
+
 fn done(result: Result<()>) -> Result<usize> {
     result.map(|()| 0)
 }
@@ -281,60 +376,19 @@ fn number(error: i32) -> Result<usize> {
     if error == 0 { Ok(0) } else { Err(Errno::from_raw(error)) }
 }
 
-/// See openat(2).
-///
-/// `ELOOP` for a symbolic link under `O_NOFOLLOW`, `ENOTDIR` with `O_DIRECTORY` as well (NetBSD says `EFTYPE`).
-pub fn openat(at: &RumpAt, flags: i32, mode: u32) -> Result<NewFd> {
-    let cloexec = flags as u32 & linux::O_CLOEXEC != 0;
-    let flags = if flags as u32 & linux::O_PATH != 0 {
-        // A fifo or a device must not be waited for, since O_PATH opens nothing.
-        let kept = flags as u32 & (linux::O_DIRECTORY | linux::O_NOFOLLOW | linux::O_CLOEXEC);
-        fcntl::open_flags_from_linux((kept | linux::O_NONBLOCK) as i32)?
-    } else {
-        fcntl::open_flags_from_linux(flags)?
-    };
-    match stubs::openat(kernel()?, at.dir, UserStr::new(at.path), flags, mode & stat::ALLPERMS) {
-        Ok(Fd(fd)) => Ok(NewFd { fd: RumpFd(fd), cloexec }),
-        Err(Errno::EFTYPE) if flags & fcntl::O_DIRECTORY != 0 => Err(Errno::ENOTDIR),
-        Err(Errno::EFTYPE) if flags & fcntl::O_NOFOLLOW != 0 => Err(Errno::ELOOP),
-        Err(error) => Err(error),
-    }
-}
-
-/// The argument of openat2(2).
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct OpenHow {
-    flags: u64,
-    mode: u64,
-    resolve: u64,
-}
-
-/// See openat2(2).
-///
-/// `ENOSYS` for any restriction of the path walk, which programs take for an old kernel; `E2BIG` for a longer `how`.
-pub fn openat2(at: &RumpAt, how: usize, size: usize) -> Result<NewFd> {
-    match size {
-        0..24 => return Err(Errno::EINVAL),
-        24 => {}
-        _ => return Err(Errno::E2BIG),
-    }
-    let how: OpenHow = user::read(how)?;
-    if how.resolve != 0 {
-        return Err(Errno::ENOSYS);
-    }
-    let flags = i32::try_from(how.flags).map_err(|_| Errno::EINVAL)?;
-    openat(at, flags, how.mode as u32)
-}
-
 /// See faccessat(2).
 pub fn faccessat2(at: &RumpAt, mode: i32, flags: i32) -> Result<usize> {
     let flags = fcntl::at_flags_from_linux(flags, AT_EACCESS | AT_SYMLINK_NOFOLLOW)?;
     done(stubs::faccessat(kernel()?, at.dir, UserStr::new(at.path), mode, flags))
 }
 
-/// See faccessat(2) with an empty path: the open file exists, and its mode tells the rest.
-pub fn faccess(fd: RumpFd, mode: i32) -> Result<usize> {
+/// See faccessat2(2) with an empty path; where the server cannot, the mode of the open file tells.
+pub fn faccess(fd: RumpFd, mode: i32, flags: i32) -> Result<usize> {
+    let flags = fcntl::at_flags_from_linux(flags, AT_EACCESS | AT_SYMLINK_NOFOLLOW)? | fcntl::AT_EMPTY_PATH;
+    match stubs::faccessat(kernel()?, fd.fd(), UserStr::new(c""), mode, flags) {
+        Err(Errno::EINVAL | Errno::ENOENT) if mode & !7 == 0 => {}
+        answer => return done(answer),
+    }
     // A client is root in the rump kernel: only execution asks for a bit, and any of the three will do.
     let status = status(fd)?;
     let directory = status.st_mode & stat::S_IFMT == stat::S_IFDIR;
@@ -358,6 +412,9 @@ pub fn fchownat(at: &RumpAt, uid: u32, gid: u32, flags: i32) -> Result<usize> {
 
 /// See utimensat(2); the structure and its special values are the same on both.
 pub fn utimensat(at: &RumpAt, times: usize, flags: i32) -> Result<usize> {
+    if omits(times) {
+        return Ok(0);
+    }
     let flags = fcntl::at_flags_from_linux(flags, AT_SYMLINK_NOFOLLOW)?;
     done(stubs::utimensat(kernel()?, at.dir, UserStr::new(at.path), In::at(times as u64, TIMES), flags))
 }
@@ -390,7 +447,7 @@ pub fn mkdirat(at: &RumpAt, mode: u32) -> Result<usize> {
     done(stubs::mkdirat(kernel()?, at.dir, UserStr::new(at.path), mode & stat::ALLPERMS))
 }
 
-/// See mknodat(2); `EPERM` for a socket, which only bind(2) makes.
+/// See mknodat(2); `EPERM` for a socket, which only bind(2) makes, and for a directory.
 pub fn mknodat(at: &RumpAt, mode: u32, dev: u32) -> Result<usize> {
     let (kernel, path) = (kernel()?, UserStr::new(at.path));
     let permissions = mode & stat::ALLPERMS;
@@ -403,7 +460,7 @@ pub fn mknodat(at: &RumpAt, mode: u32, dev: u32) -> Result<usize> {
             let fd = stubs::openat(kernel, at.dir, path, flags, permissions)?;
             done(stubs::close(kernel, fd))
         }
-        stat::S_IFSOCK => Err(Errno::EPERM),
+        stat::S_IFSOCK | stat::S_IFDIR => Err(Errno::EPERM),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -418,21 +475,25 @@ pub fn truncate(at: &RumpAt, length: i64) -> Result<usize> {
     done(stubs::truncate(kernel()?, UserStr::new(at.path), Pad, length))
 }
 
-/// See linkat(2); `EOPNOTSUPP` for a link to an open file without a name.
+/// See linkat(2).
 pub fn linkat(from: &RumpAt, to: &RumpAt, flags: i32) -> Result<usize> {
-    if flags as u32 & linux::AT_EMPTY_PATH != 0 && from.path.is_empty() {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    let flags = fcntl::at_flags_from_linux(flags, AT_SYMLINK_FOLLOW)?;
-    done(stubs::linkat(kernel()?, from.dir, UserStr::new(from.path), to.dir, UserStr::new(to.path), flags))
+    let netbsd = fcntl::at_flags_from_linux(flags, AT_SYMLINK_FOLLOW)?;
+    done(stubs::linkat(kernel()?, from.dir, UserStr::new(from.path), to.dir, UserStr::new(to.path), netbsd))
 }
 
-/// See renameat2(2); `EINVAL` for any flag, as of a file system that does not know it: mv(1) falls back.
+/// See linkat(2) with an empty path: gives an open file another name, or its first. A NetBSD server has no such file (`ENOENT`).
+pub fn link_itself(fd: RumpFd, to: &RumpAt) -> Result<usize> {
+    let (empty, to_path) = (UserStr::new(c""), UserStr::new(to.path));
+    done(stubs::linkat(kernel()?, fd.fd(), empty, to.dir, to_path, fcntl::AT_EMPTY_PATH))
+}
+
+/// See renameat2(2); from a NetBSD server `EINVAL` for any flag, as of a file system that does not know it: mv(1) falls back.
 pub fn renameat2(from: &RumpAt, to: &RumpAt, flags: u32) -> Result<usize> {
-    if flags != 0 {
-        return Err(Errno::EINVAL);
-    }
     let (kernel, old, new) = (kernel()?, UserStr::new(from.path), UserStr::new(to.path));
+    if flags != 0 {
+        let answer = stubs::renameat2(kernel, from.dir, old, to.dir, new, flags);
+        return done(unless_unknown(answer, Err(Errno::EINVAL)));
+    }
     // Where possible the POSIX variant: like Linux, it leaves two names of one file alone.
     if from.dir == Fd(AT_FDCWD) && to.dir == Fd(AT_FDCWD) {
         return done(stubs::posix_rename(kernel, old, new));

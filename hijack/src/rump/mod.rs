@@ -6,6 +6,7 @@
 
 pub mod both;
 mod control;
+pub mod copies;
 pub mod descriptor;
 pub mod dir;
 pub mod epoll;
@@ -14,6 +15,7 @@ pub mod ioctl;
 pub mod memory;
 pub mod message;
 pub mod nest;
+pub mod open;
 pub mod option;
 pub mod poll;
 pub mod program;
@@ -21,6 +23,7 @@ pub mod refuse;
 pub mod seccomp;
 pub mod socket;
 pub mod times;
+pub mod transfer;
 
 pub use crate::process::kernel;
 pub use abi::Result;

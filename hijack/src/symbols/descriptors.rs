@@ -31,6 +31,9 @@ symbols! {
     fn fcntl(fd: c_int, command: c_int, data: *mut c_void) -> c_int = SYS_fcntl(fd, command, data), also fcntl64 __fcntl;
     fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int = SYS_close_range(first, last, flags);
     fn mmap(addr: *mut c_void, len: size_t, protection: c_int, flags: c_int, fd: c_int, offset: off_t) -> *mut c_void = SYS_mmap(addr, len, protection, flags, fd, offset), also mmap64;
+    fn munmap(addr: *mut c_void, len: size_t) -> c_int = SYS_munmap(addr, len);
+    fn msync(addr: *mut c_void, len: size_t, flags: c_int) -> c_int = SYS_msync(addr, len, flags);
+    fn mremap(addr: *mut c_void, old: size_t, new: size_t, flags: c_int, to: *mut c_void) -> *mut c_void = SYS_mremap(addr, old, new, flags, to);
     fn sendfile(out: c_int, input: c_int, offset: *mut off_t, count: size_t) -> ssize_t = SYS_sendfile(out, input, offset, count), also sendfile64;
     fn copy_file_range(input: c_int, in_offset: *mut off_t, out: c_int, out_offset: *mut off_t, len: size_t, flags: c_uint) -> ssize_t = SYS_copy_file_range(input, in_offset, out, out_offset, len, flags);
     fn splice(input: c_int, in_offset: *mut off_t, out: c_int, out_offset: *mut off_t, len: size_t, flags: c_uint) -> ssize_t = SYS_splice(input, in_offset, out, out_offset, len, flags);

@@ -2,7 +2,7 @@
 //!
 //! Only entry points that are one call stand here, for speed and for a C library that cannot be patched; what libc does
 //! on top of them (stdio, directories, names) reaches the calls table through [`deep`](crate::deep). A function that touches
-//! nothing of the rump kernel's (`pipe`, `munmap`) needs no row. `docs/COMPATIBILITY.md` is printed from these rows.
+//! nothing of the rump kernel's (`pipe`, `eventfd`) needs no row. `docs/COMPATIBILITY.md` is printed from these rows.
 
 mod descriptors;
 mod paths;

@@ -4,6 +4,7 @@
 //! (making, linking, moving, removing), so that these see a tree that stands still. Reading, writing and looking up take
 //! only the node's.
 
+mod content;
 mod node;
 
 use std::any::Any;
@@ -14,7 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use abi::time::Timespec;
 use abi::{Errno, Result};
 
-use super::pages::{Account, Pages};
+use content::Content;
+
+use super::pages::Account;
 use crate::proc::lock;
 use crate::rumpuser::Rumpuser;
 use crate::vfs::{FileSystem, FsStat, Kind, New, Node, Vnode};
@@ -165,23 +168,26 @@ struct Inner {
     gid: u32,
     mtime: Timespec,
     ctime: Timespec,
+    /// Whether it may get a name though it has none (`O_TMPFILE`).
+    linkable: bool,
     body: Body,
 }
 
 enum Body {
-    File(Pages),
+    File(Content),
     Directory(Directory),
     Link(Vec<u8>),
     Special(u64),
 }
 
+/// What a removed directory keeps: the directory above it, which may itself be removed.
+struct Removed(Option<Arc<TmpNode>>);
+
 struct Directory {
     /// The directory above; nothing for the root, whose `parent` is itself.
     above: Weak<TmpNode>,
-    /// Set when it is removed: nothing may be made in it any more.
-    removed: bool,
-    /// The directory that it was in when it was removed, which is still its `..`; kept alive for who works in it.
-    left: Option<Arc<TmpNode>>,
+    /// Set when it is removed: nothing may be made in it any more. Its `..` still leads up, as on Linux.
+    removed: Option<Removed>,
     names: BTreeMap<Arc<[u8]>, (u64, Arc<TmpNode>)>,
     /// The names in the order in which they were made; the numbers are the cookies of readdir.
     order: BTreeMap<u64, Arc<[u8]>>,
@@ -226,6 +232,12 @@ impl Directory {
         old
     }
 
+    /// Puts another node under a name that there is, in its place.
+    fn exchange(&mut self, name: &[u8], node: Arc<TmpNode>) -> Result<()> {
+        self.names.get_mut(name).ok_or(Errno::ENOENT)?.1 = node;
+        Ok(())
+    }
+
     fn take(&mut self, name: &[u8]) -> Option<Arc<TmpNode>> {
         let (number, node) = self.names.remove(name)?;
         self.order.remove(&number);
@@ -246,8 +258,8 @@ impl TmpNode {
         }
         let (names, order) = (BTreeMap::new(), BTreeMap::new());
         let body = match new.kind {
-            Kind::Regular => Body::File(Pages::default()),
-            Kind::Directory => Body::Directory(Directory { above, removed: false, left: None, names, order, next: 0 }),
+            Kind::Regular => Body::File(Content::default()),
+            Kind::Directory => Body::Directory(Directory { above, removed: None, names, order, next: 0 }),
             Kind::Symlink => Body::Link(new.target.to_vec()),
             _ => Body::Special(new.rdev),
         };
@@ -260,7 +272,7 @@ impl TmpNode {
             this: this.clone(),
             birthtime: now,
             atime: Mutex::new(now),
-            inner: RwLock::new(Inner { mode, nlink: 0, uid, gid, mtime: now, ctime: now, body }),
+            inner: RwLock::new(Inner { mode, nlink: 0, uid, gid, mtime: now, ctime: now, linkable: false, body }),
         }))
     }
 
@@ -291,7 +303,7 @@ impl TmpNode {
         self.shared.take(entry_cost(name))?;
         let mut inner = write(&self.inner);
         let directory = match inner.directory_mut() {
-            Ok(directory) if directory.removed => Err(Errno::ENOENT),
+            Ok(directory) if directory.removed.is_some() => Err(Errno::ENOENT),
             Ok(directory) if directory.names.contains_key(name) => Err(Errno::EEXIST),
             other => other,
         };
@@ -325,8 +337,7 @@ impl TmpNode {
         inner.nlink = if self.is_directory() { 0 } else { inner.nlink.saturating_sub(1) };
         inner.ctime = now;
         if let Body::Directory(directory) = &mut inner.body {
-            directory.removed = true;
-            directory.left = directory.above.upgrade();
+            directory.removed = Some(Removed(directory.above.upgrade()));
         }
         let last = inner.nlink == 0;
         drop(inner);
@@ -338,6 +349,13 @@ impl TmpNode {
 
     fn empty(&self) -> bool {
         read(&self.inner).directory().is_ok_and(|directory| directory.names.is_empty())
+    }
+
+    /// Lets go of the directory above a removed one.
+    fn release_above(&mut self) -> Option<Arc<TmpNode>> {
+        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Body::Directory(directory) = &mut inner.body else { return None };
+        directory.removed.as_mut().and_then(|removed| removed.0.take())
     }
 
     /// Whether `self` is `other` or lies above it. The tree's lock is held.
@@ -366,9 +384,10 @@ impl TmpNode {
 impl Drop for TmpNode {
     fn drop(&mut self) {
         let mut bytes = NODE_BYTES;
+        let mut above = self.release_above();
         let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
         match &mut inner.body {
-            Body::File(pages) => bytes += pages.taken(),
+            Body::File(content) => bytes += content.taken(),
             Body::Link(target) => bytes += target.len(),
             Body::Special(_) => {}
             Body::Directory(directory) => {
@@ -378,6 +397,10 @@ impl Drop for TmpNode {
         }
         self.shared.give(bytes);
         self.shared.nodes.give(1);
+        // A chain of removed directories may be longer than the stack, too.
+        while let Some(node) = above {
+            above = Arc::into_inner(node).and_then(|mut node| node.release_above());
+        }
     }
 }
 
@@ -402,7 +425,7 @@ fn dismantle(directory: &mut Directory) {
 mod tests {
     use super::*;
     use crate::rumpuser::sim::SimHost;
-    use crate::vfs::Position;
+    use crate::vfs::{Position, Rename};
 
     fn new(kind: Kind) -> New<'static> {
         New { kind, mode: 0o755, uid: 0, gid: 0, rdev: 0, target: b"" }
@@ -457,8 +480,9 @@ mod tests {
         let file = at.create(b"f", &new(Kind::Regular)).unwrap();
         file.write_at(Position::At(1 << 20), &[1; 100_000]).unwrap();
         at.create(b"g", &new(Kind::Regular)).unwrap();
-        at.rename(b"f", &root, b"f").unwrap();
-        root.rename(b"f", &at, b"g").unwrap();
+        let moving = Rename::Move { replaces: true, whiteout: None };
+        at.rename(b"f", &root, b"f", moving).unwrap();
+        root.rename(b"f", &at, b"g", moving).unwrap();
         at.remove(b"g", &file).unwrap();
         drop((at, file));
         let top = root.lookup(b"deeper").unwrap();
@@ -488,13 +512,35 @@ mod tests {
     }
 
     #[test]
+    fn a_long_chain_of_removed_directories_goes_without_recursion() {
+        let host: Arc<dyn Rumpuser> = SimHost::new(1);
+        let root = mount(&host, &[]).unwrap().root();
+        let mut chain = vec![root];
+        for _ in 0..100_000 {
+            let next = chain[chain.len() - 1].create(b"d", &new(Kind::Directory)).unwrap();
+            chain.push(next);
+        }
+        let bottom = chain[chain.len() - 1].clone();
+        while let Some(last) = chain.pop()
+            && let Some(above) = chain.last()
+        {
+            above.remove(b"d", &last).unwrap();
+        }
+        // Each now keeps the one above it.
+        let above = bottom.parent().unwrap();
+        assert!(above.parent().unwrap().parent().is_ok());
+        drop((above, bottom));
+    }
+
+    #[test]
     fn nothing_is_made_in_a_removed_directory() {
         let host: Arc<dyn Rumpuser> = SimHost::new(1);
         let root = mount(&host, &[]).unwrap().root();
         let gone = root.create(b"d", &new(Kind::Directory)).unwrap();
         root.remove(b"d", &gone).unwrap();
         assert_eq!(gone.create(b"x", &new(Kind::Regular)).map(drop), Err(Errno::ENOENT));
-        assert_eq!(gone.parent().unwrap().vnode().ino, root.vnode().ino);
+        assert_eq!(gone.read_dir(0, &mut |_| true), Err(Errno::ENOENT));
+        assert!(crate::vfs::node::same(&gone.parent().unwrap(), &root));
         assert_eq!((gone.attr().nlink, root.attr().nlink), (0, 2));
     }
 }

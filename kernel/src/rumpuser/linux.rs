@@ -15,7 +15,8 @@ use sysproxy::host::{self, HostFd, Owned, PollFd};
 
 use super::file::LinuxFile;
 use super::memory::Account;
-use super::{Access, HostFile, Parker, Rumpuser, Woken};
+use super::shared::LinuxShared;
+use super::{Access, HostFile, Parker, Rumpuser, SharedMemory, Woken};
 use crate::config::Config;
 use crate::proc::lock;
 
@@ -124,6 +125,10 @@ impl Rumpuser for LinuxHost {
 
     fn host_pid(&self) -> u32 {
         rustix::process::getpid().as_raw_nonzero().get() as u32
+    }
+
+    fn shared_memory(&self) -> Result<Box<dyn SharedMemory>> {
+        Ok(Box::new(LinuxShared::new()?))
     }
 
     fn open_host(&self, path: &Path, access: Access) -> Result<Box<dyn HostFile>> {

@@ -9,10 +9,12 @@ use std::time::Duration;
 use abi::{Errno, Result};
 
 pub use file::{Access, HostFile, HostKind};
+pub use shared::SharedMemory;
 
 pub mod file;
 pub mod linux;
 pub mod memory;
+pub mod shared;
 pub mod sim;
 
 /// How a sleep ended.
@@ -60,6 +62,10 @@ pub trait Rumpuser: Send + Sync {
     fn host_name(&self) -> String;
     /// The host's id of the process that holds the kernel.
     fn host_pid(&self) -> u32;
+    /// Makes memory that clients can map; `EOPNOTSUPP` on a host that has no such thing.
+    fn shared_memory(&self) -> Result<Box<dyn SharedMemory>> {
+        Err(Errno::EOPNOTSUPP)
+    }
     /// Opens a file of the host that exists; a host that shows none answers `EOPNOTSUPP`.
     fn open_host(&self, _path: &Path, _access: Access) -> Result<Box<dyn HostFile>> {
         Err(Errno::EOPNOTSUPP)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use abi::{Errno, Result};
+use sysproxy::host::Owned;
 use sysproxy::message::ServerRequest;
 
 use super::session::Session;
@@ -54,6 +55,15 @@ impl UserMem for SessionMem {
     fn raise(&self, signal: i32) {
         // The field of the number is undefined in the original, and no number is used up.
         self.0.send(&ServerRequest::Raise { signal }.encode(0));
+    }
+
+    fn takes_descriptors(&self) -> bool {
+        self.0.extended() && self.0.link().passes_descriptors()
+    }
+
+    fn hand_over(&self, request: u64, fd: Owned) -> Result<()> {
+        self.0.hand_over(request, fd);
+        Ok(())
     }
 
     fn extended(&self) -> bool {

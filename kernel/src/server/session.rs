@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sysproxy::Link;
 use sysproxy::frame::Frame;
-use sysproxy::host::{self, HostFd, IoSlice};
+use sysproxy::host::{self, HostFd, IoSlice, Owned};
 use sysproxy::message;
 use sysproxy::peer::Outstanding;
 
@@ -41,7 +41,8 @@ pub struct Session {
 
 #[derive(Default)]
 struct Output {
-    frames: VecDeque<Vec<u8>>,
+    /// The frames, and the descriptors that go along.
+    frames: VecDeque<(Vec<u8>, Option<Owned>)>,
     /// Bytes of the first frame that are sent already.
     sent: usize,
     bytes: usize,
@@ -144,12 +145,16 @@ impl Session {
 
     /// Sends a frame, or keeps it for later; for the reading thread, which must not wait.
     pub fn post(&self, frame: &Frame) {
+        self.post_with(frame, None);
+    }
+
+    fn post_with(&self, frame: &Frame, passed: Option<Owned>) {
         let mut output = lock(&self.output);
         if self.dead() || output.closing {
             return;
         }
         output.bytes += frame.header.len as usize;
-        output.frames.push_back(frame.encode());
+        output.frames.push_back((frame.encode(), passed));
         let kept = self.write_out(&mut output);
         let flood = output.bytes > OUTPUT_MAX_BYTES;
         drop(output);
@@ -164,13 +169,17 @@ impl Session {
 
     /// The same for a worker, which first waits until the client has taken most of what it was sent.
     pub fn send(&self, frame: &Frame) {
+        self.send_with(frame, None);
+    }
+
+    fn send_with(&self, frame: &Frame, passed: Option<Owned>) {
         let mut output = lock(&self.output);
         while output.bytes > OUTPUT_PAUSE_BYTES && !self.dead() {
             let nap = Duration::from_secs(1);
             output = self.drained.wait_timeout(output, nap).unwrap_or_else(PoisonError::into_inner).0;
         }
         drop(output);
-        self.post(frame);
+        self.post_with(frame, passed);
     }
 
     /// Sends a last frame and ends the connection behind it.
@@ -213,9 +222,14 @@ impl Session {
     }
 
     fn write_out(&self, output: &mut Output) -> Progress {
-        while let Some(frame) = output.frames.front() {
-            let rest = frame.get(output.sent..).unwrap_or_default();
-            match self.link.send(&[IoSlice::new(rest)]) {
+        while let Some((frame, passed)) = output.frames.front() {
+            let rest = [IoSlice::new(frame.get(output.sent..).unwrap_or_default())];
+            let sent = match passed {
+                Some(passed) if output.sent == 0 => self.link.send_with(&rest, passed.fd()),
+                _ => self.link.send(&rest),
+            };
+            let [rest] = rest;
+            match sent {
                 Ok(sent) if sent < rest.len() => {
                     output.sent += sent;
                     output.bytes -= sent;
@@ -255,6 +269,12 @@ impl Session {
     pub fn tell(&self, request: &message::ServerRequest<'_>) {
         let number = lock(&self.asked).number();
         self.send(&request.encode(number));
+    }
+
+    /// Hands the client a descriptor for one of its calls.
+    pub fn hand_over(&self, request: u64, fd: Owned) {
+        let number = lock(&self.asked).number();
+        self.send_with(&message::ServerRequest::Descriptor { request }.encode(number), Some(fd));
     }
 
     /// Hands an answer to who waits for it; one that nobody waits for is dropped.

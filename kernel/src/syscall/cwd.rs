@@ -47,7 +47,7 @@ fn directory_at(cx: &Cx<'_>, path: UserStr) -> Result<Dir> {
 }
 
 fn directory_of(cx: &Cx<'_>, fd: Fd) -> Result<Dir> {
-    let open = cx.proc.file(fd)?;
+    let open = cx.proc.place(fd)?;
     may_enter(&View::of(cx)?, vnode(&open, Errno::ENOTDIR)?.at.clone())
 }
 

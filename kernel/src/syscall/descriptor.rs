@@ -140,7 +140,7 @@ fn write_segments(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<
 }
 
 /// Raises SIGPIPE, unless the descriptor or the socket does not want it.
-fn broken_pipe(cx: &Cx<'_>, file: &OpenFile) -> Errno {
+pub(super) fn broken_pipe(cx: &Cx<'_>, file: &OpenFile) -> Errno {
     if let Some(socket) = file.file.as_socket() {
         return super::socket::broken_pipe(cx, file, socket, 0);
     }
@@ -235,7 +235,7 @@ pub fn close(cx: &Cx<'_>, fd: Fd) -> Result<()> {
 
 /// dup(2).
 pub fn dup(cx: &Cx<'_>, fd: Fd) -> Result<Fd> {
-    cx.proc.install(cx.proc.file(fd)?, false)
+    cx.proc.install(cx.proc.place(fd)?, false)
 }
 
 /// dup2(2).
@@ -249,7 +249,7 @@ pub fn dup3(cx: &Cx<'_>, from: Fd, to: Fd, flags: i32) -> Result<Fd> {
         return Err(Errno::EINVAL);
     }
     let limit = lock(&cx.proc.nofile).0;
-    let file = cx.proc.file(from)?;
+    let file = cx.proc.place(from)?;
     if from == to {
         return Ok(to);
     }
@@ -269,13 +269,15 @@ pub fn fcntl(cx: &Cx<'_>, fd: Fd, cmd: i32, arg: InOut) -> Result<i32> {
         F_DUPFD | F_DUPFD_CLOEXEC => duplicate(cx, fd, value, cmd == F_DUPFD_CLOEXEC),
         F_GETFD => Ok(if lock(&cx.proc.fds).entry(fd)?.close_on_exec { FD_CLOEXEC } else { 0 }),
         F_SETFD => set_close_on_exec(cx, fd, value & FD_CLOEXEC != 0).map(|()| 0),
-        F_GETFL => Ok(cx.proc.file(fd)?.flags() & (O_ACCMODE | STATUS_FLAGS)),
+        F_GETFL => Ok(cx.proc.place(fd)?.flags() & (O_ACCMODE | STATUS_FLAGS | O_PATH)),
         F_SETFL => {
-            cx.proc.file(fd)?.set_flags(STATUS_FLAGS, value);
+            // Linux leaves the flags of writing through as open(2) has set them.
+            let mask = if cx.mem.extended() { O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT } else { STATUS_FLAGS };
+            cx.proc.file(fd)?.set_flags(mask, value);
             Ok(0)
         }
         F_GETOWN | F_SETOWN => cx.proc.file(fd).map(|_| 0),
-        F_GETLK | F_SETLK | F_SETLKW => record_lock(cx, fd, cmd, arg),
+        F_GETLK | F_SETLK | F_SETLKW | F_OFD_GETLK | F_OFD_SETLK | F_OFD_SETLKW => record_lock(cx, fd, cmd, arg),
         F_CLOSEM => close_from(cx, fd),
         F_MAXFD => Ok(lock(&cx.proc.fds).highest().map_or(-1, |fd| fd.0)),
         F_GETNOSIGPIPE => Ok(i32::from(cx.proc.file(fd)?.flags() & O_NOSIGPIPE != 0)),
@@ -288,7 +290,7 @@ pub fn fcntl(cx: &Cx<'_>, fd: Fd, cmd: i32, arg: InOut) -> Result<i32> {
 }
 
 fn duplicate(cx: &Cx<'_>, fd: Fd, from: i32, close_on_exec: bool) -> Result<i32> {
-    let file = cx.proc.file(fd)?;
+    let file = cx.proc.place(fd)?;
     let limit = lock(&cx.proc.nofile).0;
     let from = usize::try_from(from).ok().filter(|from| *from < limit).ok_or(Errno::EINVAL)?;
     lock(&cx.proc.fds).insert(file, close_on_exec, from, limit).map(|fd| fd.0)
@@ -312,7 +314,7 @@ fn record_lock(cx: &Cx<'_>, fd: Fd, cmd: i32, arg: InOut) -> Result<i32> {
     let file = cx.proc.file(fd)?;
     let mut flock: Flock = cx.mem.read_inout(arg)?;
     vfs::lock::record_lock(cx, &file, cmd, &mut flock)?;
-    if cmd == F_GETLK {
+    if matches!(cmd, F_GETLK | F_OFD_GETLK) {
         cx.mem.write_inout(arg, &flock)?;
     }
     Ok(0)
@@ -321,16 +323,15 @@ fn record_lock(cx: &Cx<'_>, fd: Fd, cmd: i32, arg: InOut) -> Result<i32> {
 /// ioctl(2): moves as many bytes as the command encodes; OUT data is stored on success only.
 pub fn ioctl(cx: &Cx<'_>, fd: Fd, com: u64, data: InOut) -> Result<()> {
     let com = com & 0xffff_ffff;
-    let file = cx.proc.file(fd)?;
-    if !file.readable() && !file.writable() {
-        return Err(Errno::EBADF);
+    if com == JREOPEN {
+        return open_again(cx, &cx.proc.place(fd)?, data);
     }
+    let file = cx.proc.file(fd)?;
     match com {
         FIOCLEX => return set_close_on_exec(cx, fd, true),
         FIONCLEX => return set_close_on_exec(cx, fd, false),
         FIONBIO => return set_status(cx, &file, O_NONBLOCK, data),
         FIOASYNC => return set_status(cx, &file, O_ASYNC, data),
-        JREOPEN => return open_again(cx, &file, data),
         _ => {}
     }
     let len = ioctl::iocparm_len(com);
@@ -388,7 +389,7 @@ fn set_status(cx: &Cx<'_>, file: &OpenFile, flag: i32, data: InOut) -> Result<()
 
 /// fstat(2).
 pub fn fstat(cx: &Cx<'_>, fd: Fd, sb: Out) -> Result<()> {
-    let stat: Stat = cx.proc.file(fd)?.file.stat()?;
+    let stat: Stat = cx.proc.place(fd)?.file.stat()?;
     cx.mem.write(sb, &stat)
 }
 

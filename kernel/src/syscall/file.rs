@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use abi::fcntl::{SEEK_CUR, SEEK_END, SEEK_SET};
+use abi::fcntl::{RWF_APPEND, RWF_NOAPPEND, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET};
 use abi::stat::*;
 use abi::time::{Timespec, Timeval, UTIME_NOW, UTIME_OMIT};
 use abi::{Errno, Fd, In, Out, Pad, Result};
@@ -25,7 +25,7 @@ pub(super) fn vnode(open: &OpenFile, error: Errno) -> Result<&VnodeFile> {
 /// lseek(2).
 pub fn lseek(cx: &Cx<'_>, fd: Fd, _pad: Pad, offset: i64, whence: i32) -> Result<i64> {
     let open = cx.proc.file(fd)?;
-    if !matches!(whence, SEEK_SET | SEEK_CUR | SEEK_END) {
+    if !matches!(whence, SEEK_SET | SEEK_CUR | SEEK_END | SEEK_DATA | SEEK_HOLE) {
         return Err(Errno::EINVAL);
     }
     vnode(&open, Errno::ESPIPE)?.seek(offset, whence)
@@ -40,7 +40,7 @@ pub fn pread(cx: &Cx<'_>, fd: Fd, buf: Out, nbyte: usize, _pad: Pad, offset: i64
 /// pwrite(2).
 pub fn pwrite(cx: &Cx<'_>, fd: Fd, buf: In, nbyte: usize, _pad: Pad, offset: i64) -> Result<usize> {
     let open = writable(cx, fd)?;
-    write_segments_at(cx, &open, &single(buf.addr, nbyte)?, offset)
+    write_segments_at(cx, &open, &single(buf.addr, nbyte)?, Some(offset), 0)
 }
 
 /// preadv(2).
@@ -52,13 +52,24 @@ pub fn preadv(cx: &Cx<'_>, fd: Fd, iovp: In, iovcnt: i32, _pad: Pad, offset: i64
 /// pwritev(2).
 pub fn pwritev(cx: &Cx<'_>, fd: Fd, iovp: In, iovcnt: i32, _pad: Pad, offset: i64) -> Result<usize> {
     let open = writable(cx, fd)?;
-    write_segments_at(cx, &open, &segments(cx, iovp, iovcnt)?, offset)
+    write_segments_at(cx, &open, &segments(cx, iovp, iovcnt)?, Some(offset), 0)
+}
+
+/// pwritev2(2), an extension: pwritev(2) with `RWF_APPEND` or `RWF_NOAPPEND`; offset -1 is the position.
+///
+/// `ESPIPE` for what is no file; `EINVAL` for other flags, which the library deals with, and for both of these.
+pub fn pwritev2(cx: &Cx<'_>, fd: Fd, iovp: In, iovcnt: i32, offset: i64, flags: u32) -> Result<usize> {
+    let open = writable(cx, fd)?;
+    if flags & !(RWF_APPEND | RWF_NOAPPEND) != 0 || flags == RWF_APPEND | RWF_NOAPPEND {
+        return Err(Errno::EINVAL);
+    }
+    write_segments_at(cx, &open, &segments(cx, iovp, iovcnt)?, Some(offset).filter(|offset| *offset != -1), flags)
 }
 
 fn read_segments_at(cx: &Cx<'_>, open: &OpenFile, to: &[Segment], offset: i64) -> Result<usize> {
     let file = vnode(open, Errno::ESPIPE)?;
-    let offset = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
     let total = total(to);
+    let offset = within(offset, total)?;
     let mut buf = vec![0; total.min(CHUNK_BYTES)];
     let mut done = 0;
     loop {
@@ -76,17 +87,17 @@ fn read_segments_at(cx: &Cx<'_>, open: &OpenFile, to: &[Segment], offset: i64) -
     }
 }
 
-fn write_segments_at(cx: &Cx<'_>, open: &OpenFile, from: &[Segment], offset: i64) -> Result<usize> {
+fn write_segments_at(cx: &Cx<'_>, open: &OpenFile, from: &[Segment], offset: Option<i64>, flags: u32) -> Result<usize> {
     let file = vnode(open, Errno::ESPIPE)?;
-    let offset = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
     let total = total(from);
+    let offset = offset.map(|offset| within(offset, total)).transpose()?;
     let mut buf = vec![0; total.min(CHUNK_BYTES)];
     let mut done = 0;
     loop {
         let chunk = &mut buf[..(total - done).min(CHUNK_BYTES)];
-        let at = offset.saturating_add(done as u64);
-        let copied = gather(cx, from, done, chunk, unit(cx, open), at);
-        let took = match copied.and_then(|()| file.write_at(at, chunk)) {
+        let at = offset.map(|offset| offset.saturating_add(done as u64));
+        let copied = gather(cx, from, done, chunk, unit(cx, open), at.unwrap_or_default());
+        let took = match copied.and_then(|()| file.write_flagged(at, chunk, flags)) {
             Err(_) if done > 0 => return Ok(done),
             took => took?,
         };
@@ -95,6 +106,12 @@ fn write_segments_at(cx: &Cx<'_>, open: &OpenFile, from: &[Segment], offset: i64
             return Ok(done);
         }
     }
+}
+
+/// An offset at which `len` bytes can be; `EINVAL` for a negative one, or if it comes to lie beyond the largest.
+fn within(offset: i64, len: usize) -> Result<u64> {
+    let end = i64::try_from(len).ok().and_then(|len| offset.checked_add(len));
+    if end.is_none() { Err(Errno::EINVAL) } else { u64::try_from(offset).map_err(|_| Errno::EINVAL) }
 }
 
 /// fsync(2): nothing is ever kept back, but the file system is asked.
@@ -233,7 +250,7 @@ pub fn getdents(cx: &Cx<'_>, fd: Fd, buf: Out, count: usize) -> Result<usize> {
 
 /// fstatvfs(2).
 pub fn fstatvfs1(cx: &Cx<'_>, fd: Fd, buf: Out, _flags: i32) -> Result<()> {
-    let open = cx.proc.file(fd)?;
+    let open = cx.proc.place(fd)?;
     let answer = vnode(&open, Errno::EINVAL)?.at.mount.statvfs();
     cx.mem.write(buf, &answer)
 }
@@ -256,7 +273,7 @@ fn allocate(cx: &Cx<'_>, fd: Fd, pos: i64, len: i64) -> Result<()> {
     if pos < 0 || len <= 0 {
         return Err(Errno::EINVAL);
     }
-    vnode(&open, Errno::ESPIPE)?.allocate(pos as u64, len as u64)
+    vnode(&open, Errno::ESPIPE)?.allocate(pos as u64, len as u64, 0)
 }
 
 /// posix_fadvise(2): checked and otherwise without effect; the error's number is the result.

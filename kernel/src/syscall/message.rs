@@ -138,7 +138,7 @@ fn parse_control(cx: &Cx<'_>, bytes: &[u8]) -> Result<Vec<Control>> {
                 return Err(Errno::EINVAL);
             }
             let (fds, _) = data.as_chunks::<4>();
-            let files = fds.iter().map(|fd| cx.proc.file(Fd(i32::from_le_bytes(*fd))));
+            let files = fds.iter().map(|fd| cx.proc.place(Fd(i32::from_le_bytes(*fd))));
             Ok(Control::Rights(files.collect::<Result<_>>()?))
         })
         .collect()

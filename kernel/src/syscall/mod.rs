@@ -24,6 +24,7 @@ pub mod poll;
 pub mod socket;
 pub mod system;
 pub mod time;
+pub mod transfer;
 
 /// Every handler by its name.
 mod handlers {
@@ -38,6 +39,7 @@ mod handlers {
     pub use super::socket::*;
     pub use super::system::*;
     pub use super::time::*;
+    pub use super::transfer::*;
 }
 
 /// Slots of an argument block at most.

@@ -1,8 +1,11 @@
 //! Calls that name a file by a path.
 
+use std::sync::Arc;
+
 use abi::fcntl::{
-    AT_EACCESS, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, LOCK_EX, LOCK_NB, LOCK_SH, O_CLOEXEC,
-    O_EXLOCK, O_NONBLOCK, O_SHLOCK, R_OK, W_OK, X_OK,
+    AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, EXTENDED_FLAGS, LOCK_EX,
+    LOCK_NB, LOCK_SH, O_ACCMODE, O_CLOEXEC, O_EXLOCK, O_NONBLOCK, O_SHLOCK, R_OK, RESOLVE_BENEATH, RESOLVE_FLAGS,
+    RESOLVE_IN_ROOT, RESOLVE_NO_XDEV, W_OK, X_OK,
 };
 use abi::stat::S_ISVTX;
 use abi::{Errno, Fd, In, Out, Pad, Result, UserStr};
@@ -11,7 +14,7 @@ use super::file::{id, limit, timespecs, timevals, vnode};
 use crate::Cx;
 use crate::file::OpenFile;
 use crate::vfs::namei::Follow;
-use crate::vfs::{self, Dir, Kind, View, perm};
+use crate::vfs::{self, Dir, Kind, View, VnodeFile, perm};
 
 const CWD: Fd = Fd(AT_FDCWD);
 
@@ -20,24 +23,48 @@ struct Path<'a> {
     view: View<'a>,
     at: Dir,
     path: Vec<u8>,
+    /// The path is empty and means `at` itself (`AT_EMPTY_PATH`).
+    itself: bool,
 }
 
 impl<'a> Path<'a> {
-    /// Reads a path that starts at the directory `fd`: `EBADF`, `ENOTDIR`, unless the path is absolute.
+    /// Reads a path that starts at the directory `fd`: `EBADF`, `ENOTDIR`, unless the path is absolute; `ENOENT` if it is empty.
     fn new(cx: &'a Cx<'_>, fd: Fd, path: UserStr) -> Result<Self> {
+        Self::flagged(cx, fd, path, 0)
+    }
+
+    /// The same for an *at call that takes `AT_EMPTY_PATH`.
+    fn flagged(cx: &'a Cx<'_>, fd: Fd, path: UserStr, flag: i32) -> Result<Self> {
         let path = cx.mem.path(path)?;
         let view = View::of(cx)?;
-        let at = start(cx, &view, fd, &path)?;
-        Ok(Self { view, at, path })
+        let itself = flag & AT_EMPTY_PATH != 0 && path.is_empty();
+        if path.is_empty() && !itself {
+            return Err(Errno::ENOENT);
+        }
+        let at = if itself { place(cx, &view, fd)? } else { start(cx, &view, fd, &path)? };
+        Ok(Self { view, at, path, itself })
+    }
+
+    /// The same under the restrictions of openat2(2); within a directory, an absolute path starts there as well.
+    fn resolving(cx: &'a Cx<'_>, fd: Fd, path: UserStr, resolve: u32) -> Result<Self> {
+        let mut path = Self::new(cx, fd, path)?;
+        if resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_NO_XDEV) != 0 {
+            path.at = start(cx, &path.view, fd, b"")?;
+        }
+        if resolve & RESOLVE_IN_ROOT != 0 {
+            path.view.root = path.at.clone();
+        }
+        path.view.resolve = resolve;
+        Ok(path)
     }
 
     fn namei(&self, follow: Follow) -> Result<Dir> {
-        self.view.namei(&self.at, &self.path, follow)
+        if self.itself { Ok(self.at.clone()) } else { self.view.namei(&self.at, &self.path, follow) }
     }
 
     /// What an *at call with `flag` means by the path.
     fn at(&self, flag: i32, allowed: i32) -> Result<Dir> {
-        if flag & !(allowed | AT_SYMLINK_NOFOLLOW) != 0 {
+        if flag & !(allowed | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
             return Err(Errno::EINVAL);
         }
         self.namei(if flag & AT_SYMLINK_NOFOLLOW == 0 { Follow::Always } else { Follow::WithSlash })
@@ -49,8 +76,17 @@ fn start(cx: &Cx<'_>, view: &View<'_>, fd: Fd, path: &[u8]) -> Result<Dir> {
     if fd == CWD || path.starts_with(b"/") {
         return Ok(view.cwd.clone());
     }
-    let open = cx.proc.file(fd)?;
+    let open = cx.proc.place(fd)?;
     vnode(&open, Errno::ENOTDIR)?.at.clone().directory()
+}
+
+/// The place of a descriptor, which need not be a directory; `EINVAL` for what has none.
+fn place(cx: &Cx<'_>, view: &View<'_>, fd: Fd) -> Result<Dir> {
+    if fd == CWD {
+        return Ok(view.cwd.clone());
+    }
+    let open = cx.proc.place(fd)?;
+    Ok(vnode(&open, Errno::EINVAL)?.at.clone())
 }
 
 /// open(2).
@@ -61,7 +97,32 @@ pub fn open(cx: &Cx<'_>, path: UserStr, flags: i32, mode: u32) -> Result<Fd> {
 /// openat(2).
 pub fn openat(cx: &Cx<'_>, fd: Fd, path: UserStr, oflags: i32, mode: u32) -> Result<Fd> {
     let path = Path::new(cx, fd, path)?;
-    let file = path.view.open(&path.at, &path.path, oflags, mode & !S_ISVTX)?;
+    cx.proc.has_room()?;
+    let oflags = oflags & !EXTENDED_FLAGS;
+    if oflags & O_ACCMODE == O_ACCMODE {
+        return Err(Errno::EINVAL);
+    }
+    // NetBSD makes no sticky files; Linux does.
+    let mode = if cx.mem.extended() { mode } else { mode & !S_ISVTX };
+    let file = path.view.open(&path.at, &path.path, oflags, mode)?;
+    opened(cx, file, oflags)
+}
+
+/// openat2(2), an extension: `RESOLVE_*`, `O_PATH`, `O_TMPFILE` and the access mode 3 (for neither reading nor writing).
+///
+/// `EINVAL` for an unknown restriction.
+pub fn openat2(cx: &Cx<'_>, fd: Fd, path: UserStr, oflags: i32, mode: u32, resolve: u32) -> Result<Fd> {
+    if resolve & !RESOLVE_FLAGS != 0 {
+        return Err(Errno::EINVAL);
+    }
+    cx.proc.has_room()?;
+    let path = Path::resolving(cx, fd, path, resolve)?;
+    let file = path.view.open(&path.at, &path.path, oflags, mode & 0o7777)?;
+    opened(cx, file, oflags)
+}
+
+/// Waits for a fifo's partner, takes the lock that open(2) was asked for, and gives the file a descriptor.
+fn opened(cx: &Cx<'_>, file: Arc<VnodeFile>, oflags: i32) -> Result<Fd> {
     file.meet(cx, oflags & O_NONBLOCK != 0)?;
     let open = OpenFile::new(file, oflags);
     let wait = if oflags & O_NONBLOCK != 0 { LOCK_NB } else { 0 };
@@ -86,7 +147,7 @@ pub fn lstat(cx: &Cx<'_>, path: UserStr, ub: Out) -> Result<()> {
 
 /// fstatat(2).
 pub fn fstatat(cx: &Cx<'_>, fd: Fd, path: UserStr, buf: Out, flag: i32) -> Result<()> {
-    let found = Path::new(cx, fd, path)?.at(flag, 0)?;
+    let found = Path::flagged(cx, fd, path, flag)?.at(flag, 0)?;
     cx.mem.write(buf, &found.node.stat(found.mount.id))
 }
 
@@ -100,7 +161,7 @@ pub fn faccessat(cx: &Cx<'_>, fd: Fd, path: UserStr, amode: i32, flag: i32) -> R
     if amode & !(R_OK | W_OK | X_OK) != 0 {
         return Err(Errno::EINVAL);
     }
-    let mut path = Path::new(cx, fd, path)?;
+    let mut path = Path::flagged(cx, fd, path, flag)?;
     if flag & AT_EACCESS == 0 {
         path.view.cred.euid = path.view.cred.uid;
         path.view.cred.egid = path.view.cred.gid;
@@ -124,7 +185,7 @@ pub fn lchmod(cx: &Cx<'_>, path: UserStr, mode: u32) -> Result<()> {
 
 /// fchmodat(2).
 pub fn fchmodat(cx: &Cx<'_>, fd: Fd, path: UserStr, mode: u32, flag: i32) -> Result<()> {
-    let path = Path::new(cx, fd, path)?;
+    let path = Path::flagged(cx, fd, path, flag)?;
     path.view.chmod(&path.at(flag, 0)?, mode)
 }
 
@@ -150,7 +211,7 @@ pub fn posix_lchown(cx: &Cx<'_>, path: UserStr, uid: u32, gid: u32) -> Result<()
 
 /// fchownat(2).
 pub fn fchownat(cx: &Cx<'_>, fd: Fd, path: UserStr, owner: u32, group: u32, flag: i32) -> Result<()> {
-    let path = Path::new(cx, fd, path)?;
+    let path = Path::flagged(cx, fd, path, flag)?;
     path.view.chown(&path.at(flag, 0)?, id(owner), id(group))
 }
 
@@ -161,10 +222,10 @@ pub fn link(cx: &Cx<'_>, path: UserStr, link: UserStr) -> Result<()> {
 
 /// linkat(2).
 pub fn linkat(cx: &Cx<'_>, fd1: Fd, name1: UserStr, fd2: Fd, name2: UserStr, flags: i32) -> Result<()> {
-    if flags & !AT_SYMLINK_FOLLOW != 0 {
+    if flags & !(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL);
     }
-    let old = Path::new(cx, fd1, name1)?;
+    let old = Path::flagged(cx, fd1, name1, flags)?;
     let new = Path::new(cx, fd2, name2)?;
     let follow = if flags & AT_SYMLINK_FOLLOW == 0 { Follow::WithSlash } else { Follow::Always };
     new.view.link(&old.namei(follow)?, &new.at, &new.path)
@@ -207,6 +268,13 @@ pub fn renameat(cx: &Cx<'_>, fromfd: Fd, from: UserStr, tofd: Fd, to: UserStr) -
     to.view.rename(&from.at, &from.path, &to.at, &to.path)
 }
 
+/// renameat2(2), an extension; `flags` are `RENAME_*`.
+pub fn renameat2(cx: &Cx<'_>, fromfd: Fd, from: UserStr, tofd: Fd, to: UserStr, flags: u32) -> Result<()> {
+    let from = Path::new(cx, fromfd, from)?;
+    let to = Path::new(cx, tofd, to)?;
+    to.view.rename_with(&from.at, &from.path, &to.at, &to.path, flags)
+}
+
 /// symlink(2).
 pub fn symlink(cx: &Cx<'_>, path: UserStr, link: UserStr) -> Result<()> {
     symlinkat(cx, path, CWD, link)
@@ -229,8 +297,13 @@ pub fn readlinkat(cx: &Cx<'_>, fd: Fd, path: UserStr, buf: Out, bufsize: usize) 
     if bufsize == 0 {
         return Err(Errno::EINVAL);
     }
-    let path = Path::new(cx, fd, path)?;
-    let contents = path.view.read_link(&path.at, &path.path)?;
+    // An empty path means the symbolic link that an O_PATH descriptor stands for.
+    let path = Path::flagged(cx, fd, path, AT_EMPTY_PATH)?;
+    let contents = match path.itself {
+        true if path.at.node.vnode().kind != Kind::Symlink => return Err(Errno::ENOENT),
+        true => path.at.node.read_link()?,
+        false => path.view.read_link(&path.at, &path.path)?,
+    };
     let len = contents.len().min(bufsize);
     cx.mem.store(buf.addr, &contents[..len])?;
     Ok(len)
@@ -293,7 +366,7 @@ fn set_timevals(cx: &Cx<'_>, path: UserStr, tptr: In, follow: Follow) -> Result<
 /// utimensat(2).
 pub fn utimensat(cx: &Cx<'_>, fd: Fd, path: UserStr, tptr: In, flag: i32) -> Result<()> {
     let (atime, mtime) = timespecs(cx, tptr)?;
-    let path = Path::new(cx, fd, path)?;
+    let path = Path::flagged(cx, fd, path, flag)?;
     path.view.utimes(&path.at(flag, 0)?, atime, mtime)
 }
 

@@ -22,9 +22,6 @@ impl VnodeFile {
         }
         let mut position = lock(&self.position);
         let start = *position;
-        if node.attr().nlink == 0 {
-            return Err(Errno::ENOENT);
-        }
         while *position < DOTS {
             let (name, ino) = match *position {
                 0 => (&b"."[..], node.vnode().ino),

@@ -1,12 +1,12 @@
-//! Advisory locks: record locks of processes (fcntl(2)) and whole-file locks of open files (flock(2)).
+//! Advisory locks: record locks of processes and of open files (fcntl(2)), and whole-file locks of open files (flock(2)).
 //!
-//! The two kinds do not see each other, as on Linux.
+//! Record locks and whole-file locks do not see each other, as on Linux.
 
 use std::sync::Arc;
 
 use abi::fcntl::{
-    F_GETLK, F_RDLCK, F_SETLKW, F_UNLCK, F_WRLCK, Flock, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, SEEK_CUR, SEEK_END,
-    SEEK_SET,
+    F_GETLK, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_RDLCK, F_SETLKW, F_UNLCK, F_WRLCK, Flock, LOCK_EX, LOCK_NB,
+    LOCK_SH, LOCK_UN, SEEK_CUR, SEEK_END, SEEK_SET,
 };
 use abi::{Errno, Result};
 
@@ -21,15 +21,31 @@ const RECORDS_MAX: usize = 4096;
 /// The locks on one node.
 #[derive(Default)]
 pub struct Locks {
-    /// Record locks; those of one process neither overlap nor, if of one kind, touch.
+    /// Record locks; those of one owner neither overlap nor, if of one kind, touch.
     records: Vec<Record>,
     /// Whole-file locks: the open file and whether it is exclusive.
     whole: Vec<(u64, bool)>,
 }
 
+/// Who holds a record lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// A process, until it closes any descriptor of the file.
+    Process(i32),
+    /// An open file (`F_OFD_SETLK`), until its last descriptor is closed.
+    File(u64),
+}
+
+impl Owner {
+    /// The process, for `l_pid` and for finding deadlocks; an open file is none.
+    fn pid(self) -> Option<i32> {
+        if let Owner::Process(pid) = self { Some(pid) } else { None }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Record {
-    pid: i32,
+    owner: Owner,
     exclusive: bool,
     start: u64,
     /// The byte after the last; `u64::MAX` is the end of the file, wherever that will be.
@@ -42,7 +58,7 @@ impl Record {
     }
 
     fn conflicts(&self, other: &Record) -> bool {
-        self.pid != other.pid && (self.exclusive || other.exclusive) && self.overlaps(other)
+        self.owner != other.owner && (self.exclusive || other.exclusive) && self.overlaps(other)
     }
 }
 
@@ -51,12 +67,12 @@ impl Locks {
         self.records.iter().filter(|held| held.conflicts(wanted))
     }
 
-    /// Takes the range of `wanted` out of the locks of its process; whether anything changed.
+    /// Takes the range of `wanted` out of the locks of its owner; whether anything changed.
     fn clear(&mut self, wanted: &Record) -> bool {
         let mut kept = Vec::with_capacity(self.records.len() + 1);
         let mut changed = false;
         for held in self.records.drain(..) {
-            if held.pid != wanted.pid || !held.overlaps(wanted) {
+            if held.owner != wanted.owner || !held.overlaps(wanted) {
                 kept.push(held);
                 continue;
             }
@@ -72,7 +88,7 @@ impl Locks {
     fn set(&mut self, mut wanted: Record) {
         self.clear(&wanted);
         self.records.retain(|held| {
-            let joins = held.pid == wanted.pid
+            let joins = held.owner == wanted.owner
                 && held.exclusive == wanted.exclusive
                 && (held.end == wanted.start || held.start == wanted.end);
             if joins {
@@ -132,15 +148,24 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Serves `F_GETLK`, `F_SETLK` and `F_SETLKW` of fcntl(2).
+/// Serves `F_GETLK`, `F_SETLK`, `F_SETLKW` of fcntl(2) and their `F_OFD_` twins.
 ///
-/// `EAGAIN` if another process is in the way, `EDEADLK` if waiting would never end, `EBADF` if the access mode does not
-/// fit the lock, `EINVAL`, `ENOLCK`, `EINTR`.
+/// `EAGAIN` if another owner is in the way, `EDEADLK` if processes would wait for each other for ever (of open files that is not
+/// noticed, as on Linux), `EBADF` if the access mode does not fit the lock, `EINVAL`, `ENOLCK`, `EINTR`.
 pub fn record_lock(cx: &Cx<'_>, open: &Arc<OpenFile>, cmd: i32, flock: &mut Flock) -> Result<()> {
     let file = open.file.as_vnode().ok_or(Errno::EINVAL)?;
     let vnode = file.at.node.vnode();
-    let wanted = record(cx.proc.pid, file, flock)?;
-    if cmd == F_GETLK {
+    let ofd = matches!(cmd, F_OFD_GETLK | F_OFD_SETLK | F_OFD_SETLKW);
+    if ofd && flock.l_pid != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let owner = if ofd { Owner::File(file.id) } else { Owner::Process(cx.proc.pid) };
+    let wanted = record(owner, file, flock)?;
+    let waits = matches!(cmd, F_SETLKW | F_OFD_SETLKW);
+    if matches!(cmd, F_GETLK | F_OFD_GETLK) {
+        if i32::from(flock.l_type) == F_UNLCK {
+            return Err(Errno::EINVAL);
+        }
         let locks = lock(&vnode.locks);
         match locks.blockers(&wanted).next() {
             Some(held) => describe(held, flock),
@@ -162,7 +187,7 @@ pub fn record_lock(cx: &Cx<'_>, open: &Arc<OpenFile>, cmd: i32, flock: &mut Floc
     let waiting = Waiting { cx };
     let try_once = || {
         let mut locks = lock(&vnode.locks);
-        let blockers: Vec<i32> = locks.blockers(&wanted).map(|held| held.pid).collect();
+        let blockers: Vec<Owner> = locks.blockers(&wanted).map(|held| held.owner).collect();
         if blockers.is_empty() {
             if locks.records.len() >= RECORDS_MAX {
                 return Err(Errno::ENOLCK);
@@ -172,11 +197,11 @@ pub fn record_lock(cx: &Cx<'_>, open: &Arc<OpenFile>, cmd: i32, flock: &mut Floc
         }
         drop(locks);
         if cmd == F_SETLKW {
-            waiting.announce(blockers)?;
+            waiting.announce(blockers.into_iter().filter_map(Owner::pid).collect())?;
         }
         Err(Errno::EAGAIN)
     };
-    if cmd != F_SETLKW {
+    if !waits {
         return changed(vnode, { try_once }());
     }
     changed(vnode, wait::until(cx, &[&vnode.unlocked], None, try_once))
@@ -187,7 +212,7 @@ fn changed(vnode: &Vnode, result: Result<()>) -> Result<()> {
     result.inspect(|()| vnode.unlocked.wake())
 }
 
-fn record(pid: i32, file: &VnodeFile, flock: &Flock) -> Result<Record> {
+fn record(owner: Owner, file: &VnodeFile, flock: &Flock) -> Result<Record> {
     if !matches!(i32::from(flock.l_type), F_RDLCK | F_WRLCK | F_UNLCK) {
         return Err(Errno::EINVAL);
     }
@@ -205,7 +230,7 @@ fn record(pid: i32, file: &VnodeFile, flock: &Flock) -> Result<Record> {
     };
     let start = u64::try_from(start).map_err(|_| Errno::EINVAL)?;
     let end = end.map_or(u64::MAX, |end| end as u64);
-    Ok(Record { pid, exclusive: i32::from(flock.l_type) == F_WRLCK, start, end })
+    Ok(Record { owner, exclusive: i32::from(flock.l_type) == F_WRLCK, start, end })
 }
 
 fn describe(held: &Record, flock: &mut Flock) {
@@ -213,7 +238,7 @@ fn describe(held: &Record, flock: &mut Flock) {
     flock.l_whence = SEEK_SET as i16;
     flock.l_start = held.start as i64;
     flock.l_len = if held.end == u64::MAX { 0 } else { (held.end - held.start) as i64 };
-    flock.l_pid = held.pid;
+    flock.l_pid = held.owner.pid().unwrap_or(-1);
 }
 
 /// Serves flock(2): `EAGAIN` with `LOCK_NB` if another open file is in the way, `EINVAL`, `EINTR`.
@@ -248,11 +273,24 @@ pub fn flock(cx: &Cx<'_>, open: &Arc<OpenFile>, how: i32) -> Result<()> {
 }
 
 /// Gives up the whole-file lock of an open file.
-pub(super) fn unlock_whole(vnode: &Vnode, owner: u64) {
+fn unlock_whole(vnode: &Vnode, owner: u64) {
+    release(vnode, |locks| locks.whole.retain(|(other, _)| *other != owner));
+}
+
+/// Gives up all locks of an open file, which is being closed.
+pub(super) fn unlock_file(vnode: &Vnode, owner: u64) {
+    release(vnode, |locks| {
+        locks.whole.retain(|(other, _)| *other != owner);
+        locks.records.retain(|held| held.owner != Owner::File(owner));
+    });
+}
+
+/// Takes locks away, and wakes who waits for them.
+fn release(vnode: &Vnode, take: impl FnOnce(&mut Locks)) {
     let mut locks = lock(&vnode.locks);
-    let before = locks.whole.len();
-    locks.whole.retain(|(other, _)| *other != owner);
-    let changed = locks.whole.len() != before;
+    let before = locks.whole.len() + locks.records.len();
+    take(&mut locks);
+    let changed = locks.whole.len() + locks.records.len() != before;
     drop(locks);
     if changed {
         vnode.unlocked.wake();
@@ -263,17 +301,10 @@ pub(super) fn unlock_whole(vnode: &Vnode, owner: u64) {
 pub fn on_close(pid: i32, open: &OpenFile) {
     let Some(file) = open.file.as_vnode() else { return };
     let vnode = file.at.node.vnode();
-    if vnode.kind != Kind::Regular && vnode.kind != Kind::Directory {
+    if open.is_place() || (vnode.kind != Kind::Regular && vnode.kind != Kind::Directory) {
         return;
     }
-    let mut locks = lock(&vnode.locks);
-    let before = locks.records.len();
-    locks.records.retain(|held| held.pid != pid);
-    let changed = locks.records.len() != before;
-    drop(locks);
-    if changed {
-        vnode.unlocked.wake();
-    }
+    release(vnode, |locks| locks.records.retain(|held| held.owner != Owner::Process(pid)));
 }
 
 #[cfg(test)]
@@ -281,7 +312,7 @@ mod tests {
     use super::*;
 
     fn held(pid: i32, exclusive: bool, start: u64, end: u64) -> Record {
-        Record { pid, exclusive, start, end }
+        Record { owner: Owner::Process(pid), exclusive, start, end }
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod mount;
 pub mod namei;
 pub mod node;
 pub mod open;
+mod opening;
 pub mod perm;
 pub mod pipe;
 pub mod tree;
@@ -25,7 +26,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use abi::{Errno, Result};
 
 pub use mount::Mount;
-pub use node::{Attr, Change, FileSystem, FsStat, Kind, New, Node, Position, Vnode};
+pub use node::{Attr, Change, FileSystem, FsStat, Kind, New, Node, Position, Rename, Vnode};
 pub use open::VnodeFile;
 
 use crate::Cx;
@@ -68,6 +69,8 @@ pub struct Vfs {
     etfs: Etfs,
     /// Who sleeps for a record lock, and who is in the way.
     waiting: Mutex<Vec<lock::Waiter>>,
+    /// Held for a step of a splice(2).
+    pub(crate) splicing: Mutex<()>,
 }
 
 impl Vfs {
@@ -91,7 +94,7 @@ impl Vfs {
     pub fn absent(rumpuser: Arc<dyn Rumpuser>) -> Self {
         let next_device = AtomicU64::new(1);
         let (mounts, etfs, waiting) = (RwLock::default(), Etfs::default(), Mutex::default());
-        Self { rumpuser, mounts, next_device, etfs, waiting }
+        Self { rumpuser, mounts, next_device, etfs, waiting, splicing: Mutex::default() }
     }
 
     /// Returns the root directory, if there is any file system.
@@ -103,7 +106,7 @@ impl Vfs {
     /// Returns the whole name space as the superuser sees it.
     pub fn root_view(&self) -> Result<View<'_>> {
         let root = self.root().ok_or(Errno::ENOSYS)?;
-        Ok(View { vfs: self, cwd: root.clone(), root, cred: Credentials::default(), umask: 0 })
+        Ok(View { vfs: self, cwd: root.clone(), root, cred: Credentials::default(), umask: 0, resolve: 0 })
     }
 
     /// Shows a window of the host file `hostpath` under `key` in the root directory; see [`Etfs::register`].
@@ -166,6 +169,8 @@ pub struct View<'a> {
     pub cred: Credentials,
     /// Mode bits that new nodes do not get.
     pub umask: u32,
+    /// What walking a path must not do: `RESOLVE_*` of openat2(2).
+    pub resolve: u32,
 }
 
 impl<'a> View<'a> {
@@ -174,7 +179,7 @@ impl<'a> View<'a> {
         let cwd = lock(&cx.proc.cwd).clone();
         let root = cwd.root.or_else(|| cx.kernel.vfs.root()).ok_or(Errno::ENOSYS)?;
         let dir = cwd.dir.unwrap_or_else(|| root.clone());
-        Ok(View { vfs: &cx.kernel.vfs, cwd: dir, root, cred: cx.proc.credentials(), umask: cwd.umask })
+        Ok(View { vfs: &cx.kernel.vfs, cwd: dir, root, cred: cx.proc.credentials(), umask: cwd.umask, resolve: 0 })
     }
 }
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use abi::fcntl::{RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV};
 use abi::{Errno, Result};
 
 use super::{Dir, Kind, NAME_MAX, Node, View, perm};
 
 /// The longest path, without its NUL.
 const PATH_LENGTH: usize = crate::usermem::PATH_MAX - 1;
-/// Symbolic links that one walk follows at most (NetBSD's `MAXSYMLINKS`; Linux's is 40).
-const SYMLINKS_MAX: u32 = 32;
+/// Symbolic links that one walk follows at most (Linux's `MAXSYMLINKS`; NetBSD's is 32).
+const SYMLINKS_MAX: u32 = 40;
 
 /// What to do with a symbolic link in the last component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +52,8 @@ pub struct Target {
 impl View<'_> {
     /// Returns what `path` names, starting at `at` if it is relative.
     ///
-    /// `ENOENT` if it does not exist or is empty, `ENOTDIR`, `EACCES`, `ELOOP`, `ENAMETOOLONG`; see path_resolution(7).
+    /// `ENOENT` if it does not exist or is empty, `ENOTDIR`, `EACCES`, `ELOOP`, `ENAMETOOLONG`, `EXDEV` for what
+    /// [`View::resolve`] forbids; see path_resolution(7).
     pub fn namei(&self, at: &Dir, path: &[u8], follow: Follow) -> Result<Dir> {
         let target = self.walk(at, path, follow)?;
         let found = target.found.ok_or(Errno::ENOENT)?;
@@ -66,7 +68,7 @@ impl View<'_> {
         if path.len() > PATH_LENGTH {
             return Err(Errno::ENAMETOOLONG);
         }
-        let mut dir = self.start(at, path);
+        let mut dir = self.start(at, path)?;
         let mut path = path.to_vec();
         let mut rest = 0;
         let mut links = 0;
@@ -87,19 +89,24 @@ impl View<'_> {
             }
             let found = match name.as_slice() {
                 b"." => Some(dir.clone()),
+                b".." if dir.same(at) && self.refuses(RESOLVE_BENEATH) => return Err(Errno::EXDEV),
                 b".." => Some(self.above(&dir)?),
                 _ => self.child(&dir, &name)?,
             };
+            let crosses = |found: &Dir| !Arc::ptr_eq(&found.mount, &dir.mount);
+            if self.refuses(RESOLVE_NO_XDEV) && found.as_ref().is_some_and(crosses) {
+                return Err(Errno::EXDEV);
+            }
             if let Some(link) = found.as_ref().filter(|found| found.node.vnode().kind == Kind::Symlink)
                 && (!is_last || follow == Follow::Always || (slash && follow == Follow::WithSlash))
             {
                 links += 1;
-                if links > SYMLINKS_MAX {
+                if links > SYMLINKS_MAX || self.refuses(RESOLVE_NO_SYMLINKS) {
                     return Err(Errno::ELOOP);
                 }
                 path = spliced(link.node.read_link()?, &path[rest..])?;
                 rest = 0;
-                dir = self.start(&dir, &path);
+                dir = self.start(&dir, &path)?;
                 continue;
             }
             if is_last {
@@ -114,8 +121,20 @@ impl View<'_> {
         }
     }
 
-    fn start(&self, at: &Dir, path: &[u8]) -> Dir {
-        if path.starts_with(b"/") { self.root.clone() } else { at.clone() }
+    /// Where a path or the target of a link begins; `EXDEV` if it may not begin at the root.
+    fn start(&self, at: &Dir, path: &[u8]) -> Result<Dir> {
+        if !path.starts_with(b"/") {
+            return Ok(at.clone());
+        }
+        let crosses = !Arc::ptr_eq(&self.root.mount, &at.mount);
+        if self.refuses(RESOLVE_BENEATH) || (crosses && self.refuses(RESOLVE_NO_XDEV)) {
+            return Err(Errno::EXDEV);
+        }
+        Ok(self.root.clone())
+    }
+
+    fn refuses(&self, what: u32) -> bool {
+        self.resolve & what != 0
     }
 
     fn may_search(&self, dir: &Dir) -> Result<()> {

@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, Weak};
 use abi::stat::Stat;
 use abi::time::Timespec;
 use abi::{Errno, Result};
+use sysproxy::host::Owned;
 use zerocopy::FromZeros;
 
 use super::lock::Locks;
 use super::pipe::{Pipe, Ways};
 use crate::proc::lock;
+use crate::rumpuser::Access;
 use crate::wait::WaitQueue;
 
 /// A mounted file system.
@@ -159,6 +161,20 @@ pub struct New<'a> {
     pub target: &'a [u8],
 }
 
+/// How a node is moved (renameat2(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rename {
+    /// It gets the new name instead of the old one.
+    Move {
+        /// Whether what has the new name goes; else it is `EEXIST`.
+        replaces: bool,
+        /// The user and group for whom a whiteout takes the old name.
+        whiteout: Option<(u32, u32)>,
+    },
+    /// The two swap their names.
+    Exchange,
+}
+
 /// Where a write goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
@@ -205,8 +221,24 @@ pub trait Node: Any + Send + Sync {
     fn write_at(&self, _position: Position, _data: &[u8]) -> Result<(u64, usize)> {
         Err(Errno::EROFS)
     }
-    /// Takes the memory for a range of a file in advance; the file reaches at least to its end afterwards.
-    fn allocate(&self, _offset: u64, _len: u64) -> Result<()> {
+    /// Takes the memory for a range of a file in advance; the file reaches at least to its end afterwards, unless `keep_size`.
+    fn allocate(&self, _offset: u64, _len: u64, _keep_size: bool) -> Result<()> {
+        Err(Errno::EOPNOTSUPP)
+    }
+    /// Gives a range of a file back: it reads as zeros, and the length stays.
+    fn punch(&self, _offset: u64, _len: u64) -> Result<()> {
+        Err(Errno::EOPNOTSUPP)
+    }
+    /// Returns where data begins at or after `offset`, which lies in the file; `ENXIO` if only a hole is left.
+    fn seek_data(&self, offset: u64) -> Result<u64> {
+        Ok(offset)
+    }
+    /// Returns where a hole begins at or after `offset`, which lies in the file; the end of the file is one.
+    fn seek_hole(&self, _offset: u64) -> Result<u64> {
+        Ok(self.attr().size)
+    }
+    /// Returns a descriptor of the host that maps to the content of a file: what is stored there is in the file at once.
+    fn share(&self, _access: Access) -> Result<Owned> {
         Err(Errno::EOPNOTSUPP)
     }
     /// Writes what a file has to where it lasts, where the file system as a whole does not see to it.
@@ -221,18 +253,23 @@ pub trait Node: Any + Send + Sync {
     fn lookup(&self, _name: &[u8]) -> Result<Arc<dyn Node>> {
         Err(Errno::ENOTDIR)
     }
-    /// Returns the directory above; the root's is itself, and a removed one's the one that it was in, as on Linux.
+    /// Returns the directory above; the root's is itself, and a removed one's that which it was removed from.
     fn parent(&self) -> Result<Arc<dyn Node>> {
         Err(Errno::ENOTDIR)
     }
     /// Shows the entries from `cookie` on (0 is the first, no `.` or `..`) until `each` answers false for one, which is
-    /// then not consumed. An entry that stays is shown once, whatever happens to others between two calls.
+    /// then not consumed. An entry that stays is shown once, whatever happens to others between two calls. `ENOENT` if the
+    /// directory was removed.
     fn read_dir(&self, _cookie: u64, _each: &mut dyn FnMut(Entry<'_>) -> bool) -> Result<()> {
         Err(Errno::ENOTDIR)
     }
     /// Makes a node called `name`, `EEXIST` if there is one.
     fn create(&self, _name: &[u8], _new: &New<'_>) -> Result<Arc<dyn Node>> {
         Err(Errno::EROFS)
+    }
+    /// Makes a file without a name (`O_TMPFILE`), which [`Node::link`] can give one if it is `linkable`.
+    fn create_unnamed(&self, _new: &New<'_>, _linkable: bool) -> Result<Arc<dyn Node>> {
+        Err(Errno::EOPNOTSUPP)
     }
     /// Gives a node another name, `EEXIST` if there is one.
     fn link(&self, _name: &[u8], _node: &Arc<dyn Node>) -> Result<()> {
@@ -242,10 +279,10 @@ pub trait Node: Any + Send + Sync {
     fn remove(&self, _name: &[u8], _node: &Arc<dyn Node>) -> Result<()> {
         Err(Errno::EROFS)
     }
-    /// Moves `from` to the name `to` of the directory `into`, replacing what is there in one step.
+    /// Moves `from` to the name `to` of the directory `into`, in one step; `how` says what becomes of a node that is there.
     ///
-    /// `EINVAL` if a directory would come to lie in itself, `ENOTEMPTY`, `EISDIR`, `ENOTDIR` by what is replaced.
-    fn rename(&self, _from: &[u8], _into: &Arc<dyn Node>, _to: &[u8]) -> Result<()> {
+    /// `EINVAL` if a directory would come to lie in itself, `ENOTEMPTY`, `EISDIR`, `ENOTDIR`, `EEXIST` by what is there.
+    fn rename(&self, _from: &[u8], _into: &Arc<dyn Node>, _to: &[u8], _how: Rename) -> Result<()> {
         Err(Errno::EROFS)
     }
 }

@@ -4,25 +4,26 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use abi::fcntl::{
-    O_ACCMODE, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_TRUNC, O_WRONLY, SEEK_CUR,
-    SEEK_END, SEEK_SET,
+    FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_ACCMODE, O_APPEND, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY, RWF_APPEND,
+    RWF_NOAPPEND, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET,
 };
 use abi::ioctl::FIONREAD;
 use abi::poll::{POLLIN, POLLOUT, POLLRDNORM};
 use abi::stat::Stat;
 use abi::{Errno, Result};
+use sysproxy::host::Owned;
 
-use super::namei::{Follow, Last};
 use super::pipe::{End, Ways};
-use super::{Change, Dir, Kind, Position, View, attr, perm, pipe};
+use super::{Change, Dir, Kind, Position, View, attr, pipe};
 use crate::file::{Events, File};
 use crate::fs::{devfs, etfs};
 use crate::proc::lock;
+use crate::rumpuser::Access;
 use crate::wait::WaitQueue;
 use crate::{Cx, wait};
 
 /// The longest file: offsets are signed.
-const SIZE_MAX: u64 = i64::MAX as u64;
+pub(crate) const SIZE_MAX: u64 = i64::MAX as u64;
 
 /// Numbers the open files, as owners of flock(2) locks.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -55,91 +56,25 @@ enum Body {
     Disk(etfs::OpenDisk),
 }
 
-impl View<'_> {
-    /// Opens `path` (open(2)). A fifo's opener must then [`VnodeFile::meet`] its partner.
-    ///
-    /// `ELOOP` for a symbolic link with `O_NOFOLLOW`, as Linux says (NetBSD: `EFTYPE`); `EISDIR` for writing a directory;
-    /// `ENXIO` for a socket, as Linux says (NetBSD: `EOPNOTSUPP`), and for a device that does not exist.
-    pub fn open(&self, at: &Dir, path: &[u8], flags: i32, mode: u32) -> Result<Arc<VnodeFile>> {
-        if flags & O_ACCMODE == O_ACCMODE {
-            return Err(Errno::EINVAL);
-        }
-        let (found, made) = if flags & O_CREAT == 0 {
-            let follow = if flags & O_NOFOLLOW == 0 { Follow::Always } else { Follow::WithSlash };
-            (self.namei(at, path, follow)?, false)
-        } else {
-            self.create(at, path, flags, mode)?
-        };
-        self.open_found(found, flags, made)
-    }
-
-    /// Opens what is open already, whatever name it has now.
-    pub fn open_again(&self, found: &Dir, flags: i32) -> Result<Arc<VnodeFile>> {
-        if flags & O_ACCMODE == O_ACCMODE {
-            return Err(Errno::EINVAL);
-        }
-        self.open_found(found.clone(), flags & !O_CREAT, false)
-    }
-
-    fn open_found(&self, found: Dir, flags: i32, made: bool) -> Result<Arc<VnodeFile>> {
-        self.may_open(&found, flags, made)?;
-        if flags & O_TRUNC != 0 && !made && found.node.vnode().kind == Kind::Regular {
-            self.resize(&found, 0)?;
-        }
-        VnodeFile::new(found, flags, self)
-    }
-
-    /// Finds what `path` names, or makes a file there; whether it was made.
-    fn create(&self, at: &Dir, path: &[u8], flags: i32, mode: u32) -> Result<(Dir, bool)> {
-        if flags & O_DIRECTORY != 0 {
-            return Err(Errno::EINVAL);
-        }
-        let exclusive = flags & O_EXCL != 0;
-        let follow = if exclusive || flags & O_NOFOLLOW != 0 { Follow::Never } else { Follow::Always };
-        loop {
-            let target = self.walk(at, path, follow)?;
-            if exclusive && target.found.is_some() {
-                return Err(Errno::EEXIST);
-            }
-            if target.slash || !matches!(target.last, Last::Name(_)) {
-                return Err(Errno::EISDIR);
-            }
-            if let Some(found) = target.found {
-                return Ok((found, false));
-            }
-            match self.make(&target, Kind::Regular, mode & 0o7777, 0, b"") {
-                Ok(node) => return Ok((Dir { mount: target.dir.mount, node }, true)),
-                // Somebody else was faster: open theirs.
-                Err(Errno::EEXIST) if !exclusive => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-    }
-
-    fn may_open(&self, found: &Dir, flags: i32, made: bool) -> Result<()> {
-        let kind = found.node.vnode().kind;
-        let writes = flags & O_ACCMODE != O_RDONLY || flags & O_TRUNC != 0;
-        match kind {
-            Kind::Symlink => return Err(Errno::ELOOP),
-            Kind::Socket => return Err(Errno::ENXIO),
-            Kind::Directory if writes || flags & O_CREAT != 0 => return Err(Errno::EISDIR),
-            Kind::Directory => {}
-            _ if flags & O_DIRECTORY != 0 => return Err(Errno::ENOTDIR),
-            _ => {}
-        }
-        if made {
-            return Ok(());
-        }
-        if writes && matches!(kind, Kind::Regular | Kind::Directory) {
-            found.mount.writable()?;
-        }
-        let read = if flags & O_ACCMODE != O_WRONLY { perm::READ } else { 0 };
-        perm::access(&*found.node, &self.cred, read | if writes { perm::WRITE } else { 0 })
-    }
-}
-
 impl VnodeFile {
-    fn new(at: Dir, flags: i32, view: &View<'_>) -> Result<Arc<Self>> {
+    /// Makes what an `O_PATH` descriptor points to: a place, of which nothing is open.
+    pub(super) fn place(at: Dir) -> Arc<Self> {
+        Arc::new(Self::with_body(at, Body::Node, false, false))
+    }
+
+    fn with_body(at: Dir, body: Body, append: bool, strips: bool) -> Self {
+        Self {
+            at,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            body,
+            append: AtomicBool::new(append),
+            strips,
+            position: Mutex::new(0),
+            queue: WaitQueue::new(),
+        }
+    }
+
+    pub(super) fn new(at: Dir, flags: i32, view: &View<'_>) -> Result<Arc<Self>> {
         let access = flags & O_ACCMODE;
         let ways = Ways { read: access != O_WRONLY, write: access != O_RDONLY };
         let rdev = at.node.attr().rdev;
@@ -155,15 +90,7 @@ impl VnodeFile {
                 Body::Node
             }
         };
-        Ok(Arc::new(Self {
-            at,
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            body,
-            append: AtomicBool::new(flags & O_APPEND != 0),
-            strips: !view.cred.privileged(),
-            position: Mutex::new(0),
-            queue: WaitQueue::new(),
-        }))
+        Ok(Arc::new(Self::with_body(at, body, flags & O_APPEND != 0, !view.cred.privileged())))
     }
 
     /// Waits until the fifo's other end is open too, unless `nonblocking`; anything else is ready at once.
@@ -194,11 +121,26 @@ impl VnodeFile {
             SEEK_SET => 0,
             SEEK_CUR => *position as i64,
             SEEK_END => self.end().ok_or(Errno::EINVAL)?,
+            SEEK_DATA | SEEK_HOLE => {
+                *position = self.seek_content(offset, whence == SEEK_DATA)?;
+                return Ok(*position as i64);
+            }
             _ => return Err(Errno::EINVAL),
         };
-        let target = base.checked_add(offset).ok_or(Errno::EOVERFLOW)?;
+        let target = base.checked_add(offset).ok_or(Errno::EINVAL)?;
         *position = u64::try_from(target).map_err(|_| Errno::EINVAL)?;
         Ok(target)
+    }
+
+    /// Where data, or a hole, begins at or after `offset`; `ENXIO` unless that lies in the file.
+    fn seek_content(&self, offset: i64, data: bool) -> Result<u64> {
+        let end = self.end().ok_or(Errno::EINVAL)?;
+        let offset = u64::try_from(offset).ok().filter(|offset| *offset < end as u64).ok_or(Errno::ENXIO)?;
+        match &self.body {
+            Body::Node if data => self.at.node.seek_data(offset),
+            Body::Node => self.at.node.seek_hole(offset),
+            _ => Ok(if data { offset } else { end as u64 }),
+        }
     }
 
     /// Where it ends; a directory has no end.
@@ -222,24 +164,38 @@ impl VnodeFile {
 
     /// Writes at an offset; the position stays (pwrite(2)). With `O_APPEND` it writes at the end, as Linux does.
     pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<usize> {
+        self.write_flagged(Some(offset), data, 0)
+    }
+
+    /// Writes at an offset or, without one, at the position, with flags of pwritev2(2).
+    pub fn write_flagged(&self, offset: Option<u64>, data: &[u8], flags: u32) -> Result<usize> {
+        let Some(offset) = offset else {
+            let Body::Node = self.body else { return File::write(self, data) };
+            let mut position = lock(&self.position);
+            let (end, len) = self.write_node(Position::At(*position), data, flags)?;
+            *position = end;
+            return Ok(len);
+        };
         match &self.body {
-            Body::Node => self.write_node(Position::At(offset), data).map(|(_, len)| len),
+            Body::Node => self.write_node(Position::At(offset), data, flags).map(|(_, len)| len),
             Body::Disk(disk) => disk.write_at(offset, data),
             Body::Fifo(_) => Err(Errno::ESPIPE),
             Body::Device(device) => device.write(data),
         }
     }
 
-    /// Writes everything to where it lasts (fsync(2)).
+    /// Writes everything to where it lasts (fsync(2)); `EINVAL` for what keeps nothing.
     pub fn sync(&self) -> Result<()> {
         match &self.body {
             Body::Disk(disk) => disk.sync(),
-            _ => self.at.node.sync().and_then(|()| self.at.mount.fs.sync()),
+            Body::Fifo(_) | Body::Device(_) => Err(Errno::EINVAL),
+            Body::Node => self.at.node.sync().and_then(|()| self.at.mount.fs.sync()),
         }
     }
 
-    fn write_node(&self, position: Position, data: &[u8]) -> Result<(u64, usize)> {
-        let position = if self.append.load(Ordering::Relaxed) { Position::End } else { position };
+    fn write_node(&self, position: Position, data: &[u8], flags: u32) -> Result<(u64, usize)> {
+        let appends = flags & RWF_APPEND != 0 || (flags & RWF_NOAPPEND == 0 && self.append.load(Ordering::Relaxed));
+        let position = if appends { Position::End } else { position };
         if let Position::At(offset) = position
             && data.is_empty()
         {
@@ -271,13 +227,33 @@ impl VnodeFile {
         view.resize(&self.at, length)
     }
 
-    /// Takes the memory for a range in advance (posix_fallocate(2)); `ENODEV` for what is no file.
-    pub fn allocate(&self, offset: u64, len: u64) -> Result<()> {
-        if self.at.node.vnode().kind != Kind::Regular {
-            return Err(if matches!(self.body, Body::Fifo(_)) { Errno::ESPIPE } else { Errno::ENODEV });
+    /// Takes the memory for a range in advance (posix_fallocate(2)), or gives it back (`FALLOC_FL_PUNCH_HOLE`).
+    ///
+    /// `ESPIPE` for a fifo, `EISDIR` for a directory, `ENODEV` for anything else that is no file; `EFBIG`.
+    pub fn allocate(&self, offset: u64, len: u64, mode: u32) -> Result<()> {
+        match self.at.node.vnode().kind {
+            Kind::Regular => {}
+            Kind::Fifo => return Err(Errno::ESPIPE),
+            Kind::Directory => return Err(Errno::EISDIR),
+            _ => return Err(Errno::ENODEV),
         }
         let end = offset.checked_add(len).filter(|end| *end <= SIZE_MAX).ok_or(Errno::EFBIG)?;
-        self.at.node.allocate(offset, end - offset)
+        match mode & FALLOC_FL_PUNCH_HOLE {
+            0 => self.at.node.allocate(offset, end - offset, mode & FALLOC_FL_KEEP_SIZE != 0),
+            _ => self.at.node.punch(offset, end - offset),
+        }
+    }
+
+    /// Returns a descriptor of the host that maps to the content, with the access mode that the file is open with.
+    ///
+    /// `ENODEV` for what has no content of its own; `EOPNOTSUPP` of a file system that cannot share.
+    pub fn share(&self, flags: i32) -> Result<Owned> {
+        let (Body::Node, Kind::Regular) = (&self.body, self.at.node.vnode().kind) else { return Err(Errno::ENODEV) };
+        self.at.node.share(match flags & O_ACCMODE {
+            O_WRONLY => Access::Write,
+            O_RDWR => Access::ReadWrite,
+            _ => Access::Read,
+        })
     }
 }
 
@@ -299,7 +275,7 @@ impl File for VnodeFile {
         match &self.body {
             Body::Node => {
                 let mut position = lock(&self.position);
-                let (end, len) = self.write_node(Position::At(*position), buf)?;
+                let (end, len) = self.write_node(Position::At(*position), buf, 0)?;
                 *position = end;
                 Ok(len)
             }
@@ -311,6 +287,17 @@ impl File for VnodeFile {
             }
             Body::Fifo(end) => end.write(buf),
             Body::Device(device) => device.write(buf),
+        }
+    }
+
+    fn peek(&self, buf: &mut [u8]) -> Result<usize> {
+        match &self.body {
+            Body::Node | Body::Disk(_) => {
+                let position = self.position();
+                self.read_at(position, buf)
+            }
+            Body::Fifo(end) => end.peek(buf),
+            Body::Device(_) => Err(Errno::EINVAL),
         }
     }
 
@@ -371,7 +358,7 @@ impl File for VnodeFile {
 
 impl Drop for VnodeFile {
     fn drop(&mut self) {
-        super::lock::unlock_whole(self.at.node.vnode(), self.id);
+        super::lock::unlock_file(self.at.node.vnode(), self.id);
     }
 }
 
@@ -379,29 +366,7 @@ impl Drop for VnodeFile {
 mod tests {
     use super::*;
     use crate::vfs::testing;
-    use abi::fcntl::O_RDWR;
-
-    #[test]
-    fn open_checks_what_it_finds() {
-        let vfs = testing::boot();
-        let view = vfs.root_view().unwrap();
-        let open = |path: &[u8], flags| view.open(&view.cwd, path, flags, 0o644).map(drop);
-        view.symlink(b"/tmp/made", &view.cwd, b"/tmp/link").unwrap();
-        view.mknod(&view.cwd, b"/tmp/socket", Kind::Socket, 0o644, 0).unwrap();
-        assert_eq!(open(b"/tmp/made", O_RDONLY), Err(Errno::ENOENT));
-        assert_eq!(open(b"/tmp/link", O_WRONLY | O_CREAT | O_EXCL), Err(Errno::EEXIST));
-        assert_eq!(open(b"/tmp/link", O_RDONLY | O_NOFOLLOW), Err(Errno::ELOOP));
-        assert_eq!(open(b"/tmp/link", O_WRONLY | O_CREAT), Ok(()));
-        assert_eq!(open(b"/tmp/made", O_WRONLY | O_CREAT | O_EXCL), Err(Errno::EEXIST));
-        assert_eq!(open(b"/tmp/made/", O_RDONLY), Err(Errno::ENOTDIR));
-        assert_eq!(open(b"/tmp/other/", O_WRONLY | O_CREAT), Err(Errno::EISDIR));
-        assert_eq!(open(b"/tmp/made", O_RDONLY | O_DIRECTORY), Err(Errno::ENOTDIR));
-        assert_eq!(open(b"/tmp", O_RDONLY | O_CREAT), Err(Errno::EISDIR));
-        assert_eq!(open(b"/tmp", O_WRONLY), Err(Errno::EISDIR));
-        assert_eq!(open(b"/tmp", O_RDONLY | O_DIRECTORY), Ok(()));
-        assert_eq!(open(b"/tmp/socket", O_RDONLY), Err(Errno::ENXIO));
-        assert_eq!(open(b"/tmp/made", O_ACCMODE), Err(Errno::EINVAL));
-    }
+    use abi::fcntl::{O_CREAT, O_RDWR};
 
     #[test]
     fn the_position_moves_and_appending_ignores_it() {

@@ -46,6 +46,16 @@ impl State {
     fn has_room(&self) -> bool {
         CAPACITY_BYTES - self.data.len() >= PIPE_BUF
     }
+
+    /// Copies what is next to be read; returns how much.
+    fn show(&self, buf: &mut [u8]) -> usize {
+        let len = buf.len().min(self.data.len());
+        let (front, back) = self.data.as_slices();
+        let first = len.min(front.len());
+        buf[..first].copy_from_slice(&front[..first]);
+        buf[first..len].copy_from_slice(&back[..len - first]);
+        len
+    }
 }
 
 /// What an end of a pipe can do.
@@ -143,17 +153,24 @@ impl File for End {
         if state.data.is_empty() {
             return if state.writers == 0 { Ok(0) } else { Err(Errno::EAGAIN) };
         }
-        let len = buf.len().min(state.data.len());
-        let (front, back) = state.data.as_slices();
-        let first = len.min(front.len());
-        buf[..first].copy_from_slice(&front[..first]);
-        buf[first..len].copy_from_slice(&back[..len - first]);
         let had_room = state.has_room();
+        let len = state.show(buf);
         state.data.drain(..len);
         let news = if state.has_room() && !had_room { POLLOUT } else { NOTHING_NEW };
         drop(state);
         self.pipe.queue.wake_for(news);
         Ok(len)
+    }
+
+    fn peek(&self, buf: &mut [u8]) -> Result<usize> {
+        if !self.ways.read {
+            return Err(Errno::EBADF);
+        }
+        let state = lock(&self.pipe.state);
+        match state.data.is_empty() && !buf.is_empty() {
+            true if state.writers > 0 => Err(Errno::EAGAIN),
+            _ => Ok(state.show(buf)),
+        }
     }
 
     fn write(&self, buf: &[u8]) -> Result<usize> {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use abi::fcntl::{RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT};
 use abi::{Errno, Result};
 
 use super::namei::{Follow, Last, Target};
-use super::{Dir, Kind, New, Node, View, perm};
+use super::{Dir, Kind, New, Node, Rename, View, perm};
 
 /// The longest target of a symbolic link.
 const TARGET_MAX: usize = crate::usermem::PATH_MAX - 1;
@@ -48,7 +49,13 @@ impl View<'_> {
             return Err(Errno::ENOENT);
         }
         self.may_change(&target.dir)?;
-        let above = target.dir.node.attr();
+        let new = self.new_node(&target.dir, kind, mode, rdev, link);
+        target.dir.node.create(name, &new)
+    }
+
+    /// What a new node in `dir` is to be: owner and group by who asks and where, the mode without the bits of umask.
+    pub(super) fn new_node<'l>(&self, dir: &Dir, kind: Kind, mode: u32, rdev: u64, link: &'l [u8]) -> New<'l> {
+        let above = dir.node.attr();
         let inherits = above.mode & perm::SETGID != 0;
         let gid = if inherits { above.gid } else { self.cred.egid };
         let mut mode = if kind == Kind::Symlink { mode } else { mode & !self.umask };
@@ -57,7 +64,7 @@ impl View<'_> {
         } else if mode & perm::SETGID != 0 && !self.cred.privileged() && !self.cred.in_group(gid) {
             mode &= !perm::SETGID;
         }
-        target.dir.node.create(name, &New { kind, mode, uid: self.cred.euid, gid, rdev, target: link })
+        New { kind, mode, uid: self.cred.euid, gid, rdev, target: link }
     }
 
     /// Gives `old` another name (link(2)); a symbolic link is itself linked.
@@ -117,19 +124,38 @@ impl View<'_> {
     }
 
     /// Moves a name (rename(2)). Two names of one file are both left alone, as POSIX demands.
-    ///
-    /// `EXDEV` across mounts, `EBUSY` for `.`, `..` and mount points, `EINVAL` for a directory into itself,
-    /// `EISDIR`, `ENOTDIR`, `ENOTEMPTY` by what is replaced.
     pub fn rename(&self, from_at: &Dir, from: &[u8], to_at: &Dir, to: &[u8]) -> Result<()> {
+        self.rename_with(from_at, from, to_at, to, 0)
+    }
+
+    /// Moves a name, or swaps two (renameat2(2)); `flags` are `RENAME_*`.
+    ///
+    /// `EXDEV` across mounts, `EBUSY` for `.`, `..` and mount points, `EINVAL` for a directory into itself and for flags that
+    /// contradict each other, `EEXIST` with `RENAME_NOREPLACE`, `EISDIR`, `ENOTDIR`, `ENOTEMPTY` by what is replaced.
+    pub fn rename_with(&self, from_at: &Dir, from: &[u8], to_at: &Dir, to: &[u8], flags: u32) -> Result<()> {
+        let exchange = flags & RENAME_EXCHANGE != 0;
+        if flags & !(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) != 0
+            || (exchange && flags != RENAME_EXCHANGE)
+        {
+            return Err(Errno::EINVAL);
+        }
         let from = self.walk(from_at, from, Follow::Never)?;
         let to = self.walk(to_at, to, Follow::Never)?;
         if !Arc::ptr_eq(&from.dir.mount, &to.dir.mount) {
             return Err(Errno::EXDEV);
         }
-        let (Last::Name(from_name), Last::Name(to_name)) = (&from.last, &to.last) else { return Err(Errno::EBUSY) };
+        let (Last::Name(from_name), Last::Name(to_name)) = (&from.last, &to.last) else {
+            return Err(if flags & RENAME_NOREPLACE != 0 { Errno::EEXIST } else { Errno::EBUSY });
+        };
         let moved = from.found.ok_or(Errno::ENOENT)?;
+        if flags & RENAME_NOREPLACE != 0 && to.found.is_some() {
+            return Err(Errno::EEXIST);
+        }
+        if exchange && to.found.is_none() {
+            return Err(Errno::ENOENT);
+        }
         let is_directory = moved.node.vnode().kind == Kind::Directory;
-        if (from.slash || (to.slash && to.found.is_none())) && !is_directory {
+        if (from.slash || to.slash) && !is_directory {
             return Err(Errno::ENOTDIR);
         }
         if moved.is_mount_root() || to.found.as_ref().is_some_and(Dir::is_mount_root) {
@@ -148,7 +174,10 @@ impl View<'_> {
             // The entry `..` of the directory changes.
             perm::access(&*moved.node, &self.cred, perm::WRITE)?;
         }
-        from.dir.node.rename(from_name, &to.dir.node, to_name)
+        let whiteout = (flags & RENAME_WHITEOUT != 0).then_some((self.cred.euid, self.cred.egid));
+        let replaces = flags & RENAME_NOREPLACE == 0;
+        let how = if exchange { Rename::Exchange } else { Rename::Move { replaces, whiteout } };
+        from.dir.node.rename(from_name, &to.dir.node, to_name, how)
     }
 
     /// Reads a symbolic link (readlink(2)); `EINVAL` if it is none.

@@ -17,6 +17,18 @@ pub trait Link: Send + Sync {
     fn send(&self, parts: &[IoSlice<'_>]) -> host::Result<usize>;
     /// Receives some bytes; `EAGAIN` when there are none, 0 at the end.
     fn recv(&self, buf: &mut [u8]) -> host::Result<usize>;
+    /// Whether descriptors can go along.
+    fn passes_descriptors(&self) -> bool {
+        false
+    }
+    /// Sends some of the bytes, and a descriptor with the first of them.
+    fn send_with(&self, _parts: &[IoSlice<'_>], _passed: HostFd) -> host::Result<usize> {
+        Err(host::Error::OPNOTSUPP)
+    }
+    /// Receives some bytes, and the descriptors that came along.
+    fn recv_with(&self, buf: &mut [u8], _passed: &mut Vec<Owned>) -> host::Result<usize> {
+        self.recv(buf)
+    }
     /// Ends the connection in both directions; whoever waits on it sees the end.
     fn shutdown(&self);
     /// Goes on with another descriptor of the same object; the old number stays open and is returned.
@@ -72,6 +84,18 @@ impl Link for Stream {
 
     fn recv(&self, buf: &mut [u8]) -> host::Result<usize> {
         host::recv(self.0.fd(), buf)
+    }
+
+    fn passes_descriptors(&self) -> bool {
+        host::is_unix(self.0.fd())
+    }
+
+    fn send_with(&self, parts: &[IoSlice<'_>], passed: HostFd) -> host::Result<usize> {
+        host::shared::send_with(self.0.fd(), parts, passed)
+    }
+
+    fn recv_with(&self, buf: &mut [u8], passed: &mut Vec<Owned>) -> host::Result<usize> {
+        host::shared::recv_with(self.0.fd(), buf, passed)
     }
 
     fn shutdown(&self) {

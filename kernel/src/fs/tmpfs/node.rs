@@ -1,14 +1,16 @@
 //! What a node of the memory file system does.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use abi::{Errno, Result};
+use sysproxy::host::Owned;
 
-use super::{Body, LINKS_MAX, SHOWN_ENTRY_BYTES, TmpNode, entry_cost, read, write};
+use super::{Body, LINKS_MAX, Removed, SHOWN_ENTRY_BYTES, TmpNode, entry_cost, read, write};
 use crate::fs::pages::Account;
 use crate::proc::lock;
+use crate::rumpuser::Access;
 use crate::vfs::node::{Entry, same};
-use crate::vfs::{Attr, Change, Kind, New, Node, Position, Vnode};
+use crate::vfs::{Attr, Change, Kind, New, Node, Position, Rename, Vnode};
 
 impl Node for TmpNode {
     fn vnode(&self) -> &Vnode {
@@ -18,7 +20,7 @@ impl Node for TmpNode {
     fn attr(&self) -> Attr {
         let inner = read(&self.inner);
         let (size, taken, rdev) = match &inner.body {
-            Body::File(pages) => (pages.size(), pages.taken(), 0),
+            Body::File(content) => (content.size(), content.used(), 0),
             Body::Directory(directory) => ((directory.names.len() as u64 + 2) * SHOWN_ENTRY_BYTES, 0, 0),
             Body::Link(target) => (target.len() as u64, 0, 0),
             Body::Special(rdev) => (0, 0, *rdev),
@@ -30,7 +32,7 @@ impl Node for TmpNode {
             gid: inner.gid,
             rdev,
             size,
-            blocks: taken as u64 / 512,
+            blocks: taken / 512,
             atime: *lock(&self.atime),
             mtime: inner.mtime,
             ctime: inner.ctime,
@@ -42,8 +44,8 @@ impl Node for TmpNode {
         let now = self.shared.now();
         let mut inner = write(&self.inner);
         if let Some(size) = change.size {
-            let Body::File(pages) = &mut inner.body else { return Err(Errno::EINVAL) };
-            pages.resize(size, &*self.shared);
+            let Body::File(content) = &mut inner.body else { return Err(Errno::EINVAL) };
+            content.resize(size, &*self.shared)?;
             inner.mtime = now;
         }
         inner.ctime = now;
@@ -59,8 +61,8 @@ impl Node for TmpNode {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         let inner = read(&self.inner);
-        let Body::File(pages) = &inner.body else { return Err(Errno::EINVAL) };
-        let len = pages.read(offset, buf);
+        let Body::File(content) = &inner.body else { return Err(Errno::EINVAL) };
+        let len = content.read(offset, buf);
         let (mtime, ctime) = (inner.mtime, inner.ctime);
         drop(inner);
         self.accessed(mtime, ctime);
@@ -70,30 +72,58 @@ impl Node for TmpNode {
     fn write_at(&self, position: Position, data: &[u8]) -> Result<(u64, usize)> {
         let now = self.shared.now();
         let mut inner = write(&self.inner);
-        let Body::File(pages) = &mut inner.body else { return Err(Errno::EINVAL) };
+        let Body::File(content) = &mut inner.body else { return Err(Errno::EINVAL) };
         let offset = match position {
             Position::At(offset) => offset,
-            Position::End => pages.size(),
+            Position::End => content.size(),
         };
         if offset.checked_add(data.len() as u64).is_none_or(|end| end > i64::MAX as u64) {
             return Err(Errno::EFBIG);
         }
-        let len = pages.write(offset, data, &*self.shared)?;
+        let len = content.write(offset, data, &*self.shared)?;
         inner.modified(now);
         Ok((offset + len as u64, len))
     }
 
-    fn allocate(&self, offset: u64, len: u64) -> Result<()> {
+    fn allocate(&self, offset: u64, len: u64, keep_size: bool) -> Result<()> {
         let now = self.shared.now();
         let mut inner = write(&self.inner);
-        let Body::File(pages) = &mut inner.body else { return Err(Errno::ENODEV) };
-        pages.allocate(offset, len, &*self.shared)?;
+        let Body::File(content) = &mut inner.body else { return Err(Errno::ENODEV) };
+        content.allocate(offset, len, keep_size, &*self.shared)?;
         inner.ctime = now;
         Ok(())
     }
 
+    fn punch(&self, offset: u64, len: u64) -> Result<()> {
+        let now = self.shared.now();
+        let mut inner = write(&self.inner);
+        let Body::File(content) = &mut inner.body else { return Err(Errno::ENODEV) };
+        content.punch(offset, len, &*self.shared)?;
+        inner.modified(now);
+        Ok(())
+    }
+
+    fn seek_data(&self, offset: u64) -> Result<u64> {
+        if let Body::File(content) = &read(&self.inner).body { content.seek_data(offset) } else { Err(Errno::EINVAL) }
+    }
+
+    fn seek_hole(&self, offset: u64) -> Result<u64> {
+        if let Body::File(content) = &read(&self.inner).body { content.seek_hole(offset) } else { Err(Errno::EINVAL) }
+    }
+
+    fn share(&self, access: Access) -> Result<Owned> {
+        let mut inner = write(&self.inner);
+        let Body::File(content) = &mut inner.body else { return Err(Errno::ENODEV) };
+        content.share(access, &*self.shared.host, &*self.shared)
+    }
+
     fn read_link(&self) -> Result<Vec<u8>> {
-        if let Body::Link(target) = &read(&self.inner).body { Ok(target.clone()) } else { Err(Errno::EINVAL) }
+        let inner = read(&self.inner);
+        let Body::Link(target) = &inner.body else { return Err(Errno::EINVAL) };
+        let (target, mtime, ctime) = (target.clone(), inner.mtime, inner.ctime);
+        drop(inner);
+        self.accessed(mtime, ctime);
+        Ok(target)
     }
 
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Node>> {
@@ -104,12 +134,19 @@ impl Node for TmpNode {
     fn parent(&self) -> Result<Arc<dyn Node>> {
         let inner = read(&self.inner);
         let directory = inner.directory()?;
+        if let Some(Removed(above)) = &directory.removed {
+            return above.clone().map(|above| above as Arc<dyn Node>).ok_or(Errno::ENOENT);
+        }
         Ok(directory.above.upgrade().or_else(|| self.this.upgrade()).ok_or(Errno::ENOENT)?)
     }
 
     fn read_dir(&self, cookie: u64, each: &mut dyn FnMut(Entry<'_>) -> bool) -> Result<()> {
         let inner = read(&self.inner);
         let directory = inner.directory()?;
+        if directory.removed.is_some() {
+            // As on Linux, where not even the dots are left.
+            return Err(Errno::ENOENT);
+        }
         for (number, name) in directory.order.range(cookie..) {
             let vnode = &directory.get(name)?.vnode;
             if !each(Entry { ino: vnode.ino, kind: vnode.kind, name, next: number + 1 }) {
@@ -138,15 +175,25 @@ impl Node for TmpNode {
         Ok(node)
     }
 
+    fn create_unnamed(&self, new: &New<'_>, linkable: bool) -> Result<Arc<dyn Node>> {
+        if read(&self.inner).directory()?.removed.is_some() {
+            return Err(Errno::ENOENT);
+        }
+        let node = TmpNode::new(&self.shared, new, Weak::new())?;
+        write(&node.inner).linkable = linkable;
+        Ok(node)
+    }
+
     fn link(&self, name: &[u8], node: &Arc<dyn Node>) -> Result<()> {
         let node = self.own(node)?;
         if node.is_directory() {
             return Err(Errno::EPERM);
         }
         let _tree = lock(&self.shared.tree);
-        match read(&node.inner).nlink {
-            // Its last name went while it was looked up.
-            0 => return Err(Errno::ENOENT),
+        let (nlink, linkable) = (read(&node.inner).nlink, read(&node.inner).linkable);
+        match nlink {
+            // Its last name went.
+            0 if !linkable => return Err(Errno::ENOENT),
             LINKS_MAX.. => return Err(Errno::EMLINK),
             _ => {}
         }
@@ -154,6 +201,7 @@ impl Node for TmpNode {
         self.enter(name, &node, now)?;
         let mut inner = write(&node.inner);
         inner.nlink += 1;
+        inner.linkable = false;
         inner.ctime = now;
         Ok(())
     }
@@ -174,18 +222,25 @@ impl Node for TmpNode {
         self.leave(name, now).map(drop)
     }
 
-    fn rename(&self, from: &[u8], into: &Arc<dyn Node>, to: &[u8]) -> Result<()> {
+    fn rename(&self, from: &[u8], into: &Arc<dyn Node>, to: &[u8], how: Rename) -> Result<()> {
         let into = self.own(into)?;
+        let (replaces, whiteout) = match how {
+            Rename::Exchange => return self.exchange(from, &into, to),
+            Rename::Move { replaces, whiteout } => (replaces, whiteout),
+        };
         let _tree = lock(&self.shared.tree);
         let moved = read(&self.inner).directory()?.get(from)?.clone();
         let replaced = {
             let inner = read(&into.inner);
             let directory = inner.directory()?;
-            if directory.removed {
+            if directory.removed.is_some() {
                 return Err(Errno::ENOENT);
             }
             directory.get(to).ok().cloned()
         };
+        if replaced.is_some() && !replaces {
+            return Err(Errno::EEXIST);
+        }
         if replaced.as_ref().is_some_and(|replaced| Arc::ptr_eq(replaced, &moved)) {
             return Ok(());
         }
@@ -196,6 +251,7 @@ impl Node for TmpNode {
             TmpNode::may_replace(&moved, replaced)?;
         }
         let now = self.shared.now();
+        let whiteout = whiteout.map(|owner| self.whiteout(owner)).transpose()?;
         self.shared.take(entry_cost(to))?;
         if let Some(replaced) = &replaced {
             replaced.unlinked(now);
@@ -208,11 +264,58 @@ impl Node for TmpNode {
         inner.nlink -= replaced.as_ref().map_or(0, |replaced| u32::from(replaced.is_directory()));
         inner.modified(now);
         drop(inner);
-        self.leave(from, now)?;
+        match whiteout {
+            Some(whiteout) => {
+                let mut inner = write(&self.inner);
+                inner.directory_mut()?.put(from, whiteout);
+                inner.nlink -= u32::from(moved.is_directory());
+                inner.modified(now);
+            }
+            None => drop(self.leave(from, now)?),
+        }
         let mut inner = write(&moved.inner);
         inner.ctime = now;
         if let Body::Directory(directory) = &mut inner.body {
             directory.above = into.this.clone();
+        }
+        Ok(())
+    }
+}
+
+impl TmpNode {
+    /// Makes what stands for a removed name in an overlay: a character device without a number.
+    fn whiteout(&self, (uid, gid): (u32, u32)) -> Result<Arc<TmpNode>> {
+        let new = New { kind: Kind::Character, mode: 0, uid, gid, rdev: 0, target: b"" };
+        let node = TmpNode::new(&self.shared, &new, Weak::new())?;
+        write(&node.inner).nlink = 1;
+        Ok(node)
+    }
+
+    /// Swaps the name `from` here with the name `to` of `into`.
+    fn exchange(&self, from: &[u8], into: &Arc<TmpNode>, to: &[u8]) -> Result<()> {
+        let _tree = lock(&self.shared.tree);
+        let one = read(&self.inner).directory()?.get(from)?.clone();
+        let other = read(&into.inner).directory()?.get(to)?.clone();
+        if Arc::ptr_eq(&one, &other) {
+            return Ok(());
+        }
+        let holder = self.this.upgrade().ok_or(Errno::ENOENT)?;
+        if (one.is_directory() && one.contains(into)) || (other.is_directory() && other.contains(&holder)) {
+            return Err(Errno::EINVAL);
+        }
+        let now = self.shared.now();
+        for (directory, name, comes, goes) in [(&holder, from, &other, &one), (into, to, &one, &other)] {
+            let mut inner = write(&directory.inner);
+            inner.directory_mut()?.exchange(name, comes.clone())?;
+            inner.nlink += u32::from(comes.is_directory());
+            inner.nlink -= u32::from(goes.is_directory());
+            inner.modified(now);
+            drop(inner);
+            let mut inner = write(&comes.inner);
+            inner.ctime = now;
+            if let Body::Directory(moved) = &mut inner.body {
+                moved.above = directory.this.clone();
+            }
         }
         Ok(())
     }

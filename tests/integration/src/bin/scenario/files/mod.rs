@@ -1,5 +1,7 @@
 //! Files: opening, reading, writing, attributes.
 
+pub mod content;
+
 use super::prelude::*;
 
 /// The family.

@@ -1,5 +1,7 @@
 //! Directories and the names in them.
 
+pub mod reading;
+
 use super::prelude::*;
 
 /// The family.

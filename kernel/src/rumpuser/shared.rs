@@ -1,0 +1,97 @@
+//! Memory of the host that a kernel shares with its clients.
+
+use abi::Result;
+use sysproxy::host::shared as host;
+use sysproxy::host::{self as raw, HostFd, Owned, errno};
+
+use super::Access;
+
+/// A growing piece of the host's memory, which clients can map. Its length is what [`SharedMemory::resize`] said last; nothing is
+/// believed of what a client may have done to it.
+pub trait SharedMemory: Send + Sync {
+    /// Reads at an offset; what is not there reads as zeros.
+    fn read_at(&self, offset: u64, buf: &mut [u8]);
+    /// Writes at an offset, growing if need be.
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<usize>;
+    /// Changes the length; growing shows zeros.
+    fn resize(&self, len: u64) -> Result<()>;
+    /// Takes the memory for a range in advance.
+    fn allocate(&self, offset: u64, len: u64) -> Result<()>;
+    /// Gives a range back; it reads as zeros.
+    fn punch(&self, offset: u64, len: u64) -> Result<()>;
+    /// Where data begins at or after `offset`.
+    fn seek_data(&self, offset: u64) -> Result<u64>;
+    /// Where a hole begins at or after `offset`.
+    fn seek_hole(&self, offset: u64) -> Result<u64>;
+    /// Bytes that it takes.
+    fn used(&self) -> u64;
+    /// A descriptor for a client to map.
+    fn descriptor(&self, access: Access) -> Result<Owned>;
+}
+
+/// Who keeps the descriptor of the memory.
+pub trait Keeper: Send + Sync {
+    /// The number, at this moment.
+    fn fd(&self) -> HostFd;
+}
+
+impl Keeper for Owned {
+    fn fd(&self) -> HostFd {
+        Owned::fd(self)
+    }
+}
+
+/// Memory of a Linux host: a memfd.
+pub struct LinuxShared<K>(K);
+
+impl LinuxShared<Owned> {
+    /// Makes an empty one.
+    pub fn new() -> Result<Self> {
+        raw::memfd(c"rump-file").map(Self).map_err(errno)
+    }
+}
+
+impl<K: Keeper> LinuxShared<K> {
+    /// Takes over a memfd.
+    pub const fn keep(keeper: K) -> Self {
+        Self(keeper)
+    }
+}
+
+impl<K: Keeper> SharedMemory for LinuxShared<K> {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) {
+        let got = host::pread(self.0.fd(), buf, offset).unwrap_or(0);
+        if let Some(rest) = buf.get_mut(got..) {
+            rest.fill(0);
+        }
+    }
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<usize> {
+        host::pwrite(self.0.fd(), data, offset).map_err(errno)
+    }
+    fn resize(&self, len: u64) -> Result<()> {
+        host::resize(self.0.fd(), len).map_err(errno)
+    }
+    fn allocate(&self, offset: u64, len: u64) -> Result<()> {
+        host::allocate(self.0.fd(), offset, len).map_err(errno)
+    }
+    fn punch(&self, offset: u64, len: u64) -> Result<()> {
+        host::punch(self.0.fd(), offset, len).map_err(errno)
+    }
+    fn seek_data(&self, offset: u64) -> Result<u64> {
+        host::seek_data(self.0.fd(), offset).map_err(errno)
+    }
+    fn seek_hole(&self, offset: u64) -> Result<u64> {
+        host::seek_hole(self.0.fd(), offset).map_err(errno)
+    }
+    fn used(&self) -> u64 {
+        host::used(self.0.fd()).unwrap_or(0)
+    }
+    fn descriptor(&self, access: Access) -> Result<Owned> {
+        let flags = match access {
+            Access::Read => 0,
+            Access::Write => 1,
+            Access::ReadWrite => 2,
+        };
+        host::reopen(self.0.fd(), flags).map_err(errno)
+    }
+}

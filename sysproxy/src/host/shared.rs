@@ -1,0 +1,132 @@
+//! Memory that processes share: files of memory, and descriptors that travel over a unix socket.
+
+use std::ffi::CString;
+use std::mem::MaybeUninit;
+
+use rustix::fs::{self, FallocateFlags, SeekFrom};
+use rustix::net::{
+    self, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+};
+use rustix::{cmsg_space, io};
+
+use super::{Error, HostFd, IoSlice, Owned, Result, open, owned};
+
+/// Descriptors that one message brings at most; what is more the host closes.
+const AT_ONCE: usize = 4;
+
+/// pread(2), of all that there is up to the end of the file.
+pub fn pread(fd: HostFd, buf: &mut [u8], offset: u64) -> Result<usize> {
+    let mut done = 0;
+    while done < buf.len() {
+        match io::pread(fd.borrow()?, buf.get_mut(done..).unwrap_or_default(), offset + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(Error::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// pwrite(2); an error counts only if nothing was written before it.
+pub fn pwrite(fd: HostFd, data: &[u8], offset: u64) -> Result<usize> {
+    let mut done = 0;
+    while done < data.len() {
+        match io::pwrite(fd.borrow()?, data.get(done..).unwrap_or_default(), offset + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(Error::INTR) => {}
+            Err(_) if done > 0 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// ftruncate(2).
+pub fn resize(fd: HostFd, len: u64) -> Result<()> {
+    fs::ftruncate(fd.borrow()?, len)
+}
+
+/// fallocate(2): takes memory for a range; the length stays.
+pub fn allocate(fd: HostFd, offset: u64, len: u64) -> Result<()> {
+    fs::fallocate(fd.borrow()?, FallocateFlags::KEEP_SIZE, offset, len)
+}
+
+/// fallocate(2): gives a range back.
+pub fn punch(fd: HostFd, offset: u64, len: u64) -> Result<()> {
+    fs::fallocate(fd.borrow()?, FallocateFlags::KEEP_SIZE | FallocateFlags::PUNCH_HOLE, offset, len)
+}
+
+/// Where data begins at or after an offset; `ENXIO` if there is none.
+pub fn seek_data(fd: HostFd, offset: u64) -> Result<u64> {
+    fs::seek(fd.borrow()?, SeekFrom::Data(offset))
+}
+
+/// Where a hole begins at or after an offset, which lies in the file.
+pub fn seek_hole(fd: HostFd, offset: u64) -> Result<u64> {
+    fs::seek(fd.borrow()?, SeekFrom::Hole(offset))
+}
+
+/// Bytes that a file takes.
+pub fn used(fd: HostFd) -> Result<u64> {
+    fs::fstat(fd.borrow()?).map(|stat| stat.st_blocks as u64 * 512)
+}
+
+/// Opens an open file once more, with another access mode (`O_RDONLY`, …).
+pub fn reopen(fd: HostFd, flags: u32) -> Result<Owned> {
+    let name = CString::new(format!("/proc/self/fd/{}", fd.0)).map_err(|_| Error::INVAL)?;
+    open(&name, flags, 0)
+}
+
+/// Sends without blocking and without SIGPIPE; the descriptor goes with the first byte.
+pub fn send_with(fd: HostFd, parts: &[IoSlice<'_>], passed: HostFd) -> Result<usize> {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [passed.borrow()?];
+    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(Error::NOBUFS);
+    }
+    net::sendmsg(fd.borrow()?, parts, &mut control, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+}
+
+/// Receives without blocking; `passed` gets the descriptors that came along, close-on-exec.
+pub fn recv_with(fd: HostFd, buf: &mut [u8], passed: &mut Vec<Owned>) -> Result<usize> {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(AT_ONCE))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    let received = net::recvmsg(fd.borrow()?, &mut [io::IoSliceMut::new(buf)], &mut control, flags)?;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            passed.extend(descriptors.map(owned));
+        }
+    }
+    Ok(received.bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{memfd, socketpair};
+    use super::*;
+
+    #[test]
+    fn a_descriptor_travels_with_the_bytes() {
+        let (here, there) = socketpair().unwrap();
+        let memory = memfd(c"travels").unwrap();
+        pwrite(memory.fd(), b"content", 0).unwrap();
+        assert_eq!(send_with(here.fd(), &[IoSlice::new(b"look")], memory.fd()), Ok(4));
+        let (mut buf, mut passed) = ([0; 16], Vec::new());
+        assert_eq!(recv_with(there.fd(), &mut buf, &mut passed), Ok(4));
+        assert_eq!(pread(passed[0].fd(), &mut buf, 0), Ok(7));
+        assert_eq!(&buf[..7], b"content");
+    }
+
+    #[test]
+    fn a_file_opened_again_for_reading_cannot_be_written() {
+        let memory = memfd(c"again").unwrap();
+        resize(memory.fd(), 5).unwrap();
+        let readable = reopen(memory.fd(), 0).unwrap();
+        assert_eq!(pread(readable.fd(), &mut [0; 9], 0), Ok(5));
+        assert_eq!(pwrite(readable.fd(), b"x", 0), Err(Error::BADF));
+    }
+}
