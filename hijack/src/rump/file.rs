@@ -175,7 +175,7 @@ pub(super) fn status(fd: RumpFd) -> Result<Stat> {
     Ok(status)
 }
 
-fn status_at(at: &RumpAt, flags: i32) -> Result<Stat> {
+pub(super) fn status_at(at: &RumpAt, flags: i32) -> Result<Stat> {
     let flags = fcntl::at_flags_from_linux(flags, AT_SYMLINK_NOFOLLOW)?;
     let mut status = Stat::default();
     stubs::fstatat(kernel()?, at.dir, UserStr::new(at.path), Out::new(&mut status), flags)?;
@@ -223,6 +223,16 @@ pub fn statx(at: &RumpAt, flags: i32, mask: u32, buf: usize) -> Result<usize> {
 fn sound(flags: i32, mask: u32) -> Result<()> {
     let both_ways = flags as u32 & linux::AT_STATX_SYNC_TYPE == linux::AT_STATX_SYNC_TYPE;
     if mask & linux::STATX__RESERVED != 0 || both_ways { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
+/// See listxattr(2); nothing has any, and the list is empty as on any file system of Linux without them.
+pub fn listxattr(at: &RumpAt, flags: i32) -> Result<usize> {
+    status_at(at, flags).map(|_| 0)
+}
+
+/// See flistxattr(2).
+pub fn flistxattr(fd: RumpFd) -> Result<usize> {
+    status(fd).map(|_| 0)
 }
 
 /// See fstatfs(2).

@@ -4,7 +4,22 @@
 
 use abi::{Errno, Result};
 
-/// `EOPNOTSUPP`: extended attributes, watches, file handles and detached mounts of a file system that has none.
+use super::file;
+use crate::fds::RumpFd;
+use crate::route::RumpAt;
+
+/// `EOPNOTSUPP`: an extended attribute, or a watch, of a path that exists; what the path itself fails with comes first.
+pub fn attribute(at: &RumpAt<'_>, flags: i32) -> Result<usize> {
+    file::status_at(at, flags)?;
+    Err(Errno::EOPNOTSUPP)
+}
+
+/// `EOPNOTSUPP`: an extended attribute of an open file.
+pub fn attribute_of(_: RumpFd) -> Result<usize> {
+    Err(Errno::EOPNOTSUPP)
+}
+
+/// `EOPNOTSUPP`: file handles and detached mounts of a file system that has none.
 pub fn unsupported<T>(_: T) -> Result<usize> {
     Err(Errno::EOPNOTSUPP)
 }
