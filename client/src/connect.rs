@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use abi::{Errno, Result};
+use rustix_futex_sync::OnceLock;
 use sysproxy::host::{self, HostFd, POLLIN, PollFd};
 use sysproxy::link::Endpoint;
 use sysproxy::message::{self, ClientRequest, Token};
@@ -16,6 +17,19 @@ use crate::fds;
 
 /// How long a server may take to show its banner.
 const BANNER_TIME: Duration = Duration::from_secs(30);
+
+/// What [`set_prefix`] was given.
+static PREFIX: OnceLock<Vec<u8>> = OnceLock::new();
+
+/// Says, before the first connection, by which path this program reaches the root of the kernel's file system: our own kind of
+/// server takes it off the targets of symbolic links, which the program made with it.
+pub fn set_prefix(prefix: &[u8]) {
+    let _ = PREFIX.set(prefix.to_vec());
+}
+
+fn prefix() -> &'static [u8] {
+    PREFIX.get().map(Vec::as_slice).unwrap_or_default()
+}
 
 /// How a client introduces itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +127,7 @@ pub fn introduce(conn: &Conn, signals: HostFd, handshake: &message::Handshake<'_
             Some(0) => {
                 if conn.extended {
                     // Data then moves in large pieces. No answer comes, so the number is of no account.
-                    conn.send(&ClientRequest::Extended.encode(0)).map_err(host::errno)?;
+                    conn.send(&ClientRequest::Extended(prefix()).encode(0)).map_err(host::errno)?;
                 }
                 Ok(())
             }

@@ -23,7 +23,7 @@ use abi::poll::PollFd;
 use abi::{Region, Result};
 use sysproxy::host::Owned;
 
-pub use connect::{ConnectError, Handshake, program_name};
+pub use connect::{ConnectError, Handshake, program_name, set_prefix};
 pub use remote::{Adopted, Remote};
 pub use retry::Retry;
 pub use sysproxy::host::PollFd as HostPollFd;

@@ -97,6 +97,7 @@ pub fn start() {
     let traces = [environment.get("RUMPHIJACK_TRACE").map(<[u8]>::to_vec), spec.trace.clone()];
     let sticky = environment.get("RUMPHIJACK_STICKY").is_some_and(|value| !matches!(value, b"" | b"0"));
     preload::init(environment.entries(), sticky);
+    client::set_prefix(spec.prefix.as_deref().unwrap_or_default());
     let (fdoff, deeper) = (spec.fdoff, spec.deep);
     let inherited = Inherited::find();
     let lasting = server.clone().or_else(|| inherited.as_ref().map(|inherited| inherited.asked.clone()));

@@ -58,6 +58,9 @@ impl Credentials {
     }
 }
 
+/// The longest prefix that a client may announce.
+const PREFIX_MAX: usize = 1023;
+
 /// Where a process stands in the file name space.
 #[derive(Clone)]
 pub struct Cwd {
@@ -67,6 +70,8 @@ pub struct Cwd {
     pub root: Option<Dir>,
     /// umask(2).
     pub umask: u32,
+    /// By which path the program reaches the root, if it is one of ours: what its symbolic links may begin with.
+    pub prefix: Option<Arc<[u8]>>,
 }
 
 /// A process.
@@ -125,6 +130,12 @@ impl Proc {
         let entry = lock(&self.fds).take(fd)?;
         self.dropped([entry]);
         Ok(())
+    }
+
+    /// Notes by which path the program reaches the root: none if it is not an absolute path, or all slashes, which mean the root anyway.
+    pub fn set_prefix(&self, prefix: &[u8]) {
+        let named = prefix.starts_with(b"/") && prefix.iter().any(|byte| *byte != b'/');
+        lock(&self.cwd).prefix = (named && prefix.len() <= PREFIX_MAX).then(|| prefix.into());
     }
 
     /// Lets go of entries that were taken out of the table: the process's record locks on them go too.
@@ -249,7 +260,7 @@ impl Table {
     pub fn boot(root: Option<Dir>, now: Duration) -> Self {
         let table = Self::default();
         for (pid, name) in [(0, "system"), (1, "rumplocal")] {
-            let cwd = Cwd { dir: root.clone(), root: root.clone(), umask: 0o022 };
+            let cwd = Cwd { dir: root.clone(), root: root.clone(), umask: 0o022, prefix: None };
             let proc = Proc {
                 pid,
                 ppid: Mutex::new(0),

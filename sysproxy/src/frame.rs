@@ -62,7 +62,7 @@ pub enum Kind {
     Raise = 8,
     /// Extended: the client ends the sleep of its outstanding call with this number. No answer.
     Interrupt = 16,
-    /// Extended: the client says that it is one of ours. No answer.
+    /// Extended: the client says that it is one of ours, and by which path its program reaches the root. No answer.
     Extended = 17,
     /// Extended: a descriptor of the host comes with this frame, for the outstanding call of the client that the body names. No
     /// answer.

@@ -34,7 +34,7 @@ pub fn serve(session: &Arc<Session>, frame: Frame) {
         Ok(ClientRequest::Syscall { number, args }) => submit(session, reqno, number, args),
         Ok(ClientRequest::Prefork) => prefork(session, reqno),
         Ok(ClientRequest::Interrupt) => interrupt(session, reqno),
-        Ok(ClientRequest::Extended) => session.set_extended(),
+        Ok(ClientRequest::Extended(prefix)) => extended(session, prefix),
         Err(Malformed) if !running => refuse(session, reqno, Refusal::Malformed),
         Err(Malformed) => session.post(&Refusal::Malformed.encode(reqno)),
     }
@@ -142,6 +142,14 @@ fn submit(session: &Arc<Session>, reqno: u64, number: u32, args: &[u8]) {
     if !session.server.pool.submit(work) {
         session.call_done(&lwp);
         session.post(&Refusal::TryAgain.encode(reqno));
+    }
+}
+
+/// Notes that the client is one of ours, and by which path its program reaches the root.
+fn extended(session: &Session, prefix: &[u8]) {
+    session.set_extended();
+    if let Some(proc) = session.with_state(|state| state.proc.clone()) {
+        proc.set_prefix(prefix);
     }
 }
 

@@ -53,6 +53,7 @@ impl<'a> Path<'a> {
         }
         if resolve & RESOLVE_IN_ROOT != 0 {
             path.view.root = path.at.clone();
+            path.view.prefix = None;
         }
         path.view.resolve = resolve;
         Ok(path)

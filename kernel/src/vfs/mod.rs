@@ -106,7 +106,15 @@ impl Vfs {
     /// Returns the whole name space as the superuser sees it.
     pub fn root_view(&self) -> Result<View<'_>> {
         let root = self.root().ok_or(Errno::ENOSYS)?;
-        Ok(View { vfs: self, cwd: root.clone(), root, cred: Credentials::default(), umask: 0, resolve: 0 })
+        Ok(View {
+            vfs: self,
+            cwd: root.clone(),
+            root,
+            cred: Credentials::default(),
+            umask: 0,
+            resolve: 0,
+            prefix: None,
+        })
     }
 
     /// Shows a window of the host file `hostpath` under `key` in the root directory; see [`Etfs::register`].
@@ -171,15 +179,21 @@ pub struct View<'a> {
     pub umask: u32,
     /// What walking a path must not do: `RESOLVE_*` of openat2(2).
     pub resolve: u32,
+    /// What is taken off the absolute targets of symbolic links: the path by which the program reaches the root.
+    pub prefix: Option<Arc<[u8]>>,
 }
 
 impl<'a> View<'a> {
     /// Returns the view of the calling process; `ENOSYS` in a kernel without file systems.
     pub fn of(cx: &'a Cx<'_>) -> Result<Self> {
         let cwd = lock(&cx.proc.cwd).clone();
-        let root = cwd.root.or_else(|| cx.kernel.vfs.root()).ok_or(Errno::ENOSYS)?;
+        let top = cx.kernel.vfs.root();
+        let root = cwd.root.or_else(|| top.clone()).ok_or(Errno::ENOSYS)?;
+        // After chroot(2) the names of the program are no longer below its prefix.
+        let prefix = cwd.prefix.filter(|_| top.is_some_and(|top| top.same(&root)));
         let dir = cwd.dir.unwrap_or_else(|| root.clone());
-        Ok(View { vfs: &cx.kernel.vfs, cwd: dir, root, cred: cx.proc.credentials(), umask: cwd.umask, resolve: 0 })
+        let (vfs, cred, umask) = (&cx.kernel.vfs, cx.proc.credentials(), cwd.umask);
+        Ok(View { vfs, cwd: dir, root, cred, umask, resolve: 0, prefix })
     }
 }
 

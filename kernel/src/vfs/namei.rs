@@ -104,7 +104,7 @@ impl View<'_> {
                 if links > SYMLINKS_MAX || self.refuses(RESOLVE_NO_SYMLINKS) {
                     return Err(Errno::ELOOP);
                 }
-                path = spliced(link.node.read_link()?, &path[rest..])?;
+                path = spliced(self.inside(&link.node.read_link()?), &path[rest..])?;
                 rest = 0;
                 dir = self.start(&dir, &path)?;
                 continue;
@@ -118,6 +118,18 @@ impl View<'_> {
                 return Ok(Target { dir, last, slash, found });
             }
             dir = found.ok_or(Errno::ENOENT)?;
+        }
+    }
+
+    /// Returns a link's target as the kernel knows it: without the prefix under which the program made it.
+    ///
+    /// rumphijack(3) has targets as names of the rump kernel only; then `ln -s /rump/a /rump/b` makes a link to nowhere.
+    fn inside<'t>(&self, target: &'t [u8]) -> &'t [u8] {
+        let stripped = self.prefix.as_deref().and_then(|prefix| target.strip_prefix(prefix));
+        match stripped {
+            Some(b"") => b"/",
+            Some(rest) if rest.starts_with(b"/") => rest,
+            _ => target,
         }
     }
 
@@ -237,12 +249,11 @@ fn component(path: &[u8]) -> &[u8] {
 }
 
 /// Puts the target of a link before the rest of the path.
-fn spliced(mut target: Vec<u8>, rest: &[u8]) -> Result<Vec<u8>> {
+fn spliced(target: &[u8], rest: &[u8]) -> Result<Vec<u8>> {
     if target.is_empty() {
         return Err(Errno::ENOENT);
     }
-    target.extend_from_slice(rest);
-    Ok(target)
+    Ok([target, rest].concat())
 }
 
 #[cfg(test)]
@@ -289,6 +300,21 @@ mod tests {
         assert_eq!(kind(&view, b"/link", Follow::WithSlash), Ok(Kind::Symlink));
         assert_eq!(kind(&view, b"/link/", Follow::WithSlash), Ok(Kind::Directory));
         assert_eq!(kind(&view, b"/link/../etc", Follow::Always), Ok(Kind::Directory));
+    }
+
+    #[test]
+    fn a_link_may_begin_with_the_path_by_which_the_program_reaches_the_root() {
+        let vfs = testing::boot();
+        let mut view = vfs.root_view().unwrap();
+        for (name, target) in [(b"/a", b"/rump/tmp/" as &[u8]), (b"/b", b"/rump"), (b"/c", b"/rumpelstiltskin")] {
+            view.symlink(target, &view.cwd, name).unwrap();
+        }
+        assert_eq!(kind(&view, b"/a", Follow::Always), Err(Errno::ENOENT));
+        view.prefix = Some(b"/rump".as_slice().into());
+        assert_eq!(kind(&view, b"/a", Follow::Always), Ok(Kind::Directory));
+        assert_eq!(kind(&view, b"/b/tmp", Follow::Always), Ok(Kind::Directory));
+        assert_eq!(kind(&view, b"/c", Follow::Always), Err(Errno::ENOENT));
+        assert_eq!(kind(&view, b"/rump/tmp", Follow::Always), Err(Errno::ENOENT));
     }
 
     #[test]

@@ -5,7 +5,11 @@ pub mod reading;
 use super::prelude::*;
 
 /// The family.
-pub const TABLE: &[Row] = &[("names", OneProcess, names), ("directories", OneProcess, directories)];
+pub const TABLE: &[Row] = &[
+    ("absolute_links", OneProcess, absolute_links),
+    ("names", OneProcess, names),
+    ("directories", OneProcess, directories),
+];
 
 fn names(folder: &str) {
     let (a, b) = (create(folder, "a", b"a"), path(folder, "b"));
@@ -97,5 +101,27 @@ fn directories(folder: &str) {
         show("unlinkat of a directory", unlinkat(fd, c"deep".as_ptr(), AT_REMOVEDIR));
         show("renameat", renameat(fd, c"file".as_ptr(), AT_FDCWD, c"moved".as_ptr()));
         show("moved", access(path(folder, "moved").as_ptr(), F_OK));
+    }
+}
+
+/// Links that name their target as the program does.
+fn absolute_links(folder: &str) {
+    let file = create(folder, "file", b"content");
+    let (link, dir) = (path(folder, "link"), path(folder, "dir"));
+    let whole = CString::new(folder).unwrap();
+    unsafe {
+        show("symlink", symlink(file.as_ptr(), link.as_ptr()));
+        show("of the directory", symlink(whole.as_ptr(), dir.as_ptr()));
+        let mut text = [0u8; 256];
+        let length = readlink(link.as_ptr(), text.as_mut_ptr().cast(), text.len());
+        println!("as written: {}", text[..length.max(0) as usize] == *file.to_bytes());
+        let fd = open(link.as_ptr(), O_RDONLY);
+        show("read", read(fd, text.as_mut_ptr().cast(), text.len()) as i64);
+        close(fd);
+        show("through the directory", access(path(folder, "dir/dir/link").as_ptr(), R_OK));
+        let found = realpath(path(folder, "dir/link").as_ptr(), null_mut());
+        println!("realpath: {}", !found.is_null() && CStr::from_ptr(found) == file.as_c_str());
+        show("unlink", unlink(file.as_ptr()));
+        show("dangling", access(link.as_ptr(), F_OK));
     }
 }
