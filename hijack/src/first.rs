@@ -68,6 +68,8 @@ struct Names {
     second: [bool; 256],
     /// Each with a slash at its front.
     beginnings: Vec<Vec<u8>>,
+    /// The prefix's own name in the folder that holds it, for relative paths.
+    in_parent: Option<Vec<u8>>,
     /// Names that the library itself has for descriptors; they matter once there are rump descriptors.
     descriptors: &'static [&'static [u8]],
     /// Only an expression can tell.
@@ -96,7 +98,10 @@ pub fn configure(spec: &Spec) {
         one.into_iter().for_each(|one| *one = true);
     }
     let all = spec.pathre.is_some();
-    let names = Names { second, beginnings, descriptors: route::DESCRIPTORS, all, families: spec.families() };
+    let name = |prefix: &Vec<u8>| prefix.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
+    let in_parent = spec.prefix.as_ref().map(name).filter(|name| !name.is_empty());
+    let names =
+        Names { in_parent, second, beginnings, descriptors: route::DESCRIPTORS, all, families: spec.families() };
     NAMES.store(Box::into_raw(Box::new(names)), Ordering::Release);
 }
 
@@ -194,7 +199,7 @@ fn is_host_path(addr: usize, inside: bool) -> bool {
     let mut text = Text::at(addr);
     match text.byte(0) {
         Ok(b'/') => {}
-        Ok(_) => return !inside,
+        Ok(_) => return !inside && !names.in_parent.as_ref().is_some_and(|name| text.may_begin_with(name)),
         Err(page) => return page == Page::Unreadable && !inside,
     }
     let second = match text.byte(1) {
@@ -388,7 +393,10 @@ mod tests {
             ("path=/rump", c"/run/x", true),
             ("path=/rump", c"/rump", false),
             ("path=/rump", c"/rump/x", false),
-            ("path=/rump", c"rump", true),
+            ("path=/rump", c"rump", false),
+            ("path=/a/rump", c"rump/x", false),
+            ("path=/rump", c"run", true),
+            ("path=//", c"run", true),
             ("path=/rump", c"", true),
             ("path=/rump", c"/", true),
             ("path=//", c"//x", false),

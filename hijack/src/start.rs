@@ -90,6 +90,7 @@ fn die(message: impl Display) -> ! {
 /// Takes up work. Called once, by the loader.
 pub fn start() {
     let blocked = Blocked::enter();
+    pages::prepare();
     let environment = Environment::read();
     let spec = Spec::parse(environment.get("RUMPHIJACK")).unwrap_or_else(|error| die(error));
     let retry = Retry::parse(environment.get("RUMPHIJACK_RETRYCONNECT")).unwrap_or_else(|error| die(error));

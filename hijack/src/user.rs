@@ -65,6 +65,11 @@ pub fn write_bytes(addr: usize, bytes: &[u8]) -> Result<()> {
     if bytes.is_empty() {
         return Ok(());
     }
+    if pages::written_plainly() && readable(addr, bytes.len())? {
+        // SAFETY: the pages are there; that they may be written the program vouches for, as without the library.
+        unsafe { core::ptr::copy(bytes.as_ptr(), addr as *mut u8, bytes.len()) };
+        return Ok(());
+    }
     match copy(libc::SYS_process_vm_writev, bytes.as_ptr() as usize, addr, bytes.len()) {
         Ok(n) if n == bytes.len() => Ok(()),
         Err(error) if refused(error) => {
@@ -168,13 +173,32 @@ pub fn read_cstr(addr: usize) -> Result<UserString> {
         let to_page_end = PAGE - from % PAGE;
         let length = to_page_end.min(STRING - 1 - done);
         let Some(piece) = string.bytes.get_mut(done..done + length) else { break };
-        read_bytes(from, piece)?;
+        if readable(from, length)? {
+            // SAFETY: the rest of a page that could be read a moment ago.
+            unsafe { copy_to_end(from, piece) };
+        } else {
+            read_bytes(from, piece)?;
+        }
         if piece.contains(&0) {
             break;
         }
         done += length;
     }
     Ok(string)
+}
+
+/// Fills `piece` from `addr` up to a NUL and not beyond it, where a memory checker of the program's would see a fault.
+///
+/// # Safety
+/// As many bytes as `piece` has can be read.
+unsafe fn copy_to_end(addr: usize, piece: &mut [u8]) {
+    for (at, to) in piece.iter_mut().enumerate() {
+        // SAFETY: as the caller says. Volatile, or the loop becomes a call of strlen and memcpy.
+        *to = unsafe { core::ptr::read_volatile((addr + at) as *const u8) };
+        if *to == 0 {
+            break;
+        }
+    }
 }
 
 /// Longest path of the host, its NUL included.
