@@ -104,11 +104,17 @@ fn remember(fd: RumpFd, start: usize, len: usize, offset: i64, filled: usize) ->
 }
 
 impl Copy {
-    /// Writes what the program has changed to the file.
+    /// Writes what the program has changed to the file, as far as that reaches now.
     fn write_back(&mut self) -> Result<()> {
+        let size = file::status(self.fd)?.st_size.saturating_sub(self.offset);
+        let reach = self.len.min(usize::try_from(size).unwrap_or(0));
+        if reach > self.seen.len() {
+            // It has grown since; what was beyond its end the program has seen as zeros.
+            self.seen.resize(reach, 0);
+        }
         let mut at = 0;
-        while at < self.seen.len() {
-            let end = (at + PAGE).min(self.seen.len());
+        while at < reach {
+            let end = (at + PAGE).min(reach);
             let Some(seen) = self.seen.get_mut(at..end) else { break };
             let mut now = [0u8; PAGE];
             let Some(now) = now.get_mut(..seen.len()) else { break };

@@ -268,7 +268,9 @@ fn growing(folder: &str) {
         put(fd, b"0123");
         let at = map(fd, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
         show("ftruncate", ftruncate(fd, 2 * PAGE as i64));
+        store(at.wrapping_add(PAGE), b"stored behind the former end");
         msync(at.cast(), 2 * PAGE, MS_SYNC);
+        content("grown", fd);
         let mut st: stat = zeroed();
         fstat(fd, &mut st);
         println!("{} bytes", st.st_size);
