@@ -13,6 +13,12 @@ use crate::{Rump, Transport, limited};
 /// Lines of a trace that a failure shows.
 const TAIL: usize = 80;
 
+/// The variable by which a run's processes are known; its value is a folder of that run.
+const MARK: &str = "PROGRAM_RUN";
+
+/// How long processes may take to end after the script has.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What a run did.
 pub struct Run {
     /// Standard output, with the name of the folder replaced by `@`.
@@ -113,16 +119,53 @@ fn run(command: &mut Command, folder: &Path) -> Run {
     let outputs = TempDir::new().expect("temporary folder");
     let (out, err) = (outputs.path().join("out"), outputs.path().join("err"));
     let file = |path: &Path| std::fs::File::create(path).expect("temporary file");
-    command.stdin(Stdio::null()).stdout(file(&out)).stderr(file(&err));
+    command.stdin(Stdio::null()).stdout(file(&out)).stderr(file(&err)).env(MARK, outputs.path());
     let begin = Instant::now();
-    let end = match command.status() {
+    let ended = match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(status.to_string()),
         Err(error) => Err(error.to_string()),
     };
     let took = begin.elapsed();
+    let end = ended.and(clear(outputs.path()));
     let text = |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
     Run { out: text(&out).replace(&*folder.to_string_lossy(), "@"), err: text(&err), end, took }
+}
+
+/// Waits for the last process of a run to end; kills and names those that do not.
+fn clear(mark: &Path) -> Result<(), String> {
+    let begin = Instant::now();
+    loop {
+        let left = processes(mark);
+        if left.is_empty() {
+            return Ok(());
+        }
+        if begin.elapsed() > PATIENCE {
+            for (process, _) in &left {
+                // SAFETY: plain kill(2) of a process that carries our mark.
+                unsafe { libc::kill(*process, libc::SIGKILL) };
+            }
+            let names: Vec<_> = left.into_iter().map(|(_, name)| name).collect();
+            return Err(format!("left processes behind: {}", names.join("; ")));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The processes of a run, with their command lines.
+fn processes(mark: &Path) -> Vec<(libc::pid_t, String)> {
+    let mark = format!("{MARK}={}", mark.display());
+    let ours = |process: &libc::pid_t| {
+        let environment = std::fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+    };
+    let line = |process: libc::pid_t| {
+        let words = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&words).replace('\0', " ").chars().take(100).collect()
+    };
+    let all =
+        std::fs::read_dir("/proc").expect("/proc").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    all.filter(ours).map(|process| (process, line(process))).collect()
 }
 
 fn tail(path: &Path) -> String {

@@ -11,7 +11,7 @@ def files():
     for name, call in (("missing", lambda: os.stat("no")), ("exists", lambda: os.mkdir("a")), ("full", lambda: os.rmdir("a")), ("link", lambda: os.readlink("raw")), ("dir", lambda: open("a", "w")), ("below", lambda: open("raw/x")), ("loop", lambda: (os.symlink("loop", "loop"), open("loop"))), ("unlink", lambda: os.unlink("a/b")), ("xattr", lambda: os.getxattr("raw", "user.none"))):
         try: call(); print(name, "worked")
         except OSError as error: print(name, error.strerror if name != "xattr" else "no such thing")
-    shutil.copytree("a", "copy"); print(filecmp.dircmp("a", "copy").diff_files, shutil.disk_usage(".").total > 0); shutil.copy2("raw", os.environ["HOST"]); shutil.move(os.environ["HOST"] + "/raw", "moved"); print(os.stat("moved").st_mtime_ns); shutil.copyfile("a/b/file", "copied");  shutil.rmtree("copy")
+    shutil.copytree("a", "copy"); print(filecmp.dircmp("a", "copy").diff_files, shutil.disk_usage(".").total > 0); shutil.copy2("raw", os.environ["HOST"]); shutil.move(os.environ["HOST"] + "/raw", "moved"); print(os.stat("moved").st_mtime_ns); shutil.copyfile("a/b/file", "copied"); os.copy_file_range(a := os.open("a/b/file", os.O_RDONLY), b := os.open("ranged", os.O_RDWR | os.O_CREAT), 4000); print(os.fstat(b).st_size, os.sendfile(b, a, 0, 1000), os.fstat(b).st_size); os.close(a); os.close(b); shutil.rmtree("copy")
     with open("text", "w+", encoding="utf-8", buffering=64) as f: f.write("ü" * 100); f.seek(0); print(len(f.read()), f.tell()); f.truncate(4)
     with open("text", "ab", buffering=0) as f: f.write(b"end"); print(f.tell(), f.fileno() >= 0, f.isatty(), f.seekable())
     with fileinput.input("text", inplace=True) as lines: [print("changed", line) for line in lines]
@@ -54,13 +54,13 @@ def archives():
     with zipfile.ZipFile("z.zip") as z: print(z.testzip(), sorted(z.namelist())); z.extractall("unzipped")
     with tarfile.open("t.tar.xz", "w:xz") as t: t.add("a")
     with tarfile.open("t.tar.xz") as t: t.extractall("untarred"); print(filecmp.cmp("untarred/a/b/file", "a/b/file", shallow=False), filecmp.cmp("unzipped/a/b/file", "a/b/file", shallow=False))
-    db = sqlite3.connect("db"); db.execute("pragma journal_mode=delete"); db.execute("create table t(x)"); db.executemany("insert into t values(?)", ((i,) for i in range(1000))); db.commit(); print(sqlite3.connect("db").execute("select sum(x) from t").fetchone()); db.close()
+    db = sqlite3.connect("db"); db.execute("pragma journal_mode=wal"); db.execute("create table t(x)"); db.executemany("insert into t values(?)", ((i,) for i in range(1000))); db.commit(); print(sqlite3.connect("db").execute("select sum(x) from t").fetchone()); db.close()
     with shelve.open("shelf") as s: s["key"] = [1, 2]
     with shelve.open("shelf") as s: print(s["key"])
     pickle.dump({"a": 1}, open("p", "wb")); print(pickle.load(open("p", "rb")), json.load(open("j")) if open("j", "w").write("[1]") else 0, hashlib.file_digest(open("raw", "rb"), "sha256").hexdigest()[:8]); os.mkfifo("fifo"); t = threading.Thread(target=lambda: open("fifo", "w").write("through")); t.start(); print(open("fifo").read()); t.join()
 
 if __name__ == "__main__":
-    for part in (files, temporary, processes, parallel, archives): print("--", part.__name__, flush=True); part(); sys.stdout.flush()
+    for part in (files, temporary, processes, parallel, memory, archives): print("--", part.__name__, flush=True); part(); sys.stdout.flush()
 END
 python3 all.py
 python3 -m venv --copies --without-pip env; env/bin/python -c 'import sys, os; print(sys.prefix != sys.base_prefix, os.path.relpath(sys.prefix))'; python3 -m compileall -q helper.py; python3 -m zipfile -l z.zip | wc -l; mkdir app; echo 'print("zipapp")' > app/__main__.py; python3 -m zipapp app; python3 app.pyz; echo 'import sys; print(sys.argv, open(sys.argv[1]).read())' > script.py; python3 script.py j; python3 - < script.py j; ls | sort | tr '\n' ' '
