@@ -148,3 +148,55 @@ impl Drop for Registered<'_, '_> {
         self.queues.iter().for_each(|queue| queue.unregister(self.lwp));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    struct Noting {
+        looks: bool,
+        told: AtomicUsize,
+    }
+
+    impl Waiter for Noting {
+        fn notify(self: Arc<Self>, _news: Events) -> bool {
+            self.told.fetch_add(1, Ordering::Relaxed);
+            self.looks
+        }
+    }
+
+    fn waiter(looks: bool) -> Arc<Noting> {
+        Arc::new(Noting { looks, told: AtomicUsize::new(0) })
+    }
+
+    #[test]
+    fn of_the_exclusive_the_first_who_looks_is_the_last_who_is_told() {
+        let queue = WaitQueue::new();
+        let (busy, first, second, other) = (waiter(false), waiter(true), waiter(true), waiter(true));
+        for who in [&busy, &first, &second] {
+            queue.register(who, true);
+        }
+        queue.register(&other, false);
+        queue.wake();
+        let told = |who: &Arc<Noting>| who.told.load(Ordering::Relaxed);
+        assert_eq!((told(&busy), told(&first), told(&second), told(&other)), (1, 1, 0, 1));
+        drop(first);
+        queue.wake();
+        assert_eq!((told(&busy), told(&second), told(&other)), (2, 1, 2));
+    }
+
+    #[test]
+    fn who_is_gone_stands_nowhere() {
+        let queue = WaitQueue::new();
+        let who = waiter(true);
+        queue.register(&who, false);
+        assert!(!queue.is_empty());
+        queue.unregister(&who);
+        assert!(queue.is_empty());
+        queue.register(&who, false);
+        drop(who);
+        assert!(queue.is_empty());
+    }
+}
