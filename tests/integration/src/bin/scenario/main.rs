@@ -14,6 +14,8 @@ mod databases;
 mod descriptors;
 mod directories;
 mod doors;
+mod epoll;
+mod epoll_shared;
 mod files;
 mod linux;
 mod names;
@@ -62,6 +64,8 @@ const FAMILIES: &[&[Row]] = &[
     directories::TABLE,
     directories::reading::TABLE,
     doors::TABLE,
+    epoll::TABLE,
+    epoll_shared::TABLE,
     files::TABLE,
     files::content::TABLE,
     linux::copying::TABLE,
