@@ -406,7 +406,8 @@ calls! {
     by path(path) SYS_llistxattr(path, list, size) => file::listxattr(NOFOLLOW);
     by path(path) SYS_removexattr(path, name) => refuse::attribute(0);
     by path(path) SYS_lremovexattr(path, name) => refuse::attribute(NOFOLLOW);
-    by path(path) SYS_inotify_add_watch(fd, path, mask) => refuse::attribute(0);
+    by path(path) SYS_inotify_add_watch(fd, path, mask) => refuse::watch(fd, mask);
+    by at(dir, path, NO_FLAGS or refuse::unsupported()) SYS_fanotify_mark(fd, flags, mask, dir, path) => refuse::unsupported();
     by at(dir, path) SYS_name_to_handle_at(dir, path, handle, mount, flags) => refuse::unsupported();
     by path(path) SYS_mount(source, path, kind, flags, data) => refuse::no_such_file_system();
     by path(path) SYS_umount2(path, flags) => file::umount2(flags);
@@ -477,6 +478,8 @@ calls! {
     by number(set) SYS_epoll_pwait2(set, events, max, timeout, mask, size) => epoll::pwait2(set, events, max, timeout, mask, size);
 
     by call() SYS_exit_group(status) => both::exit_group();
+    by call() SYS_io_uring_setup(entries, parameters) => refuse::io_uring();
+
     by call() SYS_execve(path, argv, envp) => exec::execve(path, argv, envp);
     by call() SYS_prctl(option, second, third, fourth, fifth) => seccomp::prctl(option, second, third);
     by call() SYS_seccomp(operation, flags, program) => seccomp::seccomp(operation, flags, program);

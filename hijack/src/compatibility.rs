@@ -29,12 +29,9 @@ const HOST: &[(&str, &str)] = &[
     ("tgkill wait4", "processes and threads are the host's"),
     ("clone clone3 vfork", "the process is the host's; its copy in the rump kernel is made beside it"),
     ("pipe2 eventfd2 timerfd_create memfd_create pidfd_open fsopen", "a new descriptor of the host"),
-    ("epoll_create epoll_create1 inotify_init inotify_init1 fanotify_init", "a new descriptor of the host"),
+    ("inotify_init inotify_init1 fanotify_init", "a new descriptor of the host"),
     ("mq_open mq_unlink mq_notify mq_timedsend mq_timedreceive mq_getsetattr", "queues have names of their own"),
-    (
-        "epoll_wait epoll_pwait epoll_pwait2 inotify_rm_watch fanotify_mark pidfd_getfd",
-        "a rump descriptor is refused by the host",
-    ),
+    ("inotify_rm_watch pidfd_getfd", "a rump descriptor is refused by the host"),
 ];
 
 /// Functions that are not served as long as one of their calls has no row, and why.

@@ -5,10 +5,12 @@
 use abi::{Errno, Result};
 
 use super::file;
+use crate::calls::{Outcome, outcome};
 use crate::fds::RumpFd;
 use crate::route::RumpAt;
+use crate::{process, raw};
 
-/// `EOPNOTSUPP`: an extended attribute, or a watch, of a path that exists; what the path itself fails with comes first.
+/// `EOPNOTSUPP`: an extended attribute of a path that exists; what the path itself fails with comes first.
 pub fn attribute(at: &RumpAt<'_>, flags: i32) -> Result<usize> {
     file::status_at(at, flags)?;
     Err(Errno::EOPNOTSUPP)
@@ -47,6 +49,19 @@ pub fn no_disk<T>(_: T) -> Result<usize> {
 /// `ESTALE`: a handle of a file system that makes none.
 pub fn stale<T>(_: T) -> Result<usize> {
     Err(Errno::ESTALE)
+}
+
+/// See inotify_add_watch(2): what is wrong with the path, else `EOPNOTSUPP`. Programs then look at the file from time to time.
+pub fn watch(at: &RumpAt<'_>, fd: i32, mask: u32) -> Result<usize> {
+    raw::checked(raw::fcntl(fd, libc::F_GETFD, 0))?;
+    let nofollow = if mask & libc::IN_DONT_FOLLOW != 0 { libc::AT_SYMLINK_NOFOLLOW } else { 0 };
+    file::faccessat2(at, libc::R_OK, nofollow)?;
+    Err(Errno::EOPNOTSUPP)
+}
+
+/// See io_uring_setup(2): `ENOSYS`, since a ring takes descriptors past both front doors. Programs then use the calls.
+pub fn io_uring() -> Outcome {
+    if process::ready() { outcome(Err(Errno::ENOSYS)) } else { Outcome::Host }
 }
 
 /// `ENODEV`: Linux's file systems; those of the rump kernel are mounted with `rumpctl mount`.
