@@ -21,7 +21,7 @@ use crate::fds::{self, RumpFd};
 use crate::local::Local;
 use crate::route::{self, Owner};
 use crate::rump::{copies, dir};
-use crate::{alloc, first, pages, raw, roomy, trace};
+use crate::{alloc, first, pages, raw, roomy, sets, trace};
 
 /// Where the rump process is.
 pub enum Rump {
@@ -262,6 +262,7 @@ extern "C" fn after_fork_in_child() {
     let blocked = unlock();
     PID.store(raw::getpid(), Ordering::Relaxed);
     first::after_fork_in_child();
+    sets::after_fork_in_child();
     // A mapping can be left out of a fork.
     pages::forget();
     if let Some(Rump::Remote(parent)) = rump() {

@@ -33,11 +33,23 @@ struct Slot {
     kqueue: AtomicI32,
     /// Whether the rump kernel's events come first the next time.
     rump_first: AtomicBool,
+    /// Threads that wait for it in the host alone, what wakes them (-1 for nothing), and how often that was heard by others:
+    /// see [`crate::rump::bell`].
+    waiters: AtomicU32,
+    bell: AtomicI32,
+    heard: AtomicU32,
 }
 
 impl Slot {
     const fn new() -> Self {
-        Self { numbers: AtomicU32::new(0), kqueue: AtomicI32::new(0), rump_first: AtomicBool::new(false) }
+        Self {
+            numbers: AtomicU32::new(0),
+            kqueue: AtomicI32::new(0),
+            rump_first: AtomicBool::new(false),
+            waiters: AtomicU32::new(0),
+            bell: AtomicI32::new(-1),
+            heard: AtomicU32::new(0),
+        }
     }
 }
 
@@ -90,20 +102,54 @@ impl Set {
 
     /// Its kqueue.
     pub fn kqueue(self) -> Option<RumpFd> {
-        let word = self.slot()?.kqueue.load(Ordering::Acquire);
+        let word = self.slot()?.kqueue.load(Ordering::SeqCst);
         (word != 0).then_some(RumpFd(word - 1))
     }
 
     /// Gives it a kqueue; if it has one already, that is the answer.
     pub fn set_kqueue(self, kqueue: RumpFd) -> Result<(), RumpFd> {
         let Some(slot) = self.slot() else { return Err(kqueue) };
-        let set = slot.kqueue.compare_exchange(0, kqueue.0 + 1, Ordering::AcqRel, Ordering::Acquire);
+        let set = slot.kqueue.compare_exchange(0, kqueue.0 + 1, Ordering::SeqCst, Ordering::SeqCst);
         set.map(drop).map_err(|there| RumpFd(there - 1))
     }
 
     /// Whether the rump kernel's events come first.
     pub fn rump_first(self) -> bool {
         self.slot().is_some_and(|slot| slot.rump_first.load(Ordering::Relaxed))
+    }
+
+    /// One of its numbers.
+    pub fn number(self) -> Option<i32> {
+        range(0, u32::MAX).find(|(_, set)| *set == self).map(|(fd, _)| fd)
+    }
+
+    /// Counts a thread in that waits in the host alone. Only then it looks whether there is a kqueue.
+    pub fn enter(self) {
+        if let Some(slot) = self.slot() {
+            slot.waiters.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Counts it out; whether it was the last one.
+    pub fn leave(self) -> bool {
+        self.slot().is_some_and(|slot| slot.waiters.fetch_sub(1, Ordering::SeqCst) == 1)
+    }
+
+    /// How many threads wait in the host alone.
+    pub fn waiters(self) -> u32 {
+        self.slot().map_or(0, |slot| slot.waiters.load(Ordering::SeqCst))
+    }
+
+    /// Notes what wakes those who wait in the host alone, -1 for nothing; returns what did before.
+    pub fn set_bell(self, bell: i32) -> Option<i32> {
+        let slot = self.slot()?;
+        slot.heard.store(0, Ordering::Relaxed);
+        Some(slot.bell.swap(bell, Ordering::SeqCst)).filter(|before| *before >= 0)
+    }
+
+    /// Counts how often others have heard the bell.
+    pub fn hears_bell(self) -> u32 {
+        self.slot().map_or(0, |slot| slot.heard.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Says which kernel's events come first the next time.
@@ -162,6 +208,14 @@ pub fn forget(fd: i32) -> Option<Gone> {
 pub fn range(first: u32, last: u32) -> impl Iterator<Item = (i32, Set)> {
     let end = END.load(Ordering::Acquire).min((last as usize).saturating_add(1));
     (first as usize..end).filter_map(|fd| Some((fd as i32, Set::of(fd as i32)?)))
+}
+
+/// In the child of a fork: forgets the threads of the parent, and the bells, which are closed.
+pub fn after_fork_in_child() {
+    for slot in SETS.iter().filter(|slot| slot.numbers.load(Ordering::Relaxed) > 0) {
+        slot.waiters.store(0, Ordering::Relaxed);
+        slot.bell.store(-1, Ordering::Relaxed);
+    }
 }
 
 /// Takes over the sets of the image before exec, and returns the kqueues of which no number is left.

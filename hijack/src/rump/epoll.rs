@@ -14,16 +14,15 @@ use client::signals::Blocked;
 use client::{HostPollFd, stubs};
 use sysproxy::host::{self, SigSet};
 
-use super::kernel;
-use super::nest;
 use super::poll::{self, duration, signal_mask};
+use super::{bell, kernel, nest};
 use crate::calls::{self, Outcome};
 use crate::fds::{self, RumpFd};
 use crate::sets::{Gone, Set};
 use crate::{process, raw, sets, trace, user};
 
 /// struct epoll_event: without padding on x86-64.
-const EVENT_BYTES: usize = size_of::<libc::epoll_event>();
+pub const EVENT_BYTES: usize = size_of::<libc::epoll_event>();
 /// Where its data lies.
 const DATA_AT: usize = EVENT_BYTES - 8;
 /// Most events of one call, on Linux.
@@ -55,13 +54,15 @@ impl Event {
         Ok(Self::parse(&bytes))
     }
 
-    fn parse(bytes: &[u8]) -> Self {
+    /// Reads the structure's bytes.
+    pub fn parse(bytes: &[u8]) -> Self {
         let events = bytes.first_chunk().map_or(0, |four| u32::from_ne_bytes(*four));
         let data = bytes.get(DATA_AT..).and_then(<[u8]>::first_chunk).map_or(0, |eight| u64::from_ne_bytes(*eight));
         Self { events, data }
     }
 
-    fn bytes(&self) -> [u8; EVENT_BYTES] {
+    /// The structure's bytes.
+    pub fn bytes(&self) -> [u8; EVENT_BYTES] {
         let mut bytes = [0; EVENT_BYTES];
         if let Some(four) = bytes.first_chunk_mut() {
             *four = self.events.to_ne_bytes();
@@ -183,6 +184,7 @@ pub fn make_kqueue(set: Set) -> Result<RumpFd> {
         let _ = stubs::close(kernel, kqueue.fd());
         return Ok(there);
     }
+    bell::ring(set)?;
     nest::has_kqueue(set, kqueue)?;
     Ok(kqueue)
 }
@@ -203,40 +205,58 @@ pub fn change(kqueue: RumpFd, member: RumpFd, fd: i32, flags: u32, event: Event)
 
 /// See epoll_wait(2).
 pub fn wait(set: i32, events: usize, max: i32, timeout: i32) -> Outcome {
+    let host = (libc::SYS_epoll_wait, [raw::word(set), events, raw::word(max), raw::word(timeout), 0, 0]);
     let timeout = u64::try_from(timeout).ok().map(Duration::from_millis);
-    waited(set, events, max, || Ok(timeout), None)
+    waited(host, max, || Ok(timeout), None)
 }
 
 /// See epoll_pwait(2).
 pub fn pwait(set: i32, events: usize, max: i32, timeout: i32, mask: usize, size: usize) -> Outcome {
+    let host = (libc::SYS_epoll_pwait, [raw::word(set), events, raw::word(max), raw::word(timeout), mask, size]);
     let timeout = u64::try_from(timeout).ok().map(Duration::from_millis);
-    waited(set, events, max, || Ok(timeout), Some((mask, size)))
+    waited(host, max, || Ok(timeout), Some((mask, size)))
 }
 
 /// See epoll_pwait2(2).
 pub fn pwait2(set: i32, events: usize, max: i32, timeout: usize, mask: usize, size: usize) -> Outcome {
-    waited(set, events, max, || duration(user::read_if(timeout)?), Some((mask, size)))
+    let host = (libc::SYS_epoll_pwait2, [raw::word(set), events, raw::word(max), timeout, mask, size]);
+    waited(host, max, || duration(user::read_if(timeout)?), Some((mask, size)))
 }
 
+/// Waits; `host` is the call as the host has it.
 fn waited(
-    fd: i32,
-    events: usize,
+    (nr, args): (i64, [usize; 6]),
     max: i32,
     timeout: impl FnOnce() -> Result<Option<Duration>>,
     mask: Option<(usize, usize)>,
 ) -> Outcome {
+    let [fd, events, ..] = args;
+    let fd = fd as i32;
     if fds::lookup(fd).is_some() {
         return calls::outcome(Err(Errno::EINVAL));
     }
     if fds::is_ours(fd) {
         return calls::outcome(Err(Errno::EBADF));
     }
-    let Some((set, kqueue)) = Set::of(fd).and_then(|set| Some((set, set.kqueue()?))) else { return Outcome::Host };
+    let Some(set) = Set::of(fd) else { return Outcome::Host };
+    let mut waited = Duration::ZERO;
+    if set.kqueue().is_none() {
+        if bell::alone() {
+            return Outcome::Host;
+        }
+        let begun = host::uptime();
+        if let Some(result) = bell::wait_in_host(set, events, nr, args) {
+            return Outcome::Done(result);
+        }
+        waited = host::uptime().saturating_sub(begun);
+    }
+    let Some(kqueue) = set.kqueue() else { return Outcome::Host };
     let _blocked = Blocked::enter();
     calls::outcome((|| {
         let room = usize::try_from(max).ok().filter(|_| (1..=MAX_EVENTS).contains(&max)).ok_or(Errno::EINVAL)?;
         let wait = Wait { fd, set, kqueue, room: room.min(FETCHED) };
         let (timeout, mask): (_, Option<SigSet>) = (timeout()?, signal_mask(mask)?);
+        let timeout = timeout.map(|timeout| timeout.saturating_sub(waited));
         let found = poll::retried(timeout, mask, |left| wait.once(left))?;
         let bytes: Vec<u8> = found.iter().flat_map(Event::bytes).collect();
         user::write_bytes(events, &bytes)?;
@@ -284,7 +304,12 @@ impl Wait {
         let args = [raw::word(self.fd), bytes.as_mut_ptr() as usize, room, 0, 0, 8];
         match raw::checked(raw::call(libc::SYS_epoll_pwait, args)) {
             Ok(count) => {
-                Ok(bytes.chunks_exact(EVENT_BYTES).take(count).map(|event| (Event::parse(event), false)).collect())
+                let events = bytes.chunks_exact(EVENT_BYTES).take(count).map(|event| (Event::parse(event), false));
+                let (bells, found): (Found, Found) = events.partition(|(event, _)| bell::is_bell(event));
+                if !bells.is_empty() {
+                    bell::heard(self.set);
+                }
+                Ok(found)
             }
             Err(Errno::EBADF | Errno::EINVAL) => Ok(Vec::new()),
             Err(error) => Err(error),

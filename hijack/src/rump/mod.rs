@@ -4,6 +4,7 @@
 //! calls the kernel, and answers with the value for the program or an [`Errno`](abi::Errno). It runs with all signals
 //! blocked, and reaches the program's memory only through [`crate::user`].
 
+pub mod bell;
 pub mod both;
 mod control;
 pub mod copies;
