@@ -117,7 +117,8 @@ fn set_in_poll(_: &str) {
         look("pipe", 5000);
         put(c, "x");
         look("both", 5000);
-        (take(a), take(r));
+        take(a);
+        take(r);
         look("none", 20);
         show("an edge that was seen", set.ctl(EPOLL_CTL_MOD, a, EPOLLIN | EPOLLET, 1));
         put(c, "x");
@@ -202,7 +203,8 @@ fn fork_with_a_set(_: &str) {
             // The set is shared, so the parent will find it.
             set.add(c, EPOLLOUT, 3);
             close(set.0);
-            (close(a), close(c));
+            close(a);
+            close(c);
             _exit(0);
         }
         put(c, "x");
@@ -316,7 +318,8 @@ fn exclusive(_: &str) {
         one.look("one", 5000);
         two.look("two", 5000);
         take(a);
-        (one.look("none", 20), two.look("none", 20));
+        one.look("none", 20);
+        two.look("none", 20);
         let found = thread::scope(|scope| {
             let waiters = [&one, &two].map(|set| scope.spawn(|| set.events(4, 200).len()));
             // Either finds it, if need be because it looks late.

@@ -42,7 +42,8 @@ fn poll_stream_ends(_: &str) {
         shutdown(a, SHUT_WR);
         look("both", a, ALL, 5000);
         look("both, the other end", c, POLLHUP, 5000);
-        (close(a), close(c));
+        close(a);
+        close(c);
         let (c, a) = connected();
         let linger = linger { l_onoff: 1, l_linger: 0 };
         setsockopt(c, SOL_SOCKET, SO_LINGER, (&raw const linger).cast(), size_of::<linger>() as socklen_t);
@@ -56,7 +57,8 @@ fn poll_stream_ends(_: &str) {
         let (c, a) = connected();
         shutdown(a, SHUT_RD);
         look("reading shut", a, ALL, 0);
-        (close(a), close(c));
+        close(a);
+        close(c);
     }
 }
 
@@ -183,7 +185,8 @@ fn poll_kinds(_: &str) {
         round("socket", 5000);
         write(fds[0], (&raw const one).cast(), 8);
         round("event and socket", 5000);
-        (unlink(name.as_ptr()), rmdir(folder.as_ptr()));
+        unlink(name.as_ptr());
+        rmdir(folder.as_ptr());
     }
 }
 
@@ -191,7 +194,8 @@ fn poll_terminal(_: &str) {
     unsafe {
         let (c, a) = connected();
         let master = posix_openpt(O_RDWR | O_NOCTTY);
-        (grantpt(master), unlockpt(master));
+        grantpt(master);
+        unlockpt(master);
         let slave = open(ptsname(master), O_RDWR | O_NOCTTY);
         let mut fds = [slave, a].map(|fd| pollfd { fd, events: POLLIN, revents: 0 });
         show("nothing", poll(fds.as_mut_ptr(), 2, 20));
