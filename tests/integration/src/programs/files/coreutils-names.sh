@@ -3,7 +3,7 @@ umask 022
 mkdir -p a/b/c; mkdir -m 700 private; mkdir -v new; ! mkdir a 2> /dev/null
 echo data > a/file; ln a/file a/hard; ln -s file a/soft; ln -sr a/b/c relative; ln -sf nowhere dangling; link a/file a/linked
 readlink a/soft relative dangling; readlink -f relative; realpath -e a/./b/../soft; realpath --relative-to=a/b a/file; ! readlink -e dangling
-test a/file -ef a/linked; stat -c '%n %F %A %h %s %u:%g' a/file a/soft a private; stat -L -c %F a/soft; stat -f -c %T . | grep -E 'tmpfs'
+ln -s "$D/a/file" absolute; cat absolute; readlink absolute; readlink -f absolute; ln -s "$D/a" folder; cat folder/b/../file; (cd -P folder/b; pwd); rm absolute folder; test a/file -ef a/linked; stat -c '%n %F %A %h %s %u:%g' a/file a/soft a private; stat -L -c %F a/soft; stat -f -c %T . | grep -E 'tmpfs'
 mknod pipe p; mkfifo -m 600 fifo; stat -c '%F %a' pipe fifo; mknod null c 1 3; stat -c '%F %t:%T' null
 cat fifo > read & echo through a fifo > fifo; wait; cat read
 ls -A; ls -1p a; ls -lR --time-style=+ a | grep -v -e '^total' -e '^d'; ls -id a/file a/hard | awk '{ print $1 }' | uniq | wc -l
