@@ -98,8 +98,7 @@ pub fn configure(spec: &Spec) {
         one.into_iter().for_each(|one| *one = true);
     }
     let all = spec.pathre.is_some();
-    let name = |prefix: &Vec<u8>| prefix.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
-    let in_parent = spec.prefix.as_ref().map(name).filter(|name| !name.is_empty());
+    let in_parent = spec.prefix_in().map(|(_, name)| name.to_vec()).filter(|name| !name.is_empty());
     let names =
         Names { in_parent, second, beginnings, descriptors: route::DESCRIPTORS, all, families: spec.families() };
     NAMES.store(Box::into_raw(Box::new(names)), Ordering::Release);

@@ -2,7 +2,8 @@
 //!
 //! A path is judged by its bytes alone ([`Spec::classify`](spec::Spec::classify)): no `..`, `//` or symbolic link
 //! is looked through, and a relative path belongs to the kernel that the working directory is in. A relative path
-//! of an at-pair belongs to the kernel of its directory descriptor.
+//! of an at-pair belongs to the kernel of its directory descriptor. From the host's directory that the prefix stands in, its
+//! name leads to the rump kernel: rsync goes down every path from `/` a component at a time.
 
 use std::ffi::{CStr, CString};
 
@@ -86,6 +87,7 @@ pub fn at(dir: i32, addr: usize) -> Owner {
     }
     match (class, from) {
         (PathClass::Host, None) if dir == libc::AT_FDCWD && spec.pathre.is_some() => below_cwd(spec, &text),
+        (PathClass::Host, None) if spec.name_in_parent(text.to_bytes()).is_some() => through_prefix(spec, dir, text),
         (PathClass::Host, _) => Owner::Host,
         (class, Some(dir)) if text.to_bytes().first() != Some(&b'/') => Owner::Rump(Name { dir, text, class }),
         (class, _) => Owner::Rump(Name { dir: abi::Fd(AT_FDCWD), text, class }),
@@ -122,6 +124,35 @@ fn descriptor(path: &[u8]) -> Option<RumpFd> {
 /// Whose the path at `addr` is, relative to the working directory.
 pub fn path(addr: usize) -> Owner {
     at(libc::AT_FDCWD, addr)
+}
+
+/// The relative `text` that begins with the prefix's name: the rump kernel's if the host's directory `dir` is the one that the prefix
+/// stands in.
+#[cold]
+#[inline(never)]
+fn through_prefix(spec: &Spec, dir: i32, text: UserString) -> Owner {
+    let found = || {
+        let (parent, _) = spec.prefix_in()?;
+        let mut path = [0u8; 4096];
+        path.get_mut(..parent.len())?.copy_from_slice(parent);
+        let parent = CStr::from_bytes_until_nul(&path).ok()?;
+        let here = match dir {
+            libc::AT_FDCWD => inode(dir, c".", 0)?,
+            dir => inode(dir, c"", libc::AT_EMPTY_PATH)?,
+        };
+        (here == inode(libc::AT_FDCWD, parent, 0)?).then(|| spec.name_in_parent(text.to_bytes()))?
+    };
+    match found() {
+        Some(name) => Owner::Rump(Name { dir: abi::Fd(AT_FDCWD), text, class: PathClass::Rump(name) }),
+        None => Owner::Host,
+    }
+}
+
+/// Device and inode of a file of the host.
+fn inode(dir: i32, path: &CStr, flags: i32) -> Option<(u64, u64)> {
+    let mut buf = abi::linux::Stat::default();
+    let args = [raw::word(dir), path.as_ptr() as usize, &raw mut buf as usize, raw::word(flags)];
+    (raw::call(libc::SYS_newfstatat, args) == 0).then_some((buf.st_dev, buf.st_ino))
 }
 
 #[cold]

@@ -99,6 +99,22 @@ impl Spec {
         if blanket || self.matches(path) { PathClass::Blanket } else { PathClass::Host }
     }
 
+    /// Splits the prefix into the directory that it stands in and its name there: `/`, `rump`.
+    pub fn prefix_in(&self) -> Option<(&[u8], &[u8])> {
+        let prefix = self.prefix.as_deref()?;
+        let slash = prefix.iter().rposition(|byte| *byte == b'/')?;
+        let (parent, name) = prefix.split_at_checked(slash)?;
+        Some((if parent.is_empty() { b"/" } else { parent }, name.get(1..)?))
+    }
+
+    /// Says how many leading bytes of the relative `path` are the prefix's name, if it goes through the prefix when it is
+    /// relative to the directory that the prefix stands in.
+    pub fn name_in_parent(&self, path: &[u8]) -> Option<usize> {
+        let (_, name) = self.prefix_in()?;
+        let rest = path.strip_prefix(name)?;
+        (!name.is_empty() && matches!(rest.first(), None | Some(b'/'))).then_some(name.len())
+    }
+
     /// How every absolute path begins that [`classify`](Self::classify) takes without `pathre`.
     pub fn beginnings(&self) -> Vec<Vec<u8>> {
         self.prefix.iter().chain(&self.blankets).cloned().collect()
@@ -163,6 +179,16 @@ mod tests {
             PathClass::Host => "host".into(),
             class => class.strip(&name).to_str().unwrap().into(),
         }
+    }
+
+    #[test]
+    fn the_prefix_has_a_name_where_it_stands() {
+        let spec = spec("path=/srv/virt");
+        assert_eq!(spec.prefix_in(), Some((&b"/srv"[..], &b"virt"[..])));
+        assert_eq!(spec.name_in_parent(b"virt/etc"), Some(4));
+        assert_eq!(spec.name_in_parent(b"virt"), Some(4));
+        assert_eq!((spec.name_in_parent(b"virtual"), spec.name_in_parent(b"")), (None, None));
+        assert_eq!(Spec::default().name_in_parent(b"rump"), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub const TABLE: &[Row] = &[
     ("wordexp", Processes, expansion),
     ("realpath", OneProcess, real_paths),
     ("working_directory", OneProcess, working_directory),
+    ("down_from_the_root", OneProcess, down_from_the_root),
 ];
 
 unsafe extern "C" {
@@ -174,5 +175,30 @@ fn working_directory(folder: &str) {
         println!("{}", text(getcwd(null_mut(), 0)));
         show("back", chdir(path(folder, "t").as_ptr()));
         show("to a file", chdir(c"a".as_ptr()));
+    }
+}
+
+/// Reaches a folder a component at a time, as rsync does, and by a relative name from the root.
+fn down_from_the_root(folder: &str) {
+    let file = create(folder, "found", b"by steps");
+    unsafe {
+        let mut dir = open(c"/".as_ptr(), O_PATH | O_DIRECTORY);
+        for component in folder.split('/').filter(|component| !component.is_empty()) {
+            let name = CString::new(component).unwrap();
+            let next = openat(dir, name.as_ptr(), O_PATH | O_DIRECTORY | O_NOFOLLOW);
+            if next < 0 {
+                works(component, next);
+            }
+            close(dir);
+            dir = next;
+        }
+        show("faccessat", faccessat(dir, c"found".as_ptr(), R_OK, 0));
+        show("fchdir", fchdir(dir));
+        println!("{}", contents(c"found"));
+        show("chdir", chdir(c"/".as_ptr()));
+        let relative = file.as_bytes_with_nul().strip_prefix(b"/").unwrap();
+        println!("{}", contents(CStr::from_bytes_with_nul(relative).unwrap()));
+        let missing = format!("{}.missing", relative[..4].escape_ascii());
+        println!("{}", contents(&CString::new(missing).unwrap()));
     }
 }
