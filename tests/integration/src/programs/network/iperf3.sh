@@ -1,5 +1,6 @@
 iperf3 -s -B 127.0.0.1 -p 7001 > log 2>&1 & server=$!
-up 7001 $server
+# A connection that says nothing, as `up` makes it, would confuse the server for a while.
+until iperf3 -c 127.0.0.1 -p 7001 -n 1K > /dev/null 2>&1; do kill -0 $server; done
 measure() {
   iperf3 --json -c 127.0.0.1 -p 7001 "$@" > report
   python3 - "$*" << 'END'
