@@ -30,7 +30,12 @@ pub fn read(header: &linux::MsgHdr) -> Result<Vec<u8>> {
 fn translate(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut translated = Vec::new();
     for message in Cmsgs::linux(bytes) {
-        let mut message = socket::cmsg_from_linux(&message?)?;
+        let message = message?;
+        if !matches!(message.level, libc::SOL_SOCKET | libc::IPPROTO_IP | libc::IPPROTO_IPV6) {
+            // Linux looks at its own levels only.
+            continue;
+        }
+        let mut message = socket::cmsg_from_linux(&message)?;
         if is_rights(&message) {
             renumber(&mut message, |fd| fds::lookup(fd).map(|RumpFd(fd)| fd).ok_or(Errno::EOPNOTSUPP))?;
         }

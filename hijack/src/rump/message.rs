@@ -16,7 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::control;
 use super::file::Vector;
 use super::kernel;
-use super::socket::{AddressOut, address_in};
+use super::socket::{AddressOut, destination};
 use crate::fds::RumpFd;
 use crate::user;
 
@@ -97,7 +97,7 @@ fn send(fd: RumpFd, program: &linux::MsgHdr, flags: i32) -> Result<usize> {
     let name = match program.msg_namelen as i32 {
         0 => Vec::new(),
         _ if program.msg_name == 0 => Vec::new(),
-        len => address_in(program.msg_name as usize, len)?,
+        len => destination(fd, program.msg_name as usize, len)?,
     };
     let control = control::read(program)?;
     let (name, control) = (In::new(name.as_slice()), In::new(control.as_slice()));

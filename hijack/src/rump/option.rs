@@ -62,14 +62,37 @@ pub fn setsockopt(fd: RumpFd, level: i32, name: i32, addr: usize, len: i32) -> R
         // The number would mean something else there.
         return Err(Errno::EOPNOTSUPP);
     }
+    if option.netbsd == (socket::SOL_SOCKET, socket::SO_SNDLOWAT) {
+        return Err(Errno::ENOPROTOOPT);
+    }
     match (set(fd, option.netbsd, &value), option.name) {
         (Ok(()), _) => Ok(0),
         (Err(Errno::ENOPROTOOPT), "SO_SNDBUFFORCE") => buffer(fd, socket::SO_SNDBUF, &value),
         (Err(Errno::ENOPROTOOPT), "SO_RCVBUFFORCE") => buffer(fd, socket::SO_RCVBUF, &value),
         (Err(Errno::ENOBUFS), "SO_SNDBUF") => buffer(fd, socket::SO_SNDBUF, &value),
         (Err(Errno::ENOBUFS), "SO_RCVBUF") => buffer(fd, socket::SO_RCVBUF, &value),
-        (Err(Errno::ENOPROTOOPT), name) if is_hint(name, int(&value)) => Ok(0),
+        (Err(Errno::ENOPROTOOPT), name) if is_hint(name, int(&value)) && applies(fd, level)? => Ok(0),
         (Err(error), _) => Err(error),
+    }
+}
+
+/// Whether options of Linux's `level` are for a socket of this kind.
+fn applies(fd: RumpFd, level: i32) -> Result<bool> {
+    Ok(match level {
+        libc::SOL_SOCKET => true,
+        libc::IPPROTO_IP => !is_local(fd)?,
+        libc::IPPROTO_IPV6 => family(fd)? == socket::AF_INET6,
+        _ => protocol(fd)? == level,
+    })
+}
+
+/// Linux's word for an option that cannot be read: IPv4 and local sockets say of a level that is not theirs at all that they do
+/// not support it.
+fn unreadable(fd: RumpFd, level: i32, error: Errno) -> Errno {
+    let of_ipv6 = || family(fd).is_ok_and(|family| family == socket::AF_INET6);
+    match error {
+        Errno::ENOPROTOOPT if !applies(fd, level).unwrap_or(true) && !of_ipv6() => Errno::EOPNOTSUPP,
+        _ => error,
     }
 }
 
@@ -102,8 +125,13 @@ pub fn has_time_limit(fd: RumpFd) -> bool {
 /// See getsockopt(2).
 pub fn getsockopt(fd: RumpFd, level: i32, name: i32, addr: usize, len_addr: usize) -> Result<usize> {
     let room = usize::try_from(user::read::<i32>(len_addr)?).map_err(|_| Errno::EINVAL)?;
-    let option = socket::socket_option_from_linux(level, name).ok_or(Errno::ENOPROTOOPT)?;
-    let value = value_of(fd, option, room.min(VALUE))?;
+    let option = socket::socket_option_from_linux(level, name);
+    let value = option.ok_or(Errno::ENOPROTOOPT).and_then(|option| value_of(fd, option, room.min(VALUE)));
+    let mut value = value.map_err(|error| unreadable(fd, level, error))?;
+    if level == libc::IPPROTO_IP && (1..size_of::<i32>()).contains(&room) && (0..=255).contains(&int(&value)) {
+        // Of a small number Linux tells the byte to a caller who has no room for an int.
+        value.truncate(1);
+    }
     user::write_bytes(addr, value.get(..room).unwrap_or(&value))?;
     user::write(len_addr, &(value.len().min(room) as i32))?;
     Ok(0)
@@ -119,13 +147,21 @@ fn value_of(fd: RumpFd, option: &SocketOption, room: usize) -> Result<Vec<u8>> {
     if of_local_sockets(option) {
         return local(fd, option, room);
     }
+    if option.netbsd == (socket::SOL_SOCKET, socket::SO_SNDLOWAT) {
+        // Linux has no such threshold, and says so by this number.
+        return Ok(1i32.to_ne_bytes().to_vec());
+    }
     let value = match (get(fd, option.netbsd, option.kind, room), option.name) {
         (Ok(value), _) => value,
         (Err(Errno::ENOPROTOOPT), "SO_DOMAIN") => family(fd)?.to_ne_bytes().to_vec(),
         (Err(Errno::ENOPROTOOPT), "SO_PROTOCOL") => protocol(fd)?.to_ne_bytes().to_vec(),
         // No socket is bound to one interface.
         (Err(Errno::ENOPROTOOPT), "SO_BINDTODEVICE") => Vec::new(),
-        (Err(Errno::ENOPROTOOPT), name) if is_hint(name, 0) => 0i32.to_ne_bytes().to_vec(),
+        (Err(Errno::ENOPROTOOPT), name)
+            if is_hint(name, 0) && option.linux.is_some_and(|(level, _)| applies(fd, level) == Ok(true)) =>
+        {
+            0i32.to_ne_bytes().to_vec()
+        }
         (Err(error), _) => return Err(error),
     };
     let value = socket::value_to_linux(option.kind, &value);
@@ -182,7 +218,7 @@ fn is_local(fd: RumpFd) -> Result<bool> {
 }
 
 /// Returns a socket's family, which its own name begins with.
-fn family(fd: RumpFd) -> Result<i32> {
+pub(super) fn family(fd: RumpFd) -> Result<i32> {
     let mut own = AddressOut::new();
     let (name, len) = own.args();
     stubs::getsockname(kernel()?, fd.fd(), name, len)?;

@@ -24,7 +24,7 @@ const LINUX_ADDRESS: usize = 128;
 
 /// See socket(2).
 ///
-/// `EAFNOSUPPORT` for a family that the rump kernel lacks (netlink and packet sockets among them), `EINVAL` for unknown flags.
+/// `EAFNOSUPPORT` for a family that the rump kernel lacks (packet sockets, and netlink on an original server), `EINVAL` for unknown flags.
 pub fn socket(domain: i32, kind: i32, protocol: i32) -> Result<NewFd> {
     let family = socket::family_from_linux(domain).ok_or(Errno::EAFNOSUPPORT)?;
     let kind = socket::socket_type_from_linux(kind)?;
@@ -70,6 +70,32 @@ pub(super) fn address_in(addr: usize, len: i32) -> Result<Vec<u8>> {
     user::read_bytes(addr, bytes)?;
     Ok(below_prefix(Sockaddr::from_linux(bytes)?).encode())
 }
+
+/// As [`address_in`], for a socket: `EAFNOSUPPORT` for an address of another family that is as long as the socket's own must be.
+fn address_for(fd: RumpFd, addr: usize, len: i32) -> Result<Vec<u8>> {
+    address_in(addr, len).map_err(|error| refused(fd, addr, len, error))
+}
+
+/// Linux's word for an address that was refused: it looks at the length first, as its own family has it, then at the family.
+fn refused(fd: RumpFd, addr: usize, len: i32, error: Errno) -> Errno {
+    let Ok(own) = super::option::family(fd) else { return error };
+    let (shortest, other) = match own {
+        socket::AF_INET => (INET_LEN, Errno::EAFNOSUPPORT),
+        AF_INET6 => (INET6_LEN, Errno::EAFNOSUPPORT),
+        _ => (size_of::<u16>() as i32, Errno::EINVAL),
+    };
+    let given = user::read::<u16>(addr).map(|family| socket::family_from_linux(family.into()));
+    match (error, given) {
+        (Errno::EINVAL | Errno::EAFNOSUPPORT, _) if !(shortest..=LINUX_ADDRESS as i32).contains(&len) => Errno::EINVAL,
+        (Errno::EINVAL | Errno::EAFNOSUPPORT, Ok(given)) if given != Some(own) => other,
+        _ => error,
+    }
+}
+
+/// Length of the shortest IPv4 address.
+const INET_LEN: i32 = 16;
+/// Length of the shortest IPv6 address, which is one without a scope (RFC 2133).
+const INET6_LEN: i32 = 24;
 
 /// Takes the prefix off the path of a local address.
 fn below_prefix(address: Sockaddr) -> Sockaddr {
@@ -127,15 +153,46 @@ fn room(len_addr: usize) -> Result<usize> {
 
 /// See bind(2).
 pub fn bind(fd: RumpFd, addr: usize, len: i32) -> Result<usize> {
-    let address = address_in(addr, len)?;
-    stubs::bind(kernel()?, fd.fd(), In::new(address.as_slice()), address.len() as u32)?;
+    let mut address = address_for(fd, addr, len)?;
+    if any_of_no_family(fd, addr, len) {
+        address = Sockaddr::from_linux(&inet_any(addr)?)?.encode();
+    }
+    let bound = stubs::bind(kernel()?, fd.fd(), In::new(address.as_slice()), address.len() as u32);
+    bound.map_err(|error| refused(fd, addr, len, error))?;
     Ok(0)
+}
+
+/// Whether an address is 0.0.0.0 without a family, which bind(2) of an IPv4 socket takes on Linux since programs of old give it.
+fn any_of_no_family(fd: RumpFd, addr: usize, len: i32) -> bool {
+    let given = user::read::<[u16; 4]>(addr);
+    len >= INET_LEN
+        && matches!(given, Ok([0, _, 0, 0]))
+        && super::option::family(fd).is_ok_and(|family| family == socket::AF_INET)
+}
+
+/// The address to send to; one without a family is IPv4's to a socket of IPv4, as on Linux.
+pub(super) fn destination(fd: RumpFd, addr: usize, len: i32) -> Result<Vec<u8>> {
+    let address = address_for(fd, addr, len)?;
+    let no_family = len >= INET_LEN && user::read::<u16>(addr) == Ok(0);
+    if no_family && super::option::family(fd) == Ok(socket::AF_INET) {
+        return Ok(Sockaddr::from_linux(&inet_any(addr)?)?.encode());
+    }
+    Ok(address)
+}
+
+/// The address at `addr` with its family put right.
+fn inet_any(addr: usize) -> Result<[u8; INET_LEN as usize]> {
+    let mut bytes: [u8; INET_LEN as usize] = user::read(addr)?;
+    let family = (libc::AF_INET as u16).to_ne_bytes();
+    bytes.iter_mut().zip(family).for_each(|(to, from)| *to = from);
+    Ok(bytes)
 }
 
 /// See connect(2).
 pub fn connect(fd: RumpFd, addr: usize, len: i32) -> Result<usize> {
-    let address = address_in(addr, len)?;
-    stubs::connect(kernel()?, fd.fd(), In::new(address.as_slice()), address.len() as u32)?;
+    let address = address_for(fd, addr, len)?;
+    let done = stubs::connect(kernel()?, fd.fd(), In::new(address.as_slice()), address.len() as u32);
+    done.map_err(|error| refused(fd, addr, len, error))?;
     Ok(0)
 }
 
@@ -148,13 +205,12 @@ pub fn listen(fd: RumpFd, backlog: i32) -> Result<usize> {
 /// See accept4(2).
 pub fn accept4(fd: RumpFd, addr: usize, len_addr: usize, flags: i32) -> Result<NewFd> {
     let flags = socket::sock_flags_from_linux(flags)?;
-    let room = if addr == 0 { 0 } else { room(len_addr)? };
     let kernel = kernel()?;
     let mut peer = AddressOut::new();
     let (name, len) = peer.args();
     let fd = stubs::paccept(kernel, fd.fd(), name, len, In::NULL, flags)?;
     if addr != 0
-        && let Err(error) = peer.store(addr, len_addr, room)
+        && let Err(error) = room(len_addr).and_then(|room| peer.store(addr, len_addr, room))
     {
         // As on Linux: the connection is lost with the bad address.
         stubs::close(kernel, fd)?;
@@ -193,10 +249,11 @@ pub fn shutdown(fd: RumpFd, how: i32) -> Result<usize> {
 pub fn sendto(fd: RumpFd, buf: usize, len: usize, flags: i32, addr: usize, addr_len: i32) -> Result<usize> {
     let flags = socket::msg_flags_from_linux(flags)?;
     let len = len.min(MAX_TRANSFER);
-    let address = if addr == 0 { Vec::new() } else { address_in(addr, addr_len)? };
+    let address = if addr == 0 { Vec::new() } else { destination(fd, addr, addr_len)? };
     let (to, to_len) = (In::new(address.as_slice()), address.len() as u32);
     let to = if addr == 0 { In::NULL } else { to };
-    stubs::sendto(kernel()?, fd.fd(), In::at(buf as u64, len), len, flags, to, to_len)
+    let sent = stubs::sendto(kernel()?, fd.fd(), In::at(buf as u64, len), len, flags, to, to_len);
+    sent.map_err(|error| if addr == 0 { error } else { refused(fd, addr, addr_len, error) })
 }
 
 /// See recvfrom(2).
@@ -207,10 +264,10 @@ pub fn recvfrom(fd: RumpFd, buf: usize, len: usize, flags: i32, addr: usize, len
     if addr == 0 {
         return stubs::recvfrom(kernel()?, fd.fd(), data, len, flags, Out::NULL, InOut::NULL);
     }
-    let room = room(len_addr)?;
     let mut from = AddressOut::new();
     let (name, name_len) = from.args();
     let received = stubs::recvfrom(kernel()?, fd.fd(), data, len, flags, name, name_len)?;
-    from.store(addr, len_addr, room)?;
+    // As on Linux: what was received is lost with a bad address.
+    from.store(addr, len_addr, room(len_addr)?)?;
     Ok(received)
 }

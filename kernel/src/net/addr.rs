@@ -83,6 +83,11 @@ impl Binding {
         self.addr.map_or_else(|| self.family.speaks(addr), |own| own == *addr)
     }
 
+    /// Returns the address that packets from here bear: one that is not a group's.
+    pub fn source(&self) -> Option<IpAddress> {
+        self.addr.filter(|addr| !addr.is_multicast() && !addr.is_broadcast())
+    }
+
     /// Whether some packet could come to either.
     pub fn overlaps(&self, other: &Binding) -> bool {
         match (&self.addr, &other.addr) {

@@ -41,6 +41,11 @@ pub enum TcpState {
 }
 
 impl TcpState {
+    /// Whether both sides have ended it: to the program there is no connection any more, as on Linux.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::TimeWait | Self::Closed)
+    }
+
     /// Whether the peer will send no more.
     pub fn peer_is_done(self) -> bool {
         matches!(self, Self::CloseWait | Self::Closing | Self::LastAck | Self::TimeWait | Self::Closed)

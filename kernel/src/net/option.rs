@@ -20,8 +20,16 @@ pub enum Kind {
 
 /// The largest buffer that can be asked for (`kern.sbmax`; NetBSD's is 256 KiB, programs here ask for what Linux grants).
 const SB_MAX: usize = 8 << 20;
-/// The smallest buffer.
-const SB_MIN: usize = 2048;
+/// The smallest receive buffer (half of Linux's `SOCK_MIN_RCVBUF`, which counts the bookkeeping in).
+const RECEIVE_MIN: usize = 1152;
+/// The smallest send buffer (half of `SOCK_MIN_SNDBUF`).
+const SEND_MIN: usize = 2304;
+/// The smallest and the largest segment that can be asked for (Linux's `TCP_MIN_MSS` and `MAX_TCP_WINDOW`).
+const SEGMENTS: std::ops::RangeInclusive<i32> = 88..=32767;
+/// The segment of a connection that there is not yet (RFC 9293, 3.7.1).
+const DEFAULT_SEGMENT: i32 = 536;
+/// The longest keep-alive time in seconds (Linux's `MAX_TCP_KEEPIDLE` and `MAX_TCP_KEEPINTVL`).
+const KEEP_MAX: i32 = 32767;
 /// The flags of `SOL_SOCKET` that are a bit each.
 const FLAGS: i32 = SO_DEBUG
     | SO_REUSEADDR
@@ -42,6 +50,8 @@ pub struct Options {
     flags: i32,
     /// `SO_LINGER`.
     pub linger: Option<Duration>,
+    /// The time that `SO_LINGER` was last set to; off, it is kept, as on Linux.
+    linger_time: Duration,
     /// `SO_SNDBUF` in bytes.
     pub send_buffer: usize,
     /// `SO_RCVBUF` in bytes.
@@ -76,22 +86,52 @@ pub struct Options {
     hints: Vec<((i32, i32), i32)>,
 }
 
-/// Options of Linux that are taken and change nothing.
-const HINTS: &[(i32, i32)] = &[
-    (SOL_SOCKET_EXT, SO_PRIORITY),
-    (IPPROTO_IP_EXT, IP_MTU_DISCOVER),
-    (IPPROTO_IP_EXT, IP_RECVERR),
-    (IPPROTO_IP_EXT, IP_FREEBIND),
-    (IPPROTO_IP_EXT, IP_BIND_ADDRESS_NO_PORT),
-    (IPPROTO_IPV6_EXT, IPV6_MTU_DISCOVER),
-    (IPPROTO_IPV6_EXT, IPV6_RECVERR),
-    (IPPROTO_TCP_EXT, TCP_CORK),
-    (IPPROTO_TCP_EXT, TCP_SYNCNT),
-    (IPPROTO_TCP_EXT, TCP_LINGER2),
-    (IPPROTO_TCP_EXT, TCP_DEFER_ACCEPT),
-    (IPPROTO_TCP_EXT, TCP_QUICKACK),
-    (IPPROTO_TCP_EXT, TCP_USER_TIMEOUT),
-    (IPPROTO_TCP_EXT, TCP_NOTSENT_LOWAT),
+/// An option of Linux that is taken and changes nothing.
+struct Hint {
+    option: (i32, i32),
+    default: i32,
+    /// What it may be set to.
+    values: std::ops::RangeInclusive<i32>,
+    /// What is kept of a value.
+    keep: fn(i32) -> i32,
+}
+
+const ANY: std::ops::RangeInclusive<i32> = i32::MIN..=i32::MAX;
+
+fn as_is(value: i32) -> i32 {
+    value
+}
+
+fn truth(value: i32) -> i32 {
+    i32::from(value != 0)
+}
+
+/// Zero means the default (`tcp_fin_timeout`), anything below zero not to wait at all.
+fn linger2(value: i32) -> i32 {
+    match value {
+        0 => 60,
+        1.. => value.min(60),
+        _ => -1,
+    }
+}
+
+const HINTS: &[Hint] = &[
+    Hint { option: (SOL_SOCKET_EXT, SO_PRIORITY), default: 0, values: ANY, keep: as_is },
+    Hint { option: (IPPROTO_IP_EXT, IP_MTU_DISCOVER), default: 1, values: 0..=5, keep: as_is },
+    Hint { option: (IPPROTO_IP_EXT, IP_RECVERR), default: 0, values: ANY, keep: truth },
+    Hint { option: (IPPROTO_IP_EXT, IP_FREEBIND), default: 0, values: ANY, keep: truth },
+    Hint { option: (IPPROTO_IP_EXT, IP_BIND_ADDRESS_NO_PORT), default: 0, values: ANY, keep: truth },
+    Hint { option: (IPPROTO_IPV6_EXT, IPV6_MTU_DISCOVER), default: 1, values: 0..=5, keep: as_is },
+    Hint { option: (IPPROTO_IPV6_EXT, IPV6_RECVERR), default: 0, values: ANY, keep: truth },
+    Hint { option: (IPPROTO_TCP_EXT, TCP_CORK), default: 0, values: ANY, keep: truth },
+    Hint { option: (IPPROTO_TCP_EXT, TCP_SYNCNT), default: 6, values: 1..=127, keep: as_is },
+    Hint { option: (IPPROTO_TCP_EXT, TCP_LINGER2), default: 60, values: ANY, keep: linger2 },
+    Hint { option: (IPPROTO_TCP_EXT, TCP_DEFER_ACCEPT), default: 0, values: ANY, keep: as_is },
+    Hint { option: (IPPROTO_TCP_EXT, TCP_QUICKACK), default: 1, values: ANY, keep: truth },
+    Hint { option: (IPPROTO_TCP_EXT, TCP_USER_TIMEOUT), default: 0, values: 0..=i32::MAX, keep: as_is },
+    Hint { option: (IPPROTO_TCP_EXT, TCP_FASTOPEN), default: 0, values: 0..=i32::MAX, keep: as_is },
+    Hint { option: (IPPROTO_TCP_EXT, TCP_FASTOPEN_CONNECT), default: 0, values: 0..=1, keep: as_is },
+    Hint { option: (IPPROTO_TCP_EXT, TCP_NOTSENT_LOWAT), default: 0, values: ANY, keep: as_is },
 ];
 
 impl Options {
@@ -107,6 +147,7 @@ impl Options {
             ipv6,
             flags: 0,
             linger: None,
+            linger_time: Duration::ZERO,
             send_buffer: buffer,
             receive_buffer: buffer,
             send_low: 2048,
@@ -125,7 +166,7 @@ impl Options {
             max_segment: 0,
             keep_idle: Duration::from_secs(7200),
             keep_interval: Duration::from_secs(75),
-            keep_count: 8,
+            keep_count: 9,
             keep_init: Duration::from_secs(75),
             hints: Vec::new(),
         }
@@ -164,7 +205,10 @@ impl Options {
         }
         let value = match (self.kind, level, name) {
             (Kind::Tcp, IPPROTO_TCP, TCP_NODELAY) => i32::from(self.no_delay),
-            (Kind::Tcp, IPPROTO_TCP, TCP_MAXSEG) => self.max_segment,
+            (Kind::Tcp, IPPROTO_TCP, TCP_MAXSEG) => match self.max_segment {
+                0 => DEFAULT_SEGMENT,
+                asked => asked,
+            },
             (Kind::Tcp, IPPROTO_TCP, TCP_KEEPIDLE) => seconds(self.keep_idle),
             (Kind::Tcp, IPPROTO_TCP, TCP_KEEPINTVL) => seconds(self.keep_interval),
             (Kind::Tcp, IPPROTO_TCP, TCP_KEEPCNT) => self.keep_count as i32,
@@ -174,8 +218,8 @@ impl Options {
             (Kind::Tcp | Kind::Udp, IPPROTO_IP, IP_RECVDSTADDR) => i32::from(self.want_destination),
             (Kind::Tcp | Kind::Udp, IPPROTO_IP, IP_RECVPKTINFO) => i32::from(self.want_packet_info),
             (Kind::Tcp | Kind::Udp, IPPROTO_IP, IP_RECVTTL) => i32::from(self.want_hop_limit),
-            (Kind::Udp, IPPROTO_IP, IP_MULTICAST_TTL) => self.multicast_ttl,
-            (Kind::Udp, IPPROTO_IP, IP_MULTICAST_LOOP) => self.multicast_loop,
+            (Kind::Tcp | Kind::Udp, IPPROTO_IP, IP_MULTICAST_TTL) => self.multicast_ttl,
+            (Kind::Tcp | Kind::Udp, IPPROTO_IP, IP_MULTICAST_LOOP) => self.multicast_loop,
             (_, IPPROTO_IPV6, name) if self.ipv6 => match name {
                 IPV6_V6ONLY => i32::from(self.v6only),
                 IPV6_UNICAST_HOPS => i32::from(self.hop_limit.unwrap_or(64)),
@@ -186,19 +230,31 @@ impl Options {
                 IPV6_MULTICAST_LOOP => self.multicast_loop,
                 _ => return Err(Errno::ENOPROTOOPT),
             },
-            _ if HINTS.contains(&(level, name)) => {
-                let set = self.hints.iter().find(|(option, _)| *option == (level, name));
-                set.map_or(0, |(_, value)| *value)
+            _ => {
+                let hint = self.hint(level, name).ok_or(Errno::ENOPROTOOPT)?;
+                let set = self.hints.iter().find(|(option, _)| *option == hint.option);
+                set.map_or(hint.default, |(_, value)| *value)
             }
-            _ => return Err(Errno::ENOPROTOOPT),
         };
         Ok(value.to_le_bytes().to_vec())
+    }
+
+    /// Finds a hint that a socket of this kind takes.
+    fn hint(&self, level: i32, name: i32) -> Option<&'static Hint> {
+        let applies = match level {
+            SOL_SOCKET_EXT => true,
+            IPPROTO_IP_EXT => matches!(self.kind, Kind::Tcp | Kind::Udp),
+            IPPROTO_IPV6_EXT => self.ipv6,
+            IPPROTO_TCP_EXT => self.kind == Kind::Tcp,
+            _ => false,
+        };
+        HINTS.iter().find(|hint| applies && hint.option == (level, name))
     }
 
     fn get_socket(&self, name: i32) -> Result<Vec<u8>> {
         let value = match name {
             SO_LINGER => {
-                let seconds = self.linger.map_or(0, seconds);
+                let seconds = seconds(self.linger_time);
                 return Ok([i32::from(self.linger.is_some()).to_le_bytes(), seconds.to_le_bytes()].concat());
             }
             SO_SNDTIMEO => return Ok(timeval(self.send_timeout)),
@@ -223,12 +279,13 @@ impl Options {
             (Kind::Tcp, IPPROTO_TCP) => self.set_tcp(name, int(value)?),
             (Kind::Tcp | Kind::Udp, IPPROTO_IP) => self.set_ip(name, value),
             (Kind::Tcp | Kind::Udp, IPPROTO_IPV6) if self.ipv6 => self.set_ipv6(name, int(value)?),
-            _ if HINTS.contains(&(level, name)) => {
-                self.hints.retain(|(option, _)| *option != (level, name));
-                self.hints.push(((level, name), int(value)?));
+            _ => {
+                let hint = self.hint(level, name).ok_or(Errno::ENOPROTOOPT)?;
+                let value = Some(int(value)?).filter(|value| hint.values.contains(value)).ok_or(Errno::EINVAL)?;
+                self.hints.retain(|(option, _)| *option != hint.option);
+                self.hints.push((hint.option, (hint.keep)(value)));
                 Ok(())
             }
-            _ => Err(Errno::ENOPROTOOPT),
         }
     }
 
@@ -236,12 +293,15 @@ impl Options {
         match name {
             SO_LINGER => {
                 let (on, time) = (int(value)?, int(value.get(4..).unwrap_or_default())?);
-                self.linger = (on != 0).then(|| Duration::from_secs(time.max(0) as u64));
+                if on != 0 {
+                    self.linger_time = Duration::from_secs(time.max(0) as u64);
+                }
+                self.linger = (on != 0).then_some(self.linger_time);
             }
             SO_SNDTIMEO => self.send_timeout = duration(value)?,
             SO_RCVTIMEO => self.receive_timeout = duration(value)?,
-            SO_SNDBUF => self.send_buffer = buffer_size(int(value)?),
-            SO_RCVBUF => self.receive_buffer = buffer_size(int(value)?),
+            SO_SNDBUF => self.send_buffer = buffer_size(int(value)?, SEND_MIN),
+            SO_RCVBUF => self.receive_buffer = buffer_size(int(value)?, RECEIVE_MIN),
             SO_SNDLOWAT => self.send_low = int(value)?.max(1) as usize,
             SO_RCVLOWAT => self.receive_low = int(value)?.max(1) as usize,
             flag if flag & FLAGS == flag && flag.count_ones() == 1 => {
@@ -256,9 +316,10 @@ impl Options {
         let positive = || Duration::from_secs(value.max(0) as u64);
         match name {
             TCP_NODELAY => self.no_delay = value != 0,
-            TCP_MAXSEG if value > 0 => self.max_segment = value,
-            TCP_KEEPIDLE if value > 0 => self.keep_idle = positive(),
-            TCP_KEEPINTVL if value > 0 => self.keep_interval = positive(),
+            // Zero takes the wish back.
+            TCP_MAXSEG if value == 0 || SEGMENTS.contains(&value) => self.max_segment = value,
+            TCP_KEEPIDLE if (1..=KEEP_MAX).contains(&value) => self.keep_idle = positive(),
+            TCP_KEEPINTVL if (1..=KEEP_MAX).contains(&value) => self.keep_interval = positive(),
             TCP_KEEPINIT if value > 0 => self.keep_init = positive(),
             TCP_KEEPCNT if (1..=127).contains(&value) => self.keep_count = value as u32,
             TCP_MAXSEG | TCP_KEEPIDLE | TCP_KEEPINTVL | TCP_KEEPINIT | TCP_KEEPCNT => return Err(Errno::EINVAL),
@@ -276,8 +337,10 @@ impl Options {
             IP_RECVDSTADDR => self.want_destination = int(value)? != 0,
             IP_RECVPKTINFO => self.want_packet_info = int(value)? != 0,
             IP_RECVTTL => self.want_hop_limit = int(value)? != 0,
-            IP_MULTICAST_TTL if udp => self.multicast_ttl = byte_or_int()?,
-            IP_MULTICAST_LOOP if udp => self.multicast_loop = byte_or_int()?,
+            // A stream has no groups to send to, but Linux lets it keep the wish to hear itself.
+            IP_MULTICAST_TTL if !udp => return Err(Errno::EINVAL),
+            IP_MULTICAST_TTL => self.multicast_ttl = byte_or_int()?,
+            IP_MULTICAST_LOOP => self.multicast_loop = byte_or_int()?,
             // No interface can multicast yet.
             IP_ADD_MEMBERSHIP if udp => return Err(Errno::ENODEV),
             IP_DROP_MEMBERSHIP if udp => return Err(Errno::EADDRNOTAVAIL),
@@ -289,11 +352,13 @@ impl Options {
     fn set_ipv6(&mut self, name: i32, value: i32) -> Result<()> {
         match name {
             IPV6_V6ONLY => self.v6only = value != 0,
+            // Zero is allowed, as on Linux: such a packet goes no further than this host.
+            IPV6_UNICAST_HOPS if value == 0 => self.hop_limit = Some(0),
             IPV6_UNICAST_HOPS => self.hop_limit = hops(value)?,
             IPV6_RECVPKTINFO => self.want_packet_info = value != 0,
             IPV6_RECVHOPLIMIT => self.want_hop_limit = value != 0,
             IPV6_TCLASS => self.tos = value as u8,
-            IPV6_MULTICAST_HOPS => self.multicast_ttl = value,
+            IPV6_MULTICAST_HOPS if self.kind == Kind::Udp => self.multicast_ttl = value,
             IPV6_MULTICAST_LOOP => self.multicast_loop = value,
             IPV6_JOIN_GROUP => return Err(Errno::ENODEV),
             IPV6_LEAVE_GROUP => return Err(Errno::EADDRNOTAVAIL),
@@ -317,8 +382,8 @@ fn hops(value: i32) -> Result<Option<u8>> {
     }
 }
 
-fn buffer_size(asked: i32) -> usize {
-    usize::try_from(asked).unwrap_or(0).clamp(SB_MIN, SB_MAX)
+fn buffer_size(asked: i32, least: usize) -> usize {
+    usize::try_from(asked).unwrap_or(0).clamp(least, SB_MAX)
 }
 
 fn seconds(time: Duration) -> i32 {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use abi::{Errno, Result};
+use smoltcp::wire::{IpAddress, IpEndpoint};
 
 use super::addr::Binding;
 use super::stack::Random;
@@ -38,12 +39,27 @@ impl Claim {
     }
 }
 
+/// A connection that holds no claim of its own.
+struct Connection {
+    local: IpAddress,
+    reuse_addr: bool,
+    reuse_port: bool,
+}
+
+impl Connection {
+    /// As on Linux both must have agreed: the listener of old, whose options the connection has, and the newcomer.
+    fn conflicts(&self, claim: &Claim) -> bool {
+        let agreed = self.reuse_addr && claim.reuse_addr || self.reuse_port && claim.reuse_port;
+        claim.binding.covers(&self.local) && !agreed
+    }
+}
+
 /// The ports of one protocol.
 #[derive(Default)]
 pub struct Ports {
     claims: HashMap<u16, Vec<Claim>>,
-    /// Connections that came in through a listener or outlived their socket, by port.
-    connections: HashMap<u16, usize>,
+    /// Connections that came in through a listener, by port.
+    connections: HashMap<u16, HashMap<Id, Connection>>,
 }
 
 impl Ports {
@@ -55,8 +71,8 @@ impl Ports {
     /// Takes a port; `EADDRINUSE` if another socket is in the way.
     pub fn claim(&mut self, claim: Claim) -> Result<()> {
         let port = claim.binding.port;
-        let busy = self.connections.contains_key(&port) && !claim.reuse_addr && !claim.reuse_port;
-        if busy || self.at(port).iter().any(|other| claim.conflicts(other)) {
+        let busy = |held: &HashMap<Id, Connection>| held.values().any(|connection| connection.conflicts(&claim));
+        if self.connections.get(&port).is_some_and(busy) || self.at(port).iter().any(|other| claim.conflicts(other)) {
             return Err(Errno::EADDRINUSE);
         }
         self.claims.entry(port).or_default().push(claim);
@@ -105,16 +121,27 @@ impl Ports {
         }
     }
 
-    /// Counts a connection that holds no claim.
-    pub fn connection_begins(&mut self, port: u16) {
-        *self.connections.entry(port).or_default() += 1;
+    /// Changes what the holder of a port agrees to; options may be set after bind(2).
+    pub fn agree(&mut self, id: Id, port: u16, reuse_addr: bool, reuse_port: bool) {
+        if let Some(claim) = self.claims.get_mut(&port).and_then(|all| all.iter_mut().find(|claim| claim.id == id)) {
+            (claim.reuse_addr, claim.reuse_port) = (reuse_addr, reuse_port);
+        }
+        if let Some(connection) = self.connections.get_mut(&port).and_then(|held| held.get_mut(&id)) {
+            (connection.reuse_addr, connection.reuse_port) = (reuse_addr, reuse_port);
+        }
     }
 
-    /// Ends what [`Ports::connection_begins`] counted.
-    pub fn connection_ends(&mut self, port: u16) {
-        if let Some(count) = self.connections.get_mut(&port) {
-            *count -= 1;
-            if *count == 0 {
+    /// Takes note of a connection that holds no claim; it has agreed to what its listener had.
+    pub fn connection_begins(&mut self, id: Id, local: IpEndpoint, reuse_addr: bool, reuse_port: bool) {
+        let connection = Connection { local: local.addr, reuse_addr, reuse_port };
+        self.connections.entry(local.port).or_default().insert(id, connection);
+    }
+
+    /// Ends what [`Ports::connection_begins`] noted.
+    pub fn connection_ends(&mut self, id: Id, port: u16) {
+        if let Some(held) = self.connections.get_mut(&port) {
+            held.remove(&id);
+            if held.is_empty() {
                 self.connections.remove(&port);
             }
         }
@@ -153,13 +180,19 @@ mod tests {
     }
 
     #[test]
-    fn a_finished_connection_yields_to_reuseaddr_only() {
+    fn a_finished_connection_yields_when_both_agree() {
         let mut ports = Ports::default();
-        ports.connection_begins(80);
+        let local = IpEndpoint::new(IpAddress::v4(127, 0, 0, 1), 80);
+        ports.connection_begins(9, local, false, false);
+        assert_eq!(ports.claim(claim(1, true, false)), Err(Errno::EADDRINUSE));
+        ports.connection_begins(9, local, true, false);
         assert_eq!(ports.claim(claim(1, false, false)), Err(Errno::EADDRINUSE));
         ports.claim(claim(1, true, false)).unwrap();
         ports.release(1, 80);
-        ports.connection_ends(80);
+        let elsewhere = Binding { family: Family::V4, addr: Some(IpAddress::v4(10, 0, 0, 1)), port: 80 };
+        ports.claim(Claim { binding: elsewhere, ..claim(1, false, false) }).unwrap();
+        ports.release(1, 80);
+        ports.connection_ends(9, 80);
         ports.claim(claim(1, false, false)).unwrap();
     }
 

@@ -62,6 +62,11 @@ impl Base {
         self.links.iter().any(|link| link.is_ours(addr))
     }
 
+    /// Whether a socket may be bound to `addr`: one of this host, or a group's, as on Linux.
+    pub fn may_bind(&self, addr: &IpAddress) -> bool {
+        self.is_ours(addr) || addr.is_multicast() || addr.is_broadcast()
+    }
+
     /// Returns the interface towards `to` and the address to speak from; `ENETUNREACH` without a route.
     pub fn route(&self, to: &IpAddress) -> Result<(usize, IpAddress)> {
         // A packet to one of our own addresses stays inside.

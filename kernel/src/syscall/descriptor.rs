@@ -1,6 +1,7 @@
 //! Descriptors: read and write, close and dup, fcntl, ioctl, fstat, pipes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use abi::fcntl::*;
 use abi::ioctl::{self, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, JREOPEN};
@@ -81,16 +82,22 @@ pub(super) fn total(segments: &[Segment]) -> usize {
     segments.iter().map(|segment| segment.len).sum()
 }
 
+/// Returns the time limits of a socket (`SO_RCVTIMEO`, `SO_SNDTIMEO`); anything else has none.
+fn time_limits(file: &OpenFile) -> (Option<Duration>, Option<Duration>) {
+    file.file.as_socket().map_or((None, None), |socket| socket.time_limits())
+}
+
 /// Reads into `segments`: files until they are full, anything else once.
 fn read_segments(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<usize> {
     let total = total(segments);
+    let limit = super::socket::deadline(cx, time_limits(file).0);
     let mut buf = vec![0; total.min(CHUNK_BYTES)];
     let mut done = 0;
     loop {
         let position = position(file);
         let want = (total - done).min(CHUNK_BYTES);
         let chunk = &mut buf[..want];
-        let got = match file.wait(cx, || file.file.read(chunk)) {
+        let got = match file.wait_until(cx, file.nonblocking(), limit, || file.file.read(chunk)) {
             Err(_) if done > 0 => return Ok(done),
             got => got?,
         };
@@ -108,6 +115,7 @@ fn write_segments(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<
         super::socket::can_send(cx, file, socket, 0)?;
     }
     let total = total(segments);
+    let limit = super::socket::deadline(cx, time_limits(file).1);
     let mut buf = vec![0; total.min(CHUNK_BYTES)];
     let mut done = 0;
     loop {
@@ -119,7 +127,7 @@ fn write_segments(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<
         }
         let mut rest = &*chunk;
         loop {
-            let took = match file.wait(cx, || file.file.write(rest)) {
+            let took = match file.wait_until(cx, file.nonblocking(), limit, || file.file.write(rest)) {
                 Err(_) if done > 0 => return Ok(done),
                 Err(Errno::EPIPE) => return Err(broken_pipe(cx, file)),
                 took => took?,

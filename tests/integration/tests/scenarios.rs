@@ -3,13 +3,29 @@
 use integration::{Rump, Transport, built, limited, stdout};
 
 /// Differences that are meant: scenario, the transports, the host's line, ours, and why.
-const MEANT: &[(&str, &[Transport], &str, &str, &str)] = &[(
-    "mmap_beyond_the_end",
-    &[Transport::Tcp],
-    "beyond: 7",
-    "beyond: 0",
-    "memory cannot be handed over tcp: the mapping is a copy, with zeros behind the end",
-)];
+const MEANT: &[(&str, &[Transport], &str, &str, &str)] = &[
+    (
+        "mmap_beyond_the_end",
+        &[Transport::Tcp],
+        "beyond: 7",
+        "beyond: 0",
+        "memory cannot be handed over tcp: the mapping is a copy, with zeros behind the end",
+    ),
+    ("options_of_tcp", &Transport::ALL, RECVTOS, NO_RECVTOS, NO_CLASS),
+    ("options_of_udp", &Transport::ALL, RECVTOS, NO_RECVTOS, NO_CLASS),
+    ("options_of_tcp6", &Transport::ALL, RECVTOS, NO_RECVTOS, NO_CLASS),
+    ("options_of_udp6", &Transport::ALL, RECVTOS, NO_RECVTOS, NO_CLASS),
+    ("options_of_tcp6", &Transport::ALL, RECVTCLASS, NO_RECVTCLASS, NO_CLASS),
+    ("options_of_udp6", &Transport::ALL, RECVTCLASS, NO_RECVTCLASS, NO_CLASS),
+];
+
+const NO_CLASS: &str = "the stack does not tell the traffic class of what arrives, and says so";
+const RECVTOS: &str = "IP_RECVTOS: 0 (4), set, 1 (4), off set: 0 (4)";
+const NO_RECVTOS: &str = "IP_RECVTOS: Protocol not available, Protocol not available, Protocol not available, \
+                          off Protocol not available: Protocol not available";
+const RECVTCLASS: &str = "IPV6_RECVTCLASS: 0 (4), set, 1 (4), off set: 0 (4)";
+const NO_RECVTCLASS: &str = "IPV6_RECVTCLASS: Protocol not available, Protocol not available, Protocol not available, \
+                             off Protocol not available: Protocol not available";
 
 /// A scenario's name, and whether it can run on a kernel of its own process.
 struct Scenario {

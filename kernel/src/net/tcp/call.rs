@@ -78,9 +78,9 @@ impl Tcp {
             return Err(Errno::ECONNREFUSED);
         }
         let (family, options) = (pcb.family, pcb.options.clone());
-        let addr = pcb.binding.and_then(|binding| binding.addr).unwrap_or(source);
+        let addr = pcb.binding.and_then(|binding| binding.source()).unwrap_or(source);
         if addr.version() != remote.addr.version() {
-            return Err(Errno::ENETUNREACH);
+            return Err(Errno::EAFNOSUPPORT);
         }
         let port = match pcb.binding {
             Some(binding) => binding.port,
@@ -88,7 +88,8 @@ impl Tcp {
         };
         let local = IpEndpoint::new(addr, port);
         if !self.flow_is_free(local, remote) {
-            return Err(Errno::EADDRINUSE);
+            // Linux's word; NetBSD's is EADDRINUSE.
+            return Err(Errno::EADDRNOTAVAIL);
         }
         let buffers = (options.receive_buffer, options.send_buffer);
         let reserved = buffers.0 + buffers.1;
@@ -198,7 +199,7 @@ impl Tcp {
             Role::Idle => return Err(Errno::ENOTCONN),
             Role::Listening { .. } if read => self.stop_listening(base, id),
             Role::Listening { .. } => {}
-            Role::Connection(conn) if conn.seen == TcpState::Closed => return Err(Errno::ENOTCONN),
+            Role::Connection(conn) if conn.seen.is_over() => return Err(Errno::ENOTCONN),
             Role::Connection(conn) => {
                 pcb.shut_read |= read;
                 pcb.shut_write |= write;

@@ -62,7 +62,7 @@ impl Tcp {
             (pcb.shut_read, pcb.shut_write) = (false, false);
             if let Some(binding) = pcb.binding.filter(|_| !claimed) {
                 pcb.binding = None;
-                self.ports.connection_ends(binding.port);
+                self.ports.connection_ends(id, binding.port);
             }
         }
         self.unbind_implicit(id);
@@ -94,7 +94,7 @@ impl Tcp {
                 if conn.claimed {
                     self.ports.release(id, binding.port);
                 } else {
-                    self.ports.connection_ends(binding.port);
+                    self.ports.connection_ends(id, binding.port);
                 }
                 self.orphans -= usize::from(!pcb.owned && pcb.parent.is_none());
             }

@@ -12,6 +12,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use abi::poll::{POLLIN, POLLRDNORM};
+use abi::socket::{SO_REUSEADDR, SO_REUSEPORT};
 use abi::{Errno, Result};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::IpEndpoint;
@@ -268,6 +269,7 @@ impl Tcp {
         };
         *embryos += 1;
         let family = parent.family;
+        let (reuse_addr, reuse_port) = (options.has(SO_REUSEADDR), options.has(SO_REUSEPORT));
         let binding = Binding { family, addr: Some(local.addr), port: local.port };
         let id = self.insert(Pcb {
             family,
@@ -283,7 +285,7 @@ impl Tcp {
             parent: Some(listener),
         });
         self.flows.insert((local, remote), id);
-        self.ports.connection_begins(local.port);
+        self.ports.connection_begins(id, local, reuse_addr, reuse_port);
         Some(id)
     }
 
@@ -328,6 +330,12 @@ impl Tcp {
         base.wake(&pcb.queue, news);
         let parent = pcb.parent;
         match parent {
+            // One that was ready stays in the queue, as on Linux: accept(2) gives it, and it says what happened.
+            Some(_) if now == TcpState::Closed && before == now => return,
+            Some(_) if now == TcpState::Closed && before >= TcpState::Established => {
+                pcb.error = pcb.error.or(Some(Errno::ECONNRESET));
+                return self.end_flow(id);
+            }
             Some(parent) if matches!(now, TcpState::Closed | TcpState::Listen) => {
                 self.leave_queue(parent, id, before);
                 return self.forget(base, id);
@@ -446,8 +454,7 @@ impl Tcp {
         if binding.port == 0 {
             binding.port = self.ports.ephemeral(&mut base.random, |_| false).ok_or(Errno::EADDRINUSE)?;
         }
-        let (reuse_addr, reuse_port) =
-            (pcb.options.has(abi::socket::SO_REUSEADDR), pcb.options.has(abi::socket::SO_REUSEPORT));
+        let (reuse_addr, reuse_port) = (pcb.options.has(SO_REUSEADDR), pcb.options.has(SO_REUSEPORT));
         self.ports.claim(Claim { id, binding, reuse_addr, reuse_port, exclusive: false })?;
         pcb.binding = Some(binding);
         pcb.bound_explicitly = explicitly;

@@ -11,6 +11,7 @@ use super::Role;
 use crate::Cx;
 use crate::file::{Events, File};
 use crate::net::addr::{Binding, Family};
+use crate::net::conn::TcpState;
 use crate::net::port::Id;
 use crate::net::stack::Inet;
 use crate::net::{Control, Received, Socket, ioctl};
@@ -50,7 +51,7 @@ impl TcpSocket {
                 return Err(Errno::EINVAL);
             }
             let addr = Some(endpoint.addr).filter(|addr| !addr.is_unspecified());
-            if addr.is_some_and(|addr| !stack.base.is_ours(&addr)) {
+            if addr.is_some_and(|addr| !stack.base.may_bind(&addr)) {
                 return Err(Errno::EADDRNOTAVAIL);
             }
             stack.tcp.bind(&mut stack.base, self.id, Binding { family, addr, port: endpoint.port }, true)
@@ -224,7 +225,7 @@ impl Socket for TcpSocket {
 
     fn peer(&self) -> Result<Sockaddr> {
         let open = self.inet.look(|stack| match &stack.tcp.pcb(self.id)?.role {
-            Role::Connection(conn) => Ok(conn.seen >= crate::net::conn::TcpState::Established),
+            Role::Connection(conn) => Ok(conn.seen >= TcpState::Established && !conn.seen.is_over()),
             _ => Ok(false),
         })?;
         if open { self.remote() } else { Err(Errno::ENOTCONN) }
@@ -237,10 +238,15 @@ impl Socket for TcpSocket {
                 (SOL_SOCKET, SO_TYPE) => SOCK_STREAM,
                 (SOL_SOCKET, SO_ERROR) => pcb.error.take().map_or(0, Errno::raw),
                 (SOL_SOCKET, SO_ACCEPTCONN) => i32::from(matches!(pcb.role, Role::Listening { .. })),
-                (IPPROTO_TCP, TCP_INFO) => return Ok(super::info::tcp_info(pcb)),
-                (IPPROTO_TCP, TCP_MAXSEG) => match &pcb.role {
-                    Role::Connection(conn) => stack.base.links[conn.link].device.mtu() as i32 - 40,
-                    _ => 536,
+                (IPPROTO_TCP, TCP_INFO) => {
+                    let mtu = |link: usize| stack.base.links[link].device.mtu();
+                    return Ok(super::info::tcp_info(pcb, mtu));
+                }
+                (IPPROTO_TCP, TCP_MAXSEG) if matches!(pcb.role, Role::Connection(_)) => match &pcb.role {
+                    Role::Connection(conn) => {
+                        super::info::segment(conn, stack.base.links[conn.link].device.mtu()) as i32
+                    }
+                    _ => 0,
                 },
                 _ => return pcb.options.get(level, name),
             };
@@ -258,6 +264,11 @@ impl Socket for TcpSocket {
             if self.ipv6 {
                 pcb.family = Family::V6 { v6only: pcb.options.v6only };
             }
+            if let Some(binding) = pcb.binding {
+                let (addr, port) = (pcb.options.has(SO_REUSEADDR), pcb.options.has(SO_REUSEPORT));
+                stack.tcp.ports.agree(self.id, binding.port, addr, port);
+            }
+            let pcb = stack.tcp.pcb_mut(self.id)?;
             let tuning = pcb.options.tuning();
             if let Role::Connection(conn) = &mut pcb.role {
                 conn.engine.tune(&tuning);

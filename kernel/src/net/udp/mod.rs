@@ -64,12 +64,22 @@ pub struct Pcb {
     pub shut_write: bool,
 }
 
+/// What control messages ask for one datagram, whatever the socket's options say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wish {
+    /// The address to send from (`IP_PKTINFO`, `IPV6_PKTINFO`).
+    pub source: Option<IpAddress>,
+    /// TTL or hop limit (`IP_TTL`, `IPV6_HOPLIMIT`).
+    pub hop_limit: Option<u8>,
+}
+
 /// All of UDP.
 #[derive(Default)]
 pub struct Udp {
     pcbs: HashMap<Id, Pcb>,
     next: Id,
-    ports: Ports,
+    /// Ports.
+    pub ports: Ports,
 }
 
 impl Udp {
@@ -160,8 +170,8 @@ impl Udp {
         Ok(())
     }
 
-    /// Sends one datagram.
-    pub fn send(&mut self, base: &mut Base, id: Id, data: &[u8], to: Option<IpEndpoint>) -> Result<usize> {
+    /// Sends one datagram. `EINVAL` for a source that is not of this host.
+    pub fn send(&mut self, base: &mut Base, id: Id, data: &[u8], to: Option<IpEndpoint>, wish: Wish) -> Result<usize> {
         let pcb = self.pcb_mut(id)?;
         if let Some(error) = pcb.error.take() {
             return Err(error);
@@ -181,12 +191,15 @@ impl Udp {
             return Err(Errno::EACCES);
         }
         let (link, source) = base.route(&remote.addr)?;
-        let (family, hop_limit) = (pcb.family, pcb.options.hop_limit.unwrap_or(64));
+        if wish.source.is_some_and(|source| !base.is_ours(&source)) {
+            return Err(Errno::EINVAL);
+        }
+        let (family, hop_limit) = (pcb.family, wish.hop_limit.or(pcb.options.hop_limit).unwrap_or(64));
         if pcb.binding.is_none() {
             self.bind(base, id, Binding { family, addr: None, port: 0 }, true)?;
         }
         let binding = self.pcb(id)?.binding.ok_or(Errno::EINVAL)?;
-        let source = binding.addr.unwrap_or(source);
+        let source = wish.source.or(binding.source()).unwrap_or(source);
         if source.version() != remote.addr.version() {
             return Err(Errno::ENETUNREACH);
         }

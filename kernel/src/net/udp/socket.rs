@@ -6,7 +6,7 @@ use std::time::Duration;
 use abi::socket::*;
 use abi::stat::Stat;
 use abi::{Errno, Result};
-use smoltcp::wire::IpEndpoint;
+use smoltcp::wire::{IpAddress, IpEndpoint, Ipv4Address, Ipv6Address};
 
 use crate::Cx;
 use crate::file::{Events, File};
@@ -14,6 +14,7 @@ use crate::net::addr::{Binding, Family};
 use crate::net::option::timeval;
 use crate::net::port::Id;
 use crate::net::stack::Inet;
+use crate::net::udp::Wish;
 use crate::net::{Control, Received, Socket, ioctl};
 use crate::wait::{EVERYTHING, WaitQueue};
 
@@ -49,7 +50,7 @@ impl UdpSocket {
             let family = stack.udp.pcb(self.id)?.family;
             let endpoint = family.endpoint(addr)?;
             let addr = Some(endpoint.addr).filter(|addr| !addr.is_unspecified());
-            if addr.is_some_and(|addr| !stack.base.is_ours(&addr)) {
+            if addr.is_some_and(|addr| !stack.base.may_bind(&addr)) {
                 return Err(Errno::EADDRNOTAVAIL);
             }
             stack.udp.bind(&mut stack.base, self.id, Binding { family, addr, port: endpoint.port }, true)
@@ -69,10 +70,14 @@ impl UdpSocket {
 
     /// Sends a datagram.
     pub fn send_bytes(&self, data: &[u8], to: Option<&Sockaddr>) -> Result<usize> {
+        self.send_as(data, to, Wish::default())
+    }
+
+    fn send_as(&self, data: &[u8], to: Option<&Sockaddr>, wish: Wish) -> Result<usize> {
         self.inet.with(|stack| {
             let family = stack.udp.pcb(self.id)?.family;
             let to = to.map(|to| Self::endpoint(family, to)).transpose()?;
-            stack.udp.send(&mut stack.base, self.id, data, to)
+            stack.udp.send(&mut stack.base, self.id, data, to, wish)
         })
     }
 
@@ -83,13 +88,14 @@ impl UdpSocket {
             stack.udp.recv(self.id, peek, |pcb, datagram| {
                 let len = datagram.data.len().min(buf.len());
                 buf[..len].copy_from_slice(&datagram.data[..len]);
-                let told = pcb.control(datagram).into_iter();
-                let mut control: Vec<_> =
-                    told.map(|(level, kind, data)| Control::Other { level, kind, data }).collect();
+                let mut control = Vec::new();
+                // The time comes first, as on Linux.
                 if pcb.options.has(SO_TIMESTAMP) {
                     let data = timeval(Some(host.wall_clock()));
                     control.push(Control::Other { level: SOL_SOCKET, kind: SCM_TIMESTAMP, data });
                 }
+                let told = pcb.control(datagram).into_iter();
+                control.extend(told.map(|(level, kind, data)| Control::Other { level, kind, data }));
                 let flags = if len < datagram.data.len() { MSG_TRUNC } else { 0 };
                 let full = datagram.data.len();
                 Received { len, full, from: Some(pcb.family.sockaddr(datagram.from)), flags, control }
@@ -97,6 +103,35 @@ impl UdpSocket {
         })?;
         Ok(received.unwrap_or_default())
     }
+}
+
+/// Reads what control messages ask for a datagram; `EINVAL` for one that is unknown, too short or out of range.
+fn wish(control: &[Control]) -> Result<Wish> {
+    let mut wish = Wish::default();
+    for message in control {
+        let Control::Other { level, kind, data } = message else { continue };
+        let int = || data.first_chunk().map(|int| i32::from_le_bytes(*int)).ok_or(Errno::EINVAL);
+        match (*level, *kind) {
+            (IPPROTO_IP, IP_PKTINFO) => {
+                let addr: [u8; 4] = *data.first_chunk().ok_or(Errno::EINVAL)?;
+                wish.source = Some(addr).filter(|addr| *addr != [0; 4]).map(|addr| Ipv4Address::from(addr).into());
+            }
+            (IPPROTO_IPV6, IPV6_PKTINFO) => {
+                let addr = Ipv6Address::from(*data.first_chunk::<16>().ok_or(Errno::EINVAL)?);
+                let addr = addr.to_ipv4_mapped().map_or(IpAddress::from(addr), IpAddress::from);
+                wish.source = Some(addr).filter(|addr| !addr.is_unspecified());
+            }
+            (IPPROTO_IP, IP_TTL) => {
+                wish.hop_limit = Some(u8::try_from(int()?).ok().filter(|hops| *hops > 0).ok_or(Errno::EINVAL)?)
+            }
+            (IPPROTO_IPV6, IPV6_HOPLIMIT) if int()? == -1 => wish.hop_limit = None,
+            (IPPROTO_IPV6, IPV6_HOPLIMIT) => wish.hop_limit = Some(u8::try_from(int()?).map_err(|_| Errno::EINVAL)?),
+            // The traffic class is not sent: neither is the socket's own.
+            (IPPROTO_IP, IP_TOS) | (IPPROTO_IPV6, IPV6_TCLASS) => {}
+            _ => return Err(Errno::EINVAL),
+        }
+    }
+    Ok(wish)
 }
 
 impl Drop for UdpSocket {
@@ -164,7 +199,7 @@ impl Socket for UdpSocket {
         if flags & MSG_OOB != 0 || control.iter().any(|control| matches!(control, Control::Rights(_))) {
             return Err(Errno::EOPNOTSUPP);
         }
-        self.send_bytes(data, to)
+        self.send_as(data, to, wish(&control)?)
     }
 
     fn recv(&self, _cx: &Cx<'_>, buf: &mut [u8], flags: i32) -> Result<Received> {
@@ -224,6 +259,10 @@ impl Socket for UdpSocket {
             pcb.options.set(level, name, value)?;
             if self.ipv6 {
                 pcb.family = Family::V6 { v6only: pcb.options.v6only };
+            }
+            if let Some(binding) = pcb.binding {
+                let (addr, port) = (pcb.options.has(SO_REUSEADDR), pcb.options.has(SO_REUSEPORT));
+                stack.udp.ports.agree(self.id, binding.port, addr, port);
             }
             Ok(())
         })

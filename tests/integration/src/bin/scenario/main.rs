@@ -18,11 +18,17 @@ mod epoll;
 mod epoll_shared;
 mod files;
 mod linux;
+mod messages;
 mod names;
 mod paths;
 mod processes;
 mod programs;
 mod signals;
+mod socket_addresses;
+mod socket_calls;
+mod socket_ends;
+mod socket_limits;
+mod socket_options;
 mod sockets;
 mod stdio;
 mod streams;
@@ -74,11 +80,17 @@ const FAMILIES: &[&[Row]] = &[
     linux::moving::TABLE,
     linux::opening::TABLE,
     linux::status::TABLE,
+    messages::TABLE,
     names::TABLE,
     paths::TABLE,
     processes::TABLE,
     programs::TABLE,
     signals::TABLE,
+    socket_addresses::TABLE,
+    socket_calls::TABLE,
+    socket_ends::TABLE,
+    socket_limits::TABLE,
+    socket_options::TABLE,
     sockets::TABLE,
     stdio::TABLE,
     streams::TABLE,

@@ -3,12 +3,7 @@
 use super::prelude::*;
 
 /// The family.
-pub const TABLE: &[Row] = &[
-    ("tcp", Processes, tcp),
-    ("tcp_errors", OneProcess, tcp_errors),
-    ("udp", OneProcess, udp),
-    ("options", OneProcess, options),
-];
+pub const TABLE: &[Row] = &[("tcp", Processes, tcp), ("tcp_errors", OneProcess, tcp_errors), ("udp", OneProcess, udp)];
 
 pub unsafe fn loopback(port: u16) -> sockaddr_in {
     let mut addr: sockaddr_in = unsafe { zeroed() };
@@ -18,7 +13,43 @@ pub unsafe fn loopback(port: u16) -> sockaddr_in {
     addr
 }
 
+/// A pointer to an address of any family.
+pub fn ptr<T>(addr: &T) -> *const sockaddr {
+    std::ptr::from_ref(addr).cast()
+}
+
 pub const LEN: socklen_t = size_of::<sockaddr_in>() as socklen_t;
+pub const LEN6: socklen_t = size_of::<sockaddr_in6>() as socklen_t;
+pub const ONE: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+pub const MAPPED: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1];
+
+/// An IPv4 address.
+pub fn at(addr: [u8; 4], port: u16) -> sockaddr_in {
+    let mut to = unsafe { loopback(port) };
+    to.sin_addr.s_addr = u32::from_ne_bytes(addr);
+    to
+}
+
+/// An IPv6 address.
+pub fn at6(addr: [u8; 16], port: u16) -> sockaddr_in6 {
+    let mut to: sockaddr_in6 = unsafe { zeroed() };
+    (to.sin6_family, to.sin6_port, to.sin6_addr.s6_addr) = (AF_INET6 as u16, port.to_be(), addr);
+    to
+}
+
+/// Waits for an event of one descriptor and returns what there is.
+pub unsafe fn ready(fd: c_int, events: c_short) -> c_short {
+    let mut fds = [pollfd { fd, events, revents: 0 }];
+    unsafe { poll(fds.as_mut_ptr(), 1, 10_000) };
+    fds[0].revents
+}
+
+/// The pending error of a socket.
+pub unsafe fn pending(fd: c_int) -> c_int {
+    let (mut error, mut len) = (-1, 4);
+    unsafe { getsockopt(fd, SOL_SOCKET, SO_ERROR, (&raw mut error).cast(), &mut len) };
+    error
+}
 
 /// A listener on the loopback and its address.
 pub unsafe fn listener() -> (c_int, sockaddr_in) {
@@ -191,40 +222,5 @@ fn udp(_: &str) {
         show("v4 to v6", sendto(c, b"x".as_ptr().cast(), 1, 0, (&raw const v4).cast(), LEN) as i64);
         show("arrives", recvfrom(s6, buf.as_mut_ptr().cast(), 100, 0, (&raw mut addr6).cast(), &mut len6) as i64);
         println!("{:?} {}", addr6.sin6_addr.s6_addr, len6);
-    }
-}
-
-fn options(_: &str) {
-    unsafe {
-        let s = socket(AF_INET, SOCK_STREAM, 0);
-        let get = |what: &str, level: c_int, name: c_int| {
-            let (mut value, mut len): (c_int, socklen_t) = (-7, 4);
-            show(what, getsockopt(s, level, name, (&raw mut value).cast(), &mut len));
-            println!("{value} {len}");
-        };
-        let set = |what: &str, level: c_int, name: c_int, value: c_int| {
-            show(what, setsockopt(s, level, name, (&raw const value).cast(), 4));
-        };
-        get("SO_TYPE", SOL_SOCKET, SO_TYPE);
-        get("SO_DOMAIN", SOL_SOCKET, SO_DOMAIN);
-        get("SO_PROTOCOL", SOL_SOCKET, SO_PROTOCOL);
-        get("SO_ACCEPTCONN", SOL_SOCKET, SO_ACCEPTCONN);
-        set("SO_REUSEADDR", SOL_SOCKET, SO_REUSEADDR, 1);
-        get("SO_REUSEADDR", SOL_SOCKET, SO_REUSEADDR);
-        set("SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE, 1);
-        get("SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE);
-        set("TCP_NODELAY", IPPROTO_TCP, TCP_NODELAY, 1);
-        get("TCP_NODELAY", IPPROTO_TCP, TCP_NODELAY);
-        get("SO_ERROR", SOL_SOCKET, SO_ERROR);
-        set("IP_TTL", IPPROTO_IP, IP_TTL, 33);
-        get("IP_TTL", IPPROTO_IP, IP_TTL);
-        let limit = timeval { tv_sec: 0, tv_usec: 50_000 };
-        show("SO_RCVTIMEO", setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, (&raw const limit).cast(), 16));
-        set("unknown", SOL_SOCKET, 9999, 1);
-        let (c, _a) = connected();
-        setsockopt(c, SOL_SOCKET, SO_RCVTIMEO, (&raw const limit).cast(), 16);
-        let mut byte = 0u8;
-        show("times out", recv(c, (&raw mut byte).cast(), 1, 0) as i64);
-        show("bad value", setsockopt(s, SOL_SOCKET, SO_REUSEADDR, null(), 4));
     }
 }
