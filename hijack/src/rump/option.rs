@@ -65,6 +65,9 @@ pub fn setsockopt(fd: RumpFd, level: i32, name: i32, addr: usize, len: i32) -> R
     if option.netbsd == (socket::SOL_SOCKET, socket::SO_SNDLOWAT) {
         return Err(Errno::ENOPROTOOPT);
     }
+    if of_ip(option) && is_local(fd)? {
+        return Err(Errno::EOPNOTSUPP);
+    }
     match (set(fd, option.netbsd, &value), option.name) {
         (Ok(()), _) => Ok(0),
         (Err(Errno::ENOPROTOOPT), "SO_SNDBUFFORCE") => buffer(fd, socket::SO_SNDBUF, &value),
@@ -72,7 +75,15 @@ pub fn setsockopt(fd: RumpFd, level: i32, name: i32, addr: usize, len: i32) -> R
         (Err(Errno::ENOBUFS), "SO_SNDBUF") => buffer(fd, socket::SO_SNDBUF, &value),
         (Err(Errno::ENOBUFS), "SO_RCVBUF") => buffer(fd, socket::SO_RCVBUF, &value),
         (Err(Errno::ENOPROTOOPT), name) if is_hint(name, int(&value)) && applies(fd, level)? => Ok(0),
-        (Err(error), _) => Err(error),
+        (Err(error), _) => Err(unsettable(fd, level, error)),
+    }
+}
+
+/// Linux's word for an option that cannot be set: local sockets support no level but that of all sockets.
+fn unsettable(fd: RumpFd, level: i32, error: Errno) -> Errno {
+    match error {
+        Errno::ENOPROTOOPT if level != libc::SOL_SOCKET && is_local(fd) == Ok(true) => Errno::EOPNOTSUPP,
+        _ => error,
     }
 }
 
@@ -142,10 +153,18 @@ fn of_local_sockets(option: &SocketOption) -> bool {
     option.netbsd.0 == socket::SOL_LOCAL && option.linux.is_some_and(|(level, _)| level == libc::SOL_SOCKET)
 }
 
+/// Whether the option is one of IP, whose level has NetBSD's number of `SOL_LOCAL`.
+fn of_ip(option: &SocketOption) -> bool {
+    option.netbsd.0 == socket::IPPROTO_IP && option.linux.is_some_and(|(level, _)| level == libc::IPPROTO_IP)
+}
+
 /// Returns an option's value in Linux's layout.
 fn value_of(fd: RumpFd, option: &SocketOption, room: usize) -> Result<Vec<u8>> {
     if of_local_sockets(option) {
         return local(fd, option, room);
+    }
+    if of_ip(option) && is_local(fd)? {
+        return Err(Errno::EOPNOTSUPP);
     }
     if option.netbsd == (socket::SOL_SOCKET, socket::SO_SNDLOWAT) {
         // Linux has no such threshold, and says so by this number.

@@ -2,8 +2,7 @@
 //!
 //! Addresses are translated both ways. An address that does not fit is cut, and its full length told, as on Linux. A path that
 //! the program would open under the prefix names the same file here: `bind("/rump/tmp/s")` is the rump
-//! kernel's `/tmp/s` (the original takes it literally). What differs otherwise from Linux: a path in
-//! getsockname's answer comes without the prefix.
+//! kernel's `/tmp/s` (the original takes it literally), and is told with the prefix.
 
 use abi::socket::{self, AF_INET6, SOCK_CLOEXEC, SOCK_MAXADDRLEN, Sockaddr};
 use abi::{Errno, Fd, In, InOut, Out, Result};
@@ -109,6 +108,14 @@ fn below_prefix(address: Sockaddr) -> Sockaddr {
     }
 }
 
+/// Puts the prefix before the path of a local address, so that it names for the program what it names for the kernel.
+fn above_prefix(address: Sockaddr) -> Sockaddr {
+    match (&address, config()) {
+        (Sockaddr::Local(path), Some(spec)) if path.first() == Some(&b'/') => Sockaddr::Local(spec.visible_cwd(path)),
+        _ => address,
+    }
+}
+
 /// Room for an address that the kernel gives.
 pub(super) struct AddressOut {
     bytes: [u8; SOCK_MAXADDRLEN],
@@ -129,7 +136,7 @@ impl AddressOut {
     /// The address of `len` bytes in Linux's layout; empty if the kernel gave none.
     pub fn given(&self, len: u32) -> Vec<u8> {
         let given = self.bytes.get(..len as usize).unwrap_or_default();
-        Sockaddr::parse(given).map(|address| address.to_linux()).unwrap_or_default()
+        Sockaddr::parse(given).map(|address| above_prefix(address).to_linux()).unwrap_or_default()
     }
 
     /// The family of the address, NetBSD's number.

@@ -102,7 +102,7 @@ fn interface(inet: &Inet, command: u64, data: &mut [u8]) -> Result<()> {
     if command == SIOCGIFNAME {
         return name_of(inet, data);
     }
-    if iocgroup(command) != b'i' || data.len() < IFNAMSIZ {
+    if iocgroup(command) != b'i' && command != SIOCGIFHWADDR || data.len() < IFNAMSIZ {
         return Err(Errno::ENOTTY);
     }
     inet.look(|stack| {
@@ -114,6 +114,11 @@ fn interface(inet: &Inet, command: u64, data: &mut [u8]) -> Result<()> {
             SIOCGIFMETRIC => vec![0; 4],
             SIOCGIFINDEX => link.index.to_le_bytes().to_vec(),
             SIOCGIFDATA => data_of(link),
+            // An extension, in Linux's layout: the kind of hardware, and its address, of which no device has one.
+            SIOCGIFHWADDR => {
+                let kind = if link.device.is_loopback() { ARPHRD_LOOPBACK } else { ARPHRD_NONE };
+                [&kind.to_le_bytes()[..], &[0; 14]].concat()
+            }
             SIOCGIFADDR | SIOCGIFNETMASK | SIOCGIFBRDADDR | SIOCGIFDSTADDR => inet_answer(link, command)?,
             SIOCGIFADDR_IN6 => inet6_answer(link, data)?.0,
             SIOCGIFNETMASK_IN6 => inet6_answer(link, data)?.1,
@@ -138,6 +143,11 @@ fn name_of(inet: &Inet, data: &mut [u8]) -> Result<()> {
     put(data, 0, &field);
     Ok(())
 }
+
+/// Linux's kind of a loopback.
+const ARPHRD_LOOPBACK: u16 = 772;
+/// Linux's kind of what has no hardware address.
+const ARPHRD_NONE: u16 = 0xfffe;
 
 /// Returns the interface flags of net/if.h.
 fn flags(link: &Link) -> u16 {

@@ -17,6 +17,13 @@ const MEANT: &[(&str, &[Transport], &str, &str, &str)] = &[
     ("options_of_udp6", &Transport::ALL, RECVTOS, NO_RECVTOS, NO_CLASS),
     ("options_of_tcp6", &Transport::ALL, RECVTCLASS, NO_RECVTCLASS, NO_CLASS),
     ("options_of_udp6", &Transport::ALL, RECVTCLASS, NO_RECVTCLASS, NO_CLASS),
+    (
+        "local_credentials",
+        &Transport::ALL,
+        "true",
+        "false",
+        "the peer's number is that of its process in the rump kernel",
+    ),
 ];
 
 const NO_CLASS: &str = "the stack does not tell the traffic class of what arrives, and says so";
@@ -27,17 +34,18 @@ const RECVTCLASS: &str = "IPV6_RECVTCLASS: 0 (4), set, 1 (4), off set: 0 (4)";
 const NO_RECVTCLASS: &str = "IPV6_RECVTCLASS: Protocol not available, Protocol not available, Protocol not available, \
                              off Protocol not available: Protocol not available";
 
-/// A scenario's name, and whether it can run on a kernel of its own process.
+/// A scenario's name, whether it can run on a kernel of its own process, and whether its AF_UNIX sockets are the rump kernel's.
 struct Scenario {
     name: String,
     alone: bool,
+    local: bool,
 }
 
 fn scenarios() -> Vec<Scenario> {
     let text = stdout(limited(built("scenario")).arg("-"));
     let row = |line: &str| {
         let (name, needs) = line.split_once(' ')?;
-        Some(Scenario { name: name.to_owned(), alone: needs == "alone" })
+        Some(Scenario { name: name.to_owned(), alone: needs == "alone", local: needs == "local" })
     };
     text.lines().map(|line| row(line).expect("a scenario and what it needs")).collect()
 }
@@ -48,10 +56,11 @@ fn native(name: &str) -> String {
     stdout(limited(built("scenario")).args([name, &folder.path().display().to_string()]))
 }
 
-fn hijacked(rump: &Rump, name: &str) -> String {
+fn hijacked(rump: &Rump, Scenario { name, local, .. }: &Scenario) -> String {
     let folder = format!("/rump/tmp/{name}");
+    let options: &[&str] = if *local { &["--config", "path=/rump,socket=all"] } else { &[] };
     let script = "mkdir -p \"$2\" && exec \"$0\" \"$1\" \"$2\"";
-    let mut command = rump.command("sh");
+    let mut command = rump.launch(options, "sh");
     stdout(command.arg("-ec").arg(script).arg(built("scenario")).args([name, &folder]))
 }
 
@@ -71,11 +80,11 @@ fn differences(transport: Transport, name: &str, host: &str, ours: &str) -> Opti
 }
 
 /// Runs all `scenarios` natively and by `hijacked`, and fails with every difference.
-fn all_agree(transport: Transport, scenarios: &[Scenario], hijacked: impl Fn(&str) -> String) {
+fn all_agree(transport: Transport, scenarios: &[Scenario], hijacked: impl Fn(&Scenario) -> String) {
     let failed: Vec<String> = scenarios
         .iter()
-        .filter_map(|Scenario { name, .. }| {
-            let both = || differences(transport, name, &native(name), &hijacked(name));
+        .filter_map(|scenario @ Scenario { name, .. }| {
+            let both = || differences(transport, name, &native(name), &hijacked(scenario));
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(both));
             done.unwrap_or_else(|_| Some(format!("{name}: failed, see above")))
         })
@@ -85,7 +94,7 @@ fn all_agree(transport: Transport, scenarios: &[Scenario], hijacked: impl Fn(&st
 
 fn all_agree_on(transport: Transport) {
     let rump = Rump::start(transport);
-    all_agree(transport, &scenarios(), |name| hijacked(&rump, name));
+    all_agree(transport, &scenarios(), |scenario| hijacked(&rump, scenario));
 }
 
 #[test]
@@ -108,5 +117,7 @@ fn scenarios_agree_over_tcp() {
 fn scenarios_agree_locally() {
     let rump = Rump::start(Transport::Local);
     let alone: Vec<Scenario> = scenarios().into_iter().filter(|scenario| scenario.alone).collect();
-    all_agree(Transport::Local, &alone, |name| stdout(rump.command(built("scenario")).args([name, "/rump/tmp"])));
+    let in_one_process =
+        |Scenario { name, .. }: &Scenario| stdout(rump.command(built("scenario")).args([name, "/rump/tmp"]));
+    all_agree(Transport::Local, &alone, in_one_process);
 }

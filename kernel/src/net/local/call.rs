@@ -22,12 +22,22 @@ impl Socket for LocalSocket {
 
     fn bind(&self, cx: &Cx<'_>, addr: &Sockaddr) -> Result<()> {
         let Sockaddr::Local(name) = addr else { return Err(Errno::EAFNOSUPPORT) };
-        if name.is_empty() || !lock(&self.state).name.is_empty() {
-            return Err(Errno::EINVAL);
-        }
         let own = self.own.upgrade().ok_or(Errno::EBADF)?;
-        self.names.bind(cx, name, &own)?;
-        lock(&self.state).name = name.clone();
+        let bound = !lock(&self.state).name.is_empty();
+        let name = match (name.is_empty(), bound) {
+            (true, _) if !cx.mem.extended() => return Err(Errno::EINVAL),
+            // Linux's autobind: a socket without a name gets one.
+            (true, true) => return Ok(()),
+            (true, false) => self.names.bind_to_any(&own)?,
+            // As on Linux, which makes the name before it looks whether the socket has one.
+            (false, true) if !matches!(self.names.find(cx, name), Err(Errno::ENOENT)) => return Err(Errno::EADDRINUSE),
+            (false, true) => return Err(Errno::EINVAL),
+            (false, false) => {
+                self.names.bind(cx, name, &own)?;
+                name.clone()
+            }
+        };
+        lock(&self.state).name = name;
         Ok(())
     }
 
@@ -144,10 +154,8 @@ impl Socket for LocalSocket {
         if !matches!(how, SHUT_RD | SHUT_WR | SHUT_RDWR) {
             return Err(Errno::EINVAL);
         }
+        // Of an unconnected stream too, as on Linux; NetBSD says ENOTCONN.
         let channels = self.channels();
-        if channels.is_none() && self.kind != SOCK_DGRAM {
-            return Err(Errno::ENOTCONN);
-        }
         {
             let mut state = lock(&self.state);
             state.shut_read |= how != SHUT_WR;

@@ -109,9 +109,10 @@ impl Channel {
         Ok(taken)
     }
 
-    /// Takes the next message, or of a stream what fits `buf`; with `peek` it stays. Zero bytes at the end;
+    /// Takes the next message, or of a stream what fits `buf`; with `peek` it stays. With `by_sender` what one took comes from one
+    /// sender. Zero bytes at the end;
     /// `EAGAIN` when there is nothing yet, `ECONNRESET` once if the peer closed without reading what we had sent.
-    pub fn pop(&self, buf: &mut [u8], peek: bool) -> Result<Taken> {
+    pub fn pop(&self, buf: &mut [u8], peek: bool, by_sender: bool) -> Result<Taken> {
         let mut state = lock(&self.state);
         if state.messages.is_empty() {
             return match (std::mem::take(&mut state.reset), state.no_writer || state.no_reader) {
@@ -120,7 +121,7 @@ impl Channel {
                 _ => Err(Errno::EAGAIN),
             };
         }
-        let taken = if self.stream { state.take_stream(buf, peek) } else { state.take_message(buf, peek) };
+        let taken = if self.stream { state.take_stream(buf, peek, by_sender) } else { state.take_message(buf, peek) };
         let writers = if peek { Vec::new() } else { std::mem::take(&mut state.writers) };
         drop(state);
         if !peek {
@@ -222,11 +223,12 @@ impl State {
     }
 
     /// Open files stand at the beginning of what one call gives, so a call ends before the next ones.
-    fn take_stream(&mut self, buf: &mut [u8], peek: bool) -> Taken {
+    fn take_stream(&mut self, buf: &mut [u8], peek: bool, by_sender: bool) -> Taken {
         let mut taken = Taken::default();
         let mut at = 0;
         while let Some(message) = self.messages.get_mut(at) {
-            let begins_new = !message.rights.is_empty() && message.read == 0 || message.sender != taken.sender;
+            let another = by_sender && message.sender != taken.sender;
+            let begins_new = !message.rights.is_empty() && message.read == 0 || another;
             if at > 0 && begins_new || taken.len == buf.len() {
                 break;
             }
@@ -249,7 +251,8 @@ impl State {
                     break;
                 }
                 // The next message is a continuation unless it begins something new.
-                if self.messages.front().is_none_or(|next| !next.rights.is_empty() || next.sender != taken.sender) {
+                let another = |next: &Message| by_sender && next.sender != taken.sender;
+                if self.messages.front().is_none_or(|next| !next.rights.is_empty() || another(next)) {
                     break;
                 }
                 continue;
@@ -294,12 +297,12 @@ mod tests {
         assert_eq!(channel.push(message(b" world"), &writer), Ok(3));
         assert_eq!(channel.push(message(b"!"), &writer), Err(Errno::EAGAIN));
         let mut buf = [0; 16];
-        assert_eq!(channel.pop(&mut buf, true).unwrap().len, 8);
-        assert_eq!(channel.pop(&mut buf[..6], false).unwrap().len, 6);
+        assert_eq!(channel.pop(&mut buf, true, false).unwrap().len, 8);
+        assert_eq!(channel.pop(&mut buf[..6], false, false).unwrap().len, 6);
         assert_eq!(&buf[..6], b"hello ");
         channel.close_writer(false);
-        assert_eq!(channel.pop(&mut buf, false).unwrap().len, 2);
-        assert_eq!(channel.pop(&mut buf, false).unwrap().len, 0);
+        assert_eq!(channel.pop(&mut buf, false, false).unwrap().len, 2);
+        assert_eq!(channel.pop(&mut buf, false, false).unwrap().len, 0);
     }
 
     #[test]
@@ -309,9 +312,9 @@ mod tests {
         channel.push(message(b"first"), &writer).unwrap();
         assert_eq!(channel.push(message(b"second"), &writer), Err(Errno::EAGAIN));
         let mut buf = [0; 2];
-        let taken = channel.pop(&mut buf, false).unwrap();
+        let taken = channel.pop(&mut buf, false, false).unwrap();
         assert_eq!((taken.len, taken.full), (2, 5));
-        assert_eq!(channel.pop(&mut buf, false).err(), Some(Errno::EAGAIN));
+        assert_eq!(channel.pop(&mut buf, false, false).err(), Some(Errno::EAGAIN));
         assert_eq!(channel.push(message(&[0; 101]), &writer), Err(Errno::EMSGSIZE));
     }
 
@@ -324,7 +327,7 @@ mod tests {
         assert!(unread);
         back.close_writer(unread);
         assert_eq!(there.push(message(b"y"), &writer), Err(Errno::EPIPE));
-        assert_eq!(back.pop(&mut [0; 4], false).err(), Some(Errno::ECONNRESET));
-        assert_eq!(back.pop(&mut [0; 4], false).unwrap().len, 0);
+        assert_eq!(back.pop(&mut [0; 4], false, false).err(), Some(Errno::ECONNRESET));
+        assert_eq!(back.pop(&mut [0; 4], false, false).unwrap().len, 0);
     }
 }

@@ -36,6 +36,16 @@ impl Names {
         Ok(())
     }
 
+    /// Binds to an abstract name that nobody has: five hexadecimal digits, as on Linux. `ENOSPC` when all are taken.
+    fn bind_to_any(&self, socket: &Arc<LocalSocket>) -> Result<Vec<u8>> {
+        let mut names = lock(&self.0);
+        let name = |number: u32| format!("\0{number:05x}").into_bytes();
+        let taken = |name: &Vec<u8>| names.get(name).is_some_and(|other| other.strong_count() > 0);
+        let free = (0..=0xf_ffff).map(name).find(|name| !taken(name)).ok_or(Errno::ENOSPC)?;
+        names.insert(free.clone(), Arc::downgrade(socket));
+        Ok(free)
+    }
+
     /// Finds the socket of a name; `ECONNREFUSED` if it is gone.
     fn find(&self, cx: &Cx<'_>, name: &[u8]) -> Result<Arc<LocalSocket>> {
         if name.is_empty() {

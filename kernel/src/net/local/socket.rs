@@ -187,7 +187,7 @@ impl LocalSocket {
     }
 
     pub(super) fn take(&self, buf: &mut [u8], peek: bool) -> Result<Taken> {
-        let (rx, shut) = {
+        let (rx, shut, by_sender) = {
             let mut state = lock(&self.state);
             if let Some(error) = state.error.take() {
                 return Err(error);
@@ -195,12 +195,14 @@ impl LocalSocket {
             let rx = match &state.role {
                 Role::Connected { rx, .. } => rx.clone(),
                 _ if self.kind == SOCK_DGRAM => self.inbox.clone(),
+                // NetBSD says ENOTCONN of a stream too.
+                _ if self.kind == SOCK_STREAM => return Err(Errno::EINVAL),
                 Role::Listening { .. } => return Err(Errno::EINVAL),
                 _ => return Err(Errno::ENOTCONN),
             };
-            (rx, state.shut_read)
+            (rx, state.shut_read, state.want_credentials)
         };
-        match rx.pop(buf, peek) {
+        match rx.pop(buf, peek, by_sender) {
             Err(Errno::EAGAIN) if shut => Ok(Taken::default()),
             taken => taken,
         }
@@ -265,6 +267,7 @@ impl File for LocalSocket {
                 };
                 events |= if room { POLLOUT } else { 0 };
             }
+            _ if ended => return POLLOUT | POLLHUP | POLLIN | POLLRDNORM | POLLRDHUP,
             _ => return POLLOUT | POLLHUP,
         }
         if ended {

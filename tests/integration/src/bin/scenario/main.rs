@@ -17,12 +17,15 @@ mod doors;
 mod epoll;
 mod epoll_shared;
 mod files;
+mod interfaces;
 mod linux;
+mod local_sockets;
 mod messages;
 mod names;
 mod paths;
 mod processes;
 mod programs;
+mod resolver;
 mod signals;
 mod socket_addresses;
 mod socket_calls;
@@ -57,6 +60,8 @@ enum Needs {
     OneProcess,
     /// Children that reach the same kernel.
     Processes,
+    /// The same, and AF_UNIX sockets in the rump kernel, where they are not by default.
+    LocalSockets,
 }
 
 /// A scenario: its name, what it needs, and what it does in the folder of the given name.
@@ -80,6 +85,8 @@ const FAMILIES: &[&[Row]] = &[
     linux::moving::TABLE,
     linux::opening::TABLE,
     linux::status::TABLE,
+    interfaces::TABLE,
+    local_sockets::TABLE,
     messages::TABLE,
     names::TABLE,
     paths::TABLE,
@@ -106,7 +113,12 @@ fn main() {
     match all.clone().find(|(known, ..)| *known == name) {
         Some((.., run)) => run(&folder),
         None => all.by_ref().for_each(|(known, needs, _)| {
-            println!("{known} {}", if *needs == Needs::OneProcess { "alone" } else { "processes" });
+            let needs = match needs {
+                Needs::OneProcess => "alone",
+                Needs::Processes => "processes",
+                Needs::LocalSockets => "local",
+            };
+            println!("{known} {needs}");
         }),
     }
 }

@@ -231,6 +231,7 @@ fn vectors(_: &str) {
         show("cut, whole length", recvmsg(b, &mut back, MSG_TRUNC) as i64);
         println!("flags {:#x}", back.msg_flags);
         // None at all.
+        let bad = std::ptr::without_provenance::<u8>(8);
         header.msg_iovlen = 0;
         show("no parts", sendmsg(a, &header, 0) as i64);
         back.msg_iovlen = 0;
@@ -240,12 +241,12 @@ fn vectors(_: &str) {
         vector[0].iov_len = isize::MAX as usize + 1;
         header.msg_iovlen = 4;
         show("too long", sendmsg(a, &header, 0) as i64);
-        vector[0] = iovec { iov_base: 8 as *mut c_void, iov_len: 4 };
+        vector[0] = iovec { iov_base: bad.cast_mut().cast(), iov_len: 4 };
         show("bad part", sendmsg(a, &header, 0) as i64);
-        header.msg_iov = 8 as *mut iovec;
+        header.msg_iov = bad.cast_mut().cast();
         show("bad vector", sendmsg(a, &header, 0) as i64);
-        show("bad header", sendmsg(a, 8 as *const msghdr, 0) as i64);
-        show("bad header", recvmsg(b, 8 as *mut msghdr, MSG_DONTWAIT) as i64);
+        show("bad header", sendmsg(a, bad.cast(), 0) as i64);
+        show("bad header", recvmsg(b, bad.cast_mut().cast(), MSG_DONTWAIT) as i64);
         // Streams: gathered and scattered alike.
         let (c, d) = connected();
         let whole: Vec<iovec> =

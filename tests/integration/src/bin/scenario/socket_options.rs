@@ -225,7 +225,7 @@ fn buffers(_: &str) {
             let (mut value, mut len): (c_int, socklen_t) = (0, 4);
             set(s, SOL_SOCKET, name, c_int::MAX);
             getsockopt(s, SOL_SOCKET, name, (&raw mut value).cast(), &mut len);
-            println!("cut: {}", value < c_int::MAX && value >= 200_000);
+            println!("cut: {}", (200_000..c_int::MAX).contains(&value));
         }
     }
 }
