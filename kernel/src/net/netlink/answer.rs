@@ -181,12 +181,19 @@ fn addresses(base: &Base, reply: &Reply, request: &Request<'_>) -> Vec<Vec<u8>> 
     let of = |kind: u8| {
         base.links.iter().flat_map(move |link| link.addrs.iter().map(move |cidr| (link, cidr))).filter(
             move |(link, cidr)| {
-                family(&cidr.address()) == kind && (wanted.ifa_index == 0 || wanted.ifa_index == link.index)
+                let here = wanted.ifa_index == 0 || wanted.ifa_index == link.index;
+                family(&cidr.address()) == kind && here && !hidden(link, cidr)
             },
         )
     };
     let kinds = [INET, INET6].into_iter().filter(|kind| wanted.ifa_family == 0 || wanted.ifa_family == *kind);
     kinds.flat_map(of).map(|(link, cidr)| reply.address(link, cidr)).collect()
+}
+
+/// Whether Linux has no such address: its loopback is without a link-local one, as NetBSD's is not. A resolver that saw it would take
+/// IPv6 for configured, and leave IPv4 out (`AI_ADDRCONFIG`).
+fn hidden(link: &Link, cidr: &IpCidr) -> bool {
+    link.device.is_loopback() && matches!(cidr, IpCidr::Ipv6(cidr) if cidr.address().is_unicast_link_local())
 }
 
 /// The routes: to our own addresses, and to the networks that they are in.
