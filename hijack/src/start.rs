@@ -193,7 +193,6 @@ fn begin_trace(value: &[u8]) {
 fn open_doors(deeper: Deep, environment: &Environment) {
     #[cfg(not(test))]
     crate::symbols::resolve();
-    crate::rump::bell::init();
     if deeper == Deep::Off {
         return trace::say(format_args!("deep: off"));
     }

@@ -1,10 +1,9 @@
 //! A thread that waits in the host kernel alone, while another gives the set its first rump member: a bell wakes it.
 //!
-//! A set without rump members is the host's. In a process with threads the library makes the host's call itself and counts who waits
+//! A set without rump members is the host's. The library makes the host's call itself and counts who waits
 //! so; [`ring`] makes an eventfd, always readable, a member of the set. Whoever wakes goes on in both kernels, and the last one
 //! takes the bell away. The program never sees its event.
 
-use core::sync::atomic::{AtomicPtr, Ordering};
 use core::time::Duration;
 
 use abi::Result;
@@ -20,23 +19,6 @@ const DATA: u64 = 0x7275_6d70_6265_6c6c;
 
 /// How often the bell may be heard; by then a thread that has not come back from the host never will (it has left by longjmp).
 const PATIENCE: u32 = 1000;
-
-/// libc's word for "this process has one thread"; null where libc has none.
-static SINGLE_THREADED: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
-
-/// Finds libc's word; once, in the constructor.
-pub fn init() {
-    // SAFETY: the name is a C string.
-    let word = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) };
-    SINGLE_THREADED.store(word.cast(), Ordering::Relaxed);
-}
-
-/// Whether no other thread can change a set meanwhile.
-pub fn alone() -> bool {
-    let word = SINGLE_THREADED.load(Ordering::Relaxed);
-    // SAFETY: a byte of libc's own data.
-    !word.is_null() && unsafe { word.read_volatile() } != 0
-}
 
 /// Makes the host's call that waits for a set; `None` if the set has got a kqueue and there is nothing from the host.
 ///

@@ -127,7 +127,7 @@ pub fn ctl(set: i32, operation: i32, fd: i32, event: usize) -> Outcome {
         return Outcome::Host;
     }
     match (fds::lookup(set), fds::lookup(fd)) {
-        (None, None) if fds::is_ours(set) || fds::is_ours(fd) => calls::outcome(Err(Errno::EBADF)),
+        (None, None) if is_hidden(set) || is_hidden(fd) => calls::outcome(Err(Errno::EBADF)),
         (None, None) => match (Set::of(set), Set::of(fd)) {
             (Some(outer), Some(inner)) if set != fd => {
                 calls::serve(false, || nest::ctl((set, outer), operation, (fd, inner), event))
@@ -140,6 +140,11 @@ pub fn ctl(set: i32, operation: i32, fd: i32, event: usize) -> Outcome {
             false => Errno::EBADF,
         })),
     }
+}
+
+/// Whether a number is the library's own. A set is not; that is told faster.
+fn is_hidden(fd: i32) -> bool {
+    Set::of(fd).is_none() && fds::is_ours(fd)
 }
 
 /// Makes a change to a rump member, as epoll_ctl(2) does.
@@ -235,20 +240,18 @@ fn waited(
     if fds::lookup(fd).is_some() {
         return calls::outcome(Err(Errno::EINVAL));
     }
-    if fds::is_ours(fd) {
-        return calls::outcome(Err(Errno::EBADF));
-    }
-    let Some(set) = Set::of(fd) else { return Outcome::Host };
+    let Some(set) = Set::of(fd) else {
+        return if fds::is_ours(fd) { calls::outcome(Err(Errno::EBADF)) } else { Outcome::Host };
+    };
     let mut waited = Duration::ZERO;
     if set.kqueue().is_none() {
-        if bell::alone() {
-            return Outcome::Host;
-        }
-        let begun = host::uptime();
+        let [.., limit, _, _] = args;
+        let finite = if nr == libc::SYS_epoll_pwait2 { limit != 0 } else { limit as i32 > 0 };
+        let begun = finite.then(host::uptime);
         if let Some(result) = bell::wait_in_host(set, events, nr, args) {
             return Outcome::Done(result);
         }
-        waited = host::uptime().saturating_sub(begun);
+        waited = begun.map_or(Duration::ZERO, |begun| host::uptime().saturating_sub(begun));
     }
     let Some(kqueue) = set.kqueue() else { return Outcome::Host };
     let _blocked = Blocked::enter();
