@@ -33,4 +33,5 @@ programs! { "files", network false;
     "busybox" on UNIX uses "busybox xz": "fifty of its applets on trees, archives, links and filters; its shell runs scripts that lie on the kernel";
     "node" on TCP uses "node": "fs by calls, callbacks and promises, streams, child processes of every kind, workers, modules that lie on the kernel";
     "openssl" on UNIX uses "openssl ssh-keygen cmp": "openssl and ssh-keygen make keys and certificates, sign, encrypt and verify files";
+    "rsync" on UNIX uses "rsync diff": "copies trees there and back with all attributes, deletes, compares by checksum, sends differences, links to a former copy";
 }
