@@ -112,6 +112,12 @@ pub fn outcome(answer: Result<usize>) -> Outcome {
     })
 }
 
+/// Runs a row in a frame of its own: all of them in one would take 11 KiB of stack, and a thread may have no more than 16.
+#[inline(never)]
+fn apart(row: impl FnOnce() -> Outcome) -> Outcome {
+    row()
+}
+
 /// Serves a call on one path.
 fn by_path<T: Answer>(restart: bool, owner: Owner, mut call: impl FnMut(&RumpAt<'_>) -> Result<T>) -> Outcome {
     match owner {
@@ -208,7 +214,7 @@ macro_rules! calls {
         #[allow(unused_variables, reason = "a row names all arguments of its call")]
         fn route(nr: usize, args: [usize; 6]) -> Outcome {
             match nr as i64 {
-                $(libc::$nr => calls!(@$how args $key $args ($family::$handler) $values calls!(@restart $($once)?)),)*
+                $(libc::$nr => apart(|| calls!(@$how args $key $args ($family::$handler) $values calls!(@restart $($once)?))),)*
                 _ => Outcome::Host,
             }
         }

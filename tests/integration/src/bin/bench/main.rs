@@ -1,5 +1,7 @@
 //! Measures against the host, side by side in one run: medians of several runs, and their ratio.
 
+mod passing;
+
 use std::process::Command;
 use std::time::Instant;
 
@@ -29,6 +31,10 @@ fn measure(mut make: impl FnMut() -> Command) -> f64 {
 }
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == "passing") {
+        return passing::worker(arguments.len() > 1);
+    }
     let rump = Rump::start(Transport::Unix);
     let host = tempfile::tempdir_in("/dev/shm").expect("a tmpfs");
     println!("{:<30} {:>10} {:>10} {:>8}", "load", "host ms", "rump ms", "ratio");
@@ -46,4 +52,6 @@ fn main() {
         });
         println!("{name:<30} {native:>10.2} {ours:>10.2} {:>8.2}", ours / native);
     }
+    passing::start_up(&rump);
+    passing::table(&rump);
 }
