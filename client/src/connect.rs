@@ -127,7 +127,8 @@ pub fn introduce(conn: &Conn, signals: HostFd, handshake: &message::Handshake<'_
             Some(0) => {
                 if conn.extended {
                     // Data then moves in large pieces. No answer comes, so the number is of no account.
-                    conn.send(&ClientRequest::Extended(prefix()).encode(0)).map_err(host::errno)?;
+                    let hello = ClientRequest::Extended { pid: host::getpid(), prefix: prefix() };
+                    conn.send(&hello.encode(0)).map_err(host::errno)?;
                 }
                 Ok(())
             }

@@ -4,9 +4,9 @@
 //!
 //! ```text
 //! by fd(fd)        SYS_read(fd, buf, len) => file::read(buf, len);            a rump descriptor: the handler gets it first
-//! by path(path)    SYS_mkdir(path, mode) => file::mkdirat(mode);              a path from the working directory: RumpAt first
+//! by path(path)    SYS_mkdir(path, mode) => name::mkdirat(mode);              a path from the working directory: RumpAt first
 //! by at(dir, path) SYS_openat(dir, path, flags, mode) => open::openat(flags, mode);
-//! by at(dir, path, flags or file::fstat(buf)) …                               the same; a null or (AT_EMPTY_PATH) empty path is by fd
+//! by at(dir, path, flags or attr::fstat(buf)) …                               the same; a null or (AT_EMPTY_PATH) empty path is by fd
 //! by at(dir, path or descriptor::reopen(flags)) …                             the same for a name of a descriptor: /dev/fd/5
 //! by two(d, p, e, q) …                                                        two paths: two RumpAt first
 //! by number(fd) …, by call() …                                                the handler judges for itself
@@ -25,8 +25,8 @@ use crate::fds::{self, NewFd, RumpFd};
 pub use crate::first::Wanted;
 use crate::route::{self, Owner, RumpAt};
 use crate::rump::{
-    both, copies, descriptor, dir, epoll, file, ioctl, message, open, option, poll, refuse, seccomp, socket, times,
-    transfer,
+    attr, both, copies, descriptor, dir, epoll, file, ioctl, message, name, open, option, poll, refuse, seccomp,
+    socket, times, transfer,
 };
 use crate::user;
 use crate::{exec, first, process, trace};
@@ -337,22 +337,22 @@ calls! {
     by fd(fd) SYS_preadv2(fd, iov, count, low, high, flags) => file::preadv2(iov, count, low, high, flags);
     by fd(fd) SYS_pwritev2(fd, iov, count, low, high, flags) => file::pwritev2(iov, count, low, high, flags);
     by fd(fd) SYS_lseek(fd, offset, whence) => file::lseek(offset, whence);
-    by fd(fd) SYS_fstat(fd, buf) => file::fstat(buf);
-    by fd(fd) SYS_fstatfs(fd, buf) => file::fstatfs(buf);
+    by fd(fd) SYS_fstat(fd, buf) => attr::fstat(buf);
+    by fd(fd) SYS_fstatfs(fd, buf) => attr::fstatfs(buf);
     by fd(fd) SYS_ftruncate(fd, length) => file::ftruncate(length);
     by fd(fd) SYS_fsync(fd) => file::fsync();
     by fd(fd) SYS_fdatasync(fd) => file::fdatasync();
     by fd(fd) SYS_sync_file_range(fd, offset, length, flags) => file::sync_file_range(offset, length, flags);
     by fd(fd) SYS_syncfs(fd) => file::syncfs();
     by fd(fd) SYS_readahead(fd, offset, count) => file::readahead(offset, count);
-    by fd(fd) SYS_fchmod(fd, mode) => file::fchmod(mode);
-    by fd(fd) SYS_fchown(fd, uid, gid) => file::fchown(uid, gid);
+    by fd(fd) SYS_fchmod(fd, mode) => attr::fchmod(mode);
+    by fd(fd) SYS_fchown(fd, uid, gid) => attr::fchown(uid, gid);
     by fd(fd) SYS_flock(fd, operation) => file::flock(operation);
     by fd(fd) SYS_fallocate(fd, mode, offset, length) => file::fallocate(mode, offset, length);
     by fd(fd) SYS_fadvise64(fd, offset, length, advice) => file::fadvise64(offset, length, advice);
     by fd(fd) SYS_fgetxattr(fd, name, value, size) => refuse::attribute_of();
     by fd(fd) SYS_fsetxattr(fd, name, value, size, flags) => refuse::attribute_of();
-    by fd(fd) SYS_flistxattr(fd, list, size) => file::flistxattr();
+    by fd(fd) SYS_flistxattr(fd, list, size) => attr::flistxattr();
     by fd(fd) SYS_fremovexattr(fd, name) => refuse::attribute_of();
     by fd(fd) SYS_open_by_handle_at(fd, handle, flags) => refuse::stale();
     by fd(fd) SYS_quotactl_fd(fd, command, id, data) => refuse::not_built_in();
@@ -370,53 +370,53 @@ calls! {
     by path(path) SYS_open(path, flags, mode) => open::openat(flags, mode);
     by path(path) SYS_creat(path, mode) => open::openat(O_CREAT, mode);
     by at(dir, path or descriptor::reopen(flags)) SYS_openat(dir, path, flags, mode) => open::openat(flags, mode);
-    by path(path) SYS_stat(path, buf) => file::newfstatat(buf, 0);
-    by path(path) SYS_lstat(path, buf) => file::newfstatat(buf, NOFOLLOW);
-    by at(dir, path, flags or file::fstat(buf)) SYS_newfstatat(dir, path, buf, flags) => file::newfstatat(buf, flags);
-    by at(dir, path, flags or file::fstatx(flags, mask, buf)) SYS_statx(dir, path, flags, mask, buf) => file::statx(flags, mask, buf);
-    by path(path) SYS_statfs(path, buf) => file::statfs(buf);
-    by path(path) SYS_access(path, mode) => file::faccessat2(mode, 0);
-    by at(dir, path) SYS_faccessat(dir, path, mode) => file::faccessat2(mode, 0);
-    by at(dir, path, flags or file::faccess(mode, flags)) SYS_faccessat2(dir, path, mode, flags) => file::faccessat2(mode, flags);
-    by path(path) SYS_chmod(path, mode) => file::fchmodat(mode, 0);
-    by at(dir, path) SYS_fchmodat(dir, path, mode) => file::fchmodat(mode, 0);
-    by at(dir, path, flags or file::fchmod_itself(mode, flags)) SYS_fchmodat2(dir, path, mode, flags) => file::fchmodat(mode, flags);
-    by path(path) SYS_chown(path, uid, gid) => file::fchownat(uid, gid, 0);
-    by path(path) SYS_lchown(path, uid, gid) => file::fchownat(uid, gid, NOFOLLOW);
-    by at(dir, path, flags or file::fchown_itself(uid, gid, flags)) SYS_fchownat(dir, path, uid, gid, flags) => file::fchownat(uid, gid, flags);
-    by at(dir, path, flags or file::futimens(path, times, flags)) SYS_utimensat(dir, path, times, flags) => file::utimensat(times, flags);
+    by path(path) SYS_stat(path, buf) => attr::newfstatat(buf, 0);
+    by path(path) SYS_lstat(path, buf) => attr::newfstatat(buf, NOFOLLOW);
+    by at(dir, path, flags or attr::fstat(buf)) SYS_newfstatat(dir, path, buf, flags) => attr::newfstatat(buf, flags);
+    by at(dir, path, flags or attr::fstatx(flags, mask, buf)) SYS_statx(dir, path, flags, mask, buf) => attr::statx(flags, mask, buf);
+    by path(path) SYS_statfs(path, buf) => attr::statfs(buf);
+    by path(path) SYS_access(path, mode) => attr::faccessat2(mode, 0);
+    by at(dir, path) SYS_faccessat(dir, path, mode) => attr::faccessat2(mode, 0);
+    by at(dir, path, flags or attr::faccess(mode, flags)) SYS_faccessat2(dir, path, mode, flags) => attr::faccessat2(mode, flags);
+    by path(path) SYS_chmod(path, mode) => attr::fchmodat(mode, 0);
+    by at(dir, path) SYS_fchmodat(dir, path, mode) => attr::fchmodat(mode, 0);
+    by at(dir, path, flags or attr::fchmod_itself(mode, flags)) SYS_fchmodat2(dir, path, mode, flags) => attr::fchmodat(mode, flags);
+    by path(path) SYS_chown(path, uid, gid) => attr::fchownat(uid, gid, 0);
+    by path(path) SYS_lchown(path, uid, gid) => attr::fchownat(uid, gid, NOFOLLOW);
+    by at(dir, path, flags or attr::fchown_itself(uid, gid, flags)) SYS_fchownat(dir, path, uid, gid, flags) => attr::fchownat(uid, gid, flags);
+    by at(dir, path, flags or attr::futimens(path, times, flags)) SYS_utimensat(dir, path, times, flags) => attr::utimensat(times, flags);
     by path(path) SYS_utime(path, times) => times::utime(times);
     by path(path) SYS_utimes(path, times) => times::utimes(times);
     by at(dir, path, NO_FLAGS or times::futimes(times)) SYS_futimesat(dir, path, times) => times::utimes(times);
-    by path(path) SYS_readlink(path, buf, len) => file::readlinkat(buf, len);
-    by at(dir, path) SYS_readlinkat(dir, path, buf, len) => file::readlinkat(buf, len);
-    by path(path) SYS_unlink(path) => file::unlinkat(0);
-    by path(path) SYS_rmdir(path) => file::unlinkat(REMOVEDIR);
-    by at(dir, path) SYS_unlinkat(dir, path, flags) => file::unlinkat(flags);
-    by path(path) SYS_mkdir(path, mode) => file::mkdirat(mode);
-    by at(dir, path) SYS_mkdirat(dir, path, mode) => file::mkdirat(mode);
-    by path(path) SYS_mknod(path, mode, dev) => file::mknodat(mode, dev);
-    by at(dir, path) SYS_mknodat(dir, path, mode, dev) => file::mknodat(mode, dev);
+    by path(path) SYS_readlink(path, buf, len) => name::readlinkat(buf, len);
+    by at(dir, path) SYS_readlinkat(dir, path, buf, len) => name::readlinkat(buf, len);
+    by path(path) SYS_unlink(path) => name::unlinkat(0);
+    by path(path) SYS_rmdir(path) => name::unlinkat(REMOVEDIR);
+    by at(dir, path) SYS_unlinkat(dir, path, flags) => name::unlinkat(flags);
+    by path(path) SYS_mkdir(path, mode) => name::mkdirat(mode);
+    by at(dir, path) SYS_mkdirat(dir, path, mode) => name::mkdirat(mode);
+    by path(path) SYS_mknod(path, mode, dev) => name::mknodat(mode, dev);
+    by at(dir, path) SYS_mknodat(dir, path, mode, dev) => name::mknodat(mode, dev);
     by path(path) SYS_symlink(target, path) => both::symlinkat(target);
     by at(dir, path) SYS_symlinkat(target, dir, path) => both::symlinkat(target);
     by path(path) SYS_truncate(path, length) => file::truncate(length);
-    by two(CWD, path, CWD, link) SYS_link(path, link) => file::linkat(0);
-    by two(CWD, from, CWD, to) SYS_rename(from, to) => file::renameat2(0);
-    by two(dir, from, dir2, to) SYS_renameat(dir, from, dir2, to) => file::renameat2(0);
-    by two(dir, from, dir2, to) SYS_renameat2(dir, from, dir2, to, flags) => file::renameat2(flags);
+    by two(CWD, path, CWD, link) SYS_link(path, link) => name::linkat(0);
+    by two(CWD, from, CWD, to) SYS_rename(from, to) => name::renameat2(0);
+    by two(dir, from, dir2, to) SYS_renameat(dir, from, dir2, to) => name::renameat2(0);
+    by two(dir, from, dir2, to) SYS_renameat2(dir, from, dir2, to, flags) => name::renameat2(flags);
     by path(path) SYS_getxattr(path, name, value, size) => refuse::attribute(0);
     by path(path) SYS_lgetxattr(path, name, value, size) => refuse::attribute(NOFOLLOW);
     by path(path) SYS_setxattr(path, name, value, size, flags) => refuse::attribute(0);
     by path(path) SYS_lsetxattr(path, name, value, size, flags) => refuse::attribute(NOFOLLOW);
-    by path(path) SYS_listxattr(path, list, size) => file::listxattr(0);
-    by path(path) SYS_llistxattr(path, list, size) => file::listxattr(NOFOLLOW);
+    by path(path) SYS_listxattr(path, list, size) => attr::listxattr(0);
+    by path(path) SYS_llistxattr(path, list, size) => attr::listxattr(NOFOLLOW);
     by path(path) SYS_removexattr(path, name) => refuse::attribute(0);
     by path(path) SYS_lremovexattr(path, name) => refuse::attribute(NOFOLLOW);
     by path(path) SYS_inotify_add_watch(fd, path, mask) => refuse::watch(fd, mask);
     by at(dir, path, NO_FLAGS or refuse::unsupported()) SYS_fanotify_mark(fd, flags, mask, dir, path) => refuse::unsupported();
     by at(dir, path) SYS_name_to_handle_at(dir, path, handle, mount, flags) => refuse::unsupported();
     by path(path) SYS_mount(source, path, kind, flags, data) => refuse::no_such_file_system();
-    by path(path) SYS_umount2(path, flags) => file::umount2(flags);
+    by path(path) SYS_umount2(path, flags) => name::umount2(flags);
     by at(dir, path) SYS_open_tree(dir, path, flags) => refuse::unsupported();
     by at(dir, path) SYS_fspick(dir, path, flags) => refuse::wrong_kind();
     by at(dir, path) SYS_mount_setattr(dir, path, flags, attributes, size) => refuse::wrong_kind();

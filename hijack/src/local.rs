@@ -49,6 +49,7 @@ impl Local {
             let kernel = Kernel::boot(Arc::new(host), config)?;
             let proc = kernel.spawn(name)?;
             proc.set_prefix(crate::config().and_then(|spec| spec.prefix.as_deref()).unwrap_or_default());
+            proc.host_pid.store(host::getpid(), Ordering::Relaxed);
             Ok(Self { kernel, proc })
         };
         boot().map_err(|error: Errno| format!("rump kernel does not boot: {error}"))

@@ -1,7 +1,7 @@
 //! Processes and their threads.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -100,6 +100,8 @@ pub struct Proc {
     pub dead: AtomicBool,
     /// When it began, wall clock.
     pub started: Duration,
+    /// The host's id of the client; 0 where that is not known.
+    pub host_pid: AtomicI32,
 }
 
 impl Proc {
@@ -142,6 +144,14 @@ impl Proc {
     pub fn dropped(&self, entries: impl IntoIterator<Item = crate::fdtable::Entry>) {
         for entry in entries {
             crate::vfs::lock::on_close(self.pid, &entry.file);
+        }
+    }
+
+    /// The id that the program knows the process by: the host's, if that is known.
+    pub fn known_as(&self) -> i32 {
+        match self.host_pid.load(Ordering::Relaxed) {
+            0 => self.pid,
+            host => host,
         }
     }
 
@@ -274,6 +284,7 @@ impl Table {
                 draining: AtomicBool::new(false),
                 dead: AtomicBool::new(false),
                 started: now,
+                host_pid: AtomicI32::new(0),
             };
             lock(&table.all).insert(pid, Arc::new(proc));
         }
@@ -337,6 +348,7 @@ impl Table {
             draining: AtomicBool::new(false),
             dead: AtomicBool::new(false),
             started: now,
+            host_pid: AtomicI32::new(0),
         });
         all.insert(pid, proc.clone());
         Ok(proc)

@@ -135,7 +135,7 @@ fn three_hundred_clients_are_served() {
 fn large_data_moves_whole_for_a_client_of_ours() {
     let server = Running::start();
     let mut client = server.guest(b"ours");
-    client.send(&ClientRequest::Extended(b"").encode(0));
+    client.send(&ClientRequest::Extended { pid: 4711, prefix: b"" }.encode(0));
     client.call(2, nr::write, &[1, 0x1000, 10]);
     client.give(Kind::CopyIn, b"to stdout\n");
     assert_eq!(client.result(2), Ok([10, 0]));
@@ -163,7 +163,7 @@ fn processes_show_in_sysctl() {
     let server = Running::start();
     let mut client = server.guest(b"ps");
     let name: Vec<u8> = [1i32, 47, 0, 0, 680, 100].iter().flat_map(|n| n.to_le_bytes()).collect();
-    client.send(&ClientRequest::Extended(b"").encode(0));
+    client.send(&ClientRequest::Extended { pid: 4711, prefix: b"" }.encode(0));
     client.call(2, nr::sysctl, &[0x1000, 6, 0x2000, 0x3000, 0, 0]);
     client.give(Kind::CopyIn, &name);
     client.give(Kind::CopyIn, &100_000u64.to_le_bytes());

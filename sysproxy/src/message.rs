@@ -46,8 +46,13 @@ pub enum ClientRequest<'a> {
     Prefork,
     /// Extended: the sleep of the call with this number is to end.
     Interrupt,
-    /// Extended: the client is one of ours, and calls the root of the kernel's file system by this path; empty if by none.
-    Extended(&'a [u8]),
+    /// Extended: the client is one of ours.
+    Extended {
+        /// Its id on its host, by which programs know each other; 0 if it does not say.
+        pid: i32,
+        /// The path by which it calls the root of the kernel's file system; empty if by none.
+        prefix: &'a [u8],
+    },
 }
 
 /// A frame that says nothing which its receiver understands; answered with [`Refusal::Malformed`].
@@ -64,7 +69,7 @@ impl<'a> ClientRequest<'a> {
             Some(Kind::Syscall) => Ok(ClientRequest::Syscall { number: header.u, args: body }),
             Some(Kind::Prefork) => Ok(ClientRequest::Prefork),
             Some(Kind::Interrupt) => Ok(ClientRequest::Interrupt),
-            Some(Kind::Extended) => Ok(ClientRequest::Extended(body)),
+            Some(Kind::Extended) => Ok(ClientRequest::Extended { pid: header.u as i32, prefix: body }),
             _ => Err(Malformed),
         }
     }
@@ -81,7 +86,9 @@ impl<'a> ClientRequest<'a> {
             }
             ClientRequest::Prefork => Frame::new(reqno, Class::Req, Kind::Prefork, 0, Vec::new()),
             ClientRequest::Interrupt => Frame::new(reqno, Class::Req, Kind::Interrupt, 0, Vec::new()),
-            ClientRequest::Extended(prefix) => Frame::new(reqno, Class::Req, Kind::Extended, 0, prefix.to_vec()),
+            ClientRequest::Extended { pid, prefix } => {
+                Frame::new(reqno, Class::Req, Kind::Extended, *pid as u32, prefix.to_vec())
+            }
         }
     }
 }
@@ -335,7 +342,7 @@ mod tests {
             ClientRequest::Syscall { number: 4, args: &[1, 2, 3, 4, 5, 6, 7, 8] },
             ClientRequest::Prefork,
             ClientRequest::Interrupt,
-            ClientRequest::Extended(b"/rump"),
+            ClientRequest::Extended { pid: 4711, prefix: b"/rump" },
         ];
         for request in requests {
             let frame = request.encode(9);

@@ -3,7 +3,7 @@
 use abi::{Errno, Result};
 use client::stubs;
 
-use super::{copies, descriptor, file, memory, transfer};
+use super::{copies, descriptor, memory, name, transfer};
 use crate::calls::{Answer, Outcome, outcome, serve};
 use crate::fds;
 use crate::route::{self, Owner, RumpAt};
@@ -11,7 +11,7 @@ use crate::{trace, user};
 
 /// See symlinkat(2).
 pub fn symlinkat(at: &RumpAt<'_>, target: usize) -> Result<usize> {
-    file::symlinkat(&user::read_cstr(target)?, at)
+    name::symlinkat(&user::read_cstr(target)?, at)
 }
 
 /// See socket(2).
@@ -105,11 +105,11 @@ pub fn linkat(dir: i32, path: usize, dir2: i32, link: usize, flags: i32) -> Outc
     };
     let to = route::at(dir2, link);
     match (itself, to) {
-        (Some(rump), Owner::Rump(to)) => serve(true, || file::link_itself(rump, &to.at())),
+        (Some(rump), Owner::Rump(to)) => serve(true, || name::link_itself(rump, &to.at())),
         (Some(_), _) => outcome(Err(Errno::EXDEV)),
         (None, to) => match route::two(route::at(dir, path), to) {
             Ok(None) => Outcome::Host,
-            Ok(Some((from, to))) => serve(true, || file::linkat(&from.at(), &to.at(), flags)),
+            Ok(Some((from, to))) => serve(true, || name::linkat(&from.at(), &to.at(), flags)),
             Err(error) => outcome(Err(error)),
         },
     }

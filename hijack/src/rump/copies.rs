@@ -14,10 +14,10 @@ use client::stubs;
 use rustix_futex_sync::Mutex;
 
 use super::memory::host;
-use super::{file, kernel};
+use super::{attr, file, kernel};
 use crate::calls::Outcome;
 use crate::fds::RumpFd;
-use crate::{calls, raw, trace};
+use crate::{calls, raw, trace, user};
 
 /// Bytes of a page.
 const PAGE: usize = 4096;
@@ -47,7 +47,7 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 ///
 /// `EACCES` for a file that is not open for reading, or for a shared mapping to be written of one that is not open for writing.
 pub fn mmap(fd: RumpFd, addr: usize, len: usize, protection: i32, flags: i32, offset: usize) -> Result<usize> {
-    if file::status(fd)?.st_mode & stat::S_IFMT != stat::S_IFREG {
+    if attr::status(fd)?.st_mode & stat::S_IFMT != stat::S_IFREG {
         return Err(Errno::ENODEV);
     }
     let shared = flags & libc::MAP_TYPE != libc::MAP_PRIVATE;
@@ -68,7 +68,7 @@ pub fn mmap(fd: RumpFd, addr: usize, len: usize, protection: i32, flags: i32, of
         host(libc::SYS_mprotect, [start, len, raw::word(protection)])
     };
     finish().map(|_| start).inspect_err(|_| {
-        raw::call(libc::SYS_munmap, [start, len]);
+        let _ = host(libc::SYS_munmap, [start, len]);
     })
 }
 
@@ -88,10 +88,9 @@ fn remember(fd: RumpFd, start: usize, len: usize, offset: i64, filled: usize) ->
     trace::say(format_args!(
         "mmap: a shared mapping of a rump file is a copy here, written back at msync, munmap and exit"
     ));
-    let own = RumpFd(stubs::fcntl(kernel()?, fd.fd(), F_DUPFD_CLOEXEC, InOut::NULL)?);
+    let own = another(fd)?;
     let mut seen = vec![0; filled];
-    // SAFETY: so many bytes of the new mapping were just filled.
-    unsafe { core::ptr::copy_nonoverlapping(start as *const u8, seen.as_mut_ptr(), filled) };
+    user::read_bytes(start, &mut seen)?;
     let len = len.next_multiple_of(PAGE);
     if !LEAVES.swap(true, Ordering::Relaxed) {
         // SAFETY: the function lives as long as the library, which is never unloaded. exit(3) calls it; _exit(2) has a row.
@@ -106,7 +105,7 @@ fn remember(fd: RumpFd, start: usize, len: usize, offset: i64, filled: usize) ->
 impl Copy {
     /// Writes what the program has changed to the file, as far as that reaches now.
     fn write_back(&mut self) -> Result<()> {
-        let size = file::status(self.fd)?.st_size.saturating_sub(self.offset);
+        let size = attr::status(self.fd)?.st_size.saturating_sub(self.offset);
         let reach = self.len.min(usize::try_from(size).unwrap_or(0));
         if reach > self.seen.len() {
             // It has grown since; what was beyond its end the program has seen as zeros.
@@ -119,7 +118,7 @@ impl Copy {
             let mut now = [0u8; PAGE];
             let Some(now) = now.get_mut(..seen.len()) else { break };
             // The program may have taken the right to read away; what it cannot read it has not changed.
-            if crate::user::read_bytes(self.start + at, now).is_ok() && now != seen {
+            if user::read_bytes(self.start + at, now).is_ok() && now != seen {
                 changed(seen, now, |from, bytes| {
                     let offset = self.offset + (at + from) as i64;
                     let wrote = file::pwrite64(self.fd, bytes.as_ptr() as usize, bytes.len(), offset)?;
@@ -303,4 +302,38 @@ pub fn before_fork() {
 pub unsafe fn after_fork() {
     // SAFETY: the caller says that the lock is held.
     unsafe { COPIES.force_unlock() };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn copy(start: usize, pages: usize) -> Copy {
+        Copy { start, len: pages * PAGE, offset: 0, fd: RumpFd(7), seen: vec![1; pages * PAGE - 100] }
+    }
+
+    fn shape(copies: &[Copy]) -> Vec<(usize, usize, i64, usize)> {
+        copies.iter().map(|copy| (copy.start, copy.len / PAGE, copy.offset, copy.seen.len())).collect()
+    }
+
+    #[test]
+    fn a_mapping_loses_its_start_or_its_end() {
+        let base = 16 * PAGE;
+        let kept = copy(base, 4).without(0, base + PAGE);
+        assert_eq!(shape(&kept), [(base + PAGE, 3, PAGE as i64, 3 * PAGE - 100)]);
+        let kept = copy(base, 4).without(base + 3 * PAGE, base + 9 * PAGE);
+        assert_eq!(shape(&kept), [(base, 3, 0, 3 * PAGE)]);
+        assert!(copy(base, 4).without(base, base + 4 * PAGE).is_empty());
+    }
+
+    #[test]
+    fn only_what_differs_is_told() {
+        let mut told = Vec::new();
+        let each = |at: usize, bytes: &[u8]| {
+            told.push((at, bytes.to_vec()));
+            Ok(())
+        };
+        changed(b"0123456789", b"0x234yz78!", each).unwrap();
+        assert_eq!(told, [(1, b"x".to_vec()), (5, b"yz".to_vec()), (9, b"!".to_vec())]);
+    }
 }

@@ -1,19 +1,16 @@
-//! Files by name and by descriptor: open(2), read(2) and write(2), stat(2), and what changes a file's attributes.
+//! The content of open files: read(2) and write(2) in all their forms, lseek(2), fallocate(2), the sync family.
 //!
 //! What NetBSD lacks goes to our own server by an extension; towards a NetBSD server it is refused with the errno that makes
-//! programs fall back. There are no extended attributes.
+//! programs fall back.
 
-use core::ffi::CStr;
-
-use abi::fcntl::{self, AT_EACCESS, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW};
+use abi::fcntl;
 use abi::slot::Direction;
 use abi::socket::IoVec;
-use abi::stat::{self, Stat, Statvfs};
-use abi::time::{Timespec, UTIME_OMIT};
-use abi::{Errno, Fd, In, InOut, Out, Pad, Region, Result, UserStr, mount};
+use abi::{Errno, In, InOut, Out, Pad, Region, Result, UserStr, stat};
 use client::stubs;
 use linux_raw_sys::general as linux;
 
+use super::attr::status;
 use super::kernel;
 use crate::fds::RumpFd;
 use crate::route::RumpAt;
@@ -21,10 +18,6 @@ use crate::user;
 
 /// Most bytes that Linux moves in one call (`MAX_RW_COUNT`).
 pub(super) const MAX_TRANSFER: usize = 0x7fff_f000;
-
-/// Set in the device number of every rump file, so that no program takes one for a file of the host that happens to
-/// have the same numbers (cp(1) would refuse to copy it onto "itself"). It is major number 0x72000.
-const RUMP_DEVICE: u64 = 0x7_2000 << 32;
 
 /// See read(2).
 pub fn read(fd: RumpFd, buf: usize, len: usize) -> Result<usize> {
@@ -168,89 +161,6 @@ fn within(fd: RumpFd, offset: i64) -> Result<(i64, i64)> {
     if (0..status.st_size).contains(&offset) { Ok((offset, status.st_size)) } else { Err(Errno::ENXIO) }
 }
 
-pub(super) fn status(fd: RumpFd) -> Result<Stat> {
-    let mut status = Stat::default();
-    stubs::fstat(kernel()?, fd.fd(), Out::new(&mut status))?;
-    status.st_dev |= RUMP_DEVICE;
-    Ok(status)
-}
-
-pub(super) fn status_at(at: &RumpAt, flags: i32) -> Result<Stat> {
-    let flags = fcntl::at_flags_from_linux(flags, AT_SYMLINK_NOFOLLOW)?;
-    let mut status = Stat::default();
-    stubs::fstatat(kernel()?, at.dir, UserStr::new(at.path), Out::new(&mut status), flags)?;
-    status.st_dev |= RUMP_DEVICE;
-    Ok(status)
-}
-
-fn store_stat(buf: usize, status: &Stat) -> Result<usize> {
-    user::write(buf, &status.to_linux())?;
-    Ok(0)
-}
-
-fn store_statx(buf: usize, mask: u32, status: &Stat) -> Result<usize> {
-    let mut extended = status.to_statx();
-    // Linux says that it has these only if they were asked for.
-    extended.stx_mask &= !(linux::STATX_MTIME | linux::STATX_CTIME | linux::STATX_BTIME) | mask;
-    extended.stx_dev_major |= (RUMP_DEVICE >> 32) as u32;
-    user::write(buf, &extended)?;
-    Ok(0)
-}
-
-/// See fstat(2).
-pub fn fstat(fd: RumpFd, buf: usize) -> Result<usize> {
-    store_stat(buf, &status(fd)?)
-}
-
-/// See fstatat(2).
-pub fn newfstatat(at: &RumpAt, buf: usize, flags: i32) -> Result<usize> {
-    store_stat(buf, &status_at(at, flags)?)
-}
-
-/// See statx(2) with an empty path.
-pub fn fstatx(fd: RumpFd, flags: i32, mask: u32, buf: usize) -> Result<usize> {
-    sound(flags, mask)?;
-    store_statx(buf, mask, &status(fd)?)
-}
-
-/// See statx(2); the mask is a wish, the basic fields are always there.
-pub fn statx(at: &RumpAt, flags: i32, mask: u32, buf: usize) -> Result<usize> {
-    sound(flags, mask)?;
-    store_statx(buf, mask, &status_at(at, flags)?)
-}
-
-/// `EINVAL` for the reserved bit of a mask, or for two ways to synchronise at once.
-fn sound(flags: i32, mask: u32) -> Result<()> {
-    let both_ways = flags as u32 & linux::AT_STATX_SYNC_TYPE == linux::AT_STATX_SYNC_TYPE;
-    if mask & linux::STATX__RESERVED != 0 || both_ways { Err(Errno::EINVAL) } else { Ok(()) }
-}
-
-/// See listxattr(2); nothing has any, and the list is empty as on any file system of Linux without them.
-pub fn listxattr(at: &RumpAt, flags: i32) -> Result<usize> {
-    status_at(at, flags).map(|_| 0)
-}
-
-/// See flistxattr(2).
-pub fn flistxattr(fd: RumpFd) -> Result<usize> {
-    status(fd).map(|_| 0)
-}
-
-/// See fstatfs(2).
-pub fn fstatfs(fd: RumpFd, buf: usize) -> Result<usize> {
-    let mut status = Statvfs::default();
-    stubs::fstatvfs1(kernel()?, fd.fd(), Out::new(&mut status), mount::MNT_WAIT)?;
-    user::write(buf, &status.to_linux())?;
-    Ok(0)
-}
-
-/// See statfs(2).
-pub fn statfs(at: &RumpAt, buf: usize) -> Result<usize> {
-    let mut status = Statvfs::default();
-    stubs::statvfs1(kernel()?, UserStr::new(at.path), Out::new(&mut status), mount::MNT_WAIT)?;
-    user::write(buf, &status.to_linux())?;
-    Ok(0)
-}
-
 /// See ftruncate(2).
 pub fn ftruncate(fd: RumpFd, length: i64) -> Result<usize> {
     done(stubs::ftruncate(kernel()?, fd.fd(), Pad, length))
@@ -295,61 +205,6 @@ pub fn readahead(fd: RumpFd, _offset: i64, _count: usize) -> Result<usize> {
     if status(fd)?.st_mode & stat::S_IFMT == stat::S_IFREG { Ok(0) } else { Err(Errno::EINVAL) }
 }
 
-/// See fchmod(2).
-pub fn fchmod(fd: RumpFd, mode: u32) -> Result<usize> {
-    done(stubs::fchmod(kernel()?, fd.fd(), mode & stat::ALLPERMS))
-}
-
-/// See fchown(2).
-pub fn fchown(fd: RumpFd, uid: u32, gid: u32) -> Result<usize> {
-    done(stubs::fchown(kernel()?, fd.fd(), uid, gid))
-}
-
-/// See utimensat(2) with an empty path, or (futimens(3)) without one, where an `O_PATH` descriptor will not do.
-pub fn futimens(fd: RumpFd, path: usize, times: usize, flags: i32) -> Result<usize> {
-    if omits(times) {
-        return Ok(0);
-    }
-    let times = In::at(times as u64, TIMES);
-    match (path, flags) {
-        (0, 0) => done(stubs::futimens(kernel()?, fd.fd(), times)),
-        (0, _) => Err(Errno::EINVAL),
-        _ => itself(
-            flags,
-            |flags| stubs::utimensat(kernel()?, fd.fd(), UserStr::new(c""), times, flags),
-            || stubs::futimens(kernel()?, fd.fd(), times),
-        ),
-    }
-}
-
-/// See fchmodat2(2) with an empty path.
-pub fn fchmod_itself(fd: RumpFd, mode: u32, flags: i32) -> Result<usize> {
-    let mode = mode & stat::ALLPERMS;
-    itself(
-        flags,
-        |flags| stubs::fchmodat(kernel()?, fd.fd(), UserStr::new(c""), mode, flags),
-        || stubs::fchmod(kernel()?, fd.fd(), mode),
-    )
-}
-
-/// See fchownat(2) with an empty path.
-pub fn fchown_itself(fd: RumpFd, uid: u32, gid: u32, flags: i32) -> Result<usize> {
-    itself(
-        flags,
-        |flags| stubs::fchownat(kernel()?, fd.fd(), UserStr::new(c""), uid, gid, flags),
-        || stubs::fchown(kernel()?, fd.fd(), uid, gid),
-    )
-}
-
-/// Does by an empty path, which reaches an `O_PATH` descriptor too, what a server without `AT_EMPTY_PATH` does by the descriptor.
-fn itself(flags: i32, by_path: impl Fn(i32) -> Result<()>, by_fd: impl Fn() -> Result<()>) -> Result<usize> {
-    let flags = fcntl::at_flags_from_linux(flags, AT_SYMLINK_NOFOLLOW)?;
-    match by_path(flags | fcntl::AT_EMPTY_PATH) {
-        Err(Errno::EINVAL | Errno::ENOENT) => done(by_fd()),
-        answer => done(answer),
-    }
-}
-
 /// See flock(2); the operations are the same on both.
 pub fn flock(fd: RumpFd, operation: i32) -> Result<usize> {
     done(stubs::flock(kernel()?, fd.fd(), operation))
@@ -368,16 +223,8 @@ pub fn fadvise64(fd: RumpFd, offset: i64, length: i64, advice: i32) -> Result<us
     number(stubs::fadvise(kernel()?, fd.fd(), Pad, offset, length, advice)?)
 }
 
-/// Two timespecs.
-const TIMES: usize = 32;
-
-/// Whether there is nothing to change: Linux does not even look at the path then.
-fn omits(times: usize) -> bool {
-    let both: Result<Option<[Timespec; 2]>> = user::read_if(times);
-    matches!(both, Ok(Some(times)) if times.iter().all(|time| time.tv_nsec == UTIME_OMIT))
-}
-
-fn done(result: Result<()>) -> Result<usize> {
+/// The result of a call that has no value.
+pub(super) fn done(result: Result<()>) -> Result<usize> {
     result.map(|()| 0)
 }
 
@@ -386,127 +233,7 @@ fn number(error: i32) -> Result<usize> {
     if error == 0 { Ok(0) } else { Err(Errno::from_raw(error)) }
 }
 
-/// See faccessat(2).
-pub fn faccessat2(at: &RumpAt, mode: i32, flags: i32) -> Result<usize> {
-    let flags = fcntl::at_flags_from_linux(flags, AT_EACCESS | AT_SYMLINK_NOFOLLOW)?;
-    done(stubs::faccessat(kernel()?, at.dir, UserStr::new(at.path), mode, flags))
-}
-
-/// See faccessat2(2) with an empty path; where the server cannot, the mode of the open file tells.
-pub fn faccess(fd: RumpFd, mode: i32, flags: i32) -> Result<usize> {
-    let flags = fcntl::at_flags_from_linux(flags, AT_EACCESS | AT_SYMLINK_NOFOLLOW)? | fcntl::AT_EMPTY_PATH;
-    match stubs::faccessat(kernel()?, fd.fd(), UserStr::new(c""), mode, flags) {
-        Err(Errno::EINVAL | Errno::ENOENT) if mode & !7 == 0 => {}
-        answer => return done(answer),
-    }
-    // A client is root in the rump kernel: only execution asks for a bit, and any of the three will do.
-    let status = status(fd)?;
-    let directory = status.st_mode & stat::S_IFMT == stat::S_IFDIR;
-    if mode & fcntl::X_OK != 0 && !directory && status.st_mode & 0o111 == 0 {
-        return Err(Errno::EACCES);
-    }
-    Ok(0)
-}
-
-/// See fchmodat(2); `flags` is fchmodat2(2)'s.
-pub fn fchmodat(at: &RumpAt, mode: u32, flags: i32) -> Result<usize> {
-    let flags = fcntl::at_flags_from_linux(flags, AT_SYMLINK_NOFOLLOW)?;
-    done(stubs::fchmodat(kernel()?, at.dir, UserStr::new(at.path), mode & stat::ALLPERMS, flags))
-}
-
-/// See fchownat(2).
-pub fn fchownat(at: &RumpAt, uid: u32, gid: u32, flags: i32) -> Result<usize> {
-    let flags = fcntl::at_flags_from_linux(flags, AT_SYMLINK_NOFOLLOW)?;
-    done(stubs::fchownat(kernel()?, at.dir, UserStr::new(at.path), uid, gid, flags))
-}
-
-/// See utimensat(2); the structure and its special values are the same on both.
-pub fn utimensat(at: &RumpAt, times: usize, flags: i32) -> Result<usize> {
-    if omits(times) {
-        return Ok(0);
-    }
-    let flags = fcntl::at_flags_from_linux(flags, AT_SYMLINK_NOFOLLOW)?;
-    done(stubs::utimensat(kernel()?, at.dir, UserStr::new(at.path), In::at(times as u64, TIMES), flags))
-}
-
-/// See readlinkat(2); a target is a name inside the rump kernel and comes without the prefix.
-pub fn readlinkat(at: &RumpAt, buf: usize, len: usize) -> Result<usize> {
-    if len == 0 {
-        return Err(Errno::EINVAL);
-    }
-    stubs::readlinkat(kernel()?, at.dir, UserStr::new(at.path), Out::at(buf as u64, len), len)
-}
-
-/// See unlinkat(2).
-pub fn unlinkat(at: &RumpAt, flags: i32) -> Result<usize> {
-    let flags = fcntl::at_flags_from_linux(flags, AT_REMOVEDIR)?;
-    done(stubs::unlinkat(kernel()?, at.dir, UserStr::new(at.path), flags))
-}
-
-/// See umount2(2); forced if the flags say so, the others are those of Linux's kernel alone (`EINVAL`).
-pub fn umount2(at: &RumpAt, flags: i32) -> Result<usize> {
-    if flags & !libc::MNT_FORCE != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let flags = if flags == 0 { 0 } else { mount::MNT_FORCE };
-    done(stubs::unmount(kernel()?, UserStr::new(at.path), flags))
-}
-
-/// See mkdirat(2).
-pub fn mkdirat(at: &RumpAt, mode: u32) -> Result<usize> {
-    done(stubs::mkdirat(kernel()?, at.dir, UserStr::new(at.path), mode & stat::ALLPERMS))
-}
-
-/// See mknodat(2); `EPERM` for a socket, which only bind(2) makes, and for a directory.
-pub fn mknodat(at: &RumpAt, mode: u32, dev: u32) -> Result<usize> {
-    let (kernel, path) = (kernel()?, UserStr::new(at.path));
-    let permissions = mode & stat::ALLPERMS;
-    match mode & stat::S_IFMT {
-        stat::S_IFIFO => done(stubs::mkfifoat(kernel, at.dir, path, permissions)),
-        // Both systems put the numbers of a device into the same 32 bits.
-        stat::S_IFCHR | stat::S_IFBLK => done(stubs::mknodat(kernel, at.dir, path, mode, Pad, dev.into())),
-        0 | stat::S_IFREG => {
-            let flags = fcntl::O_WRONLY | fcntl::O_CREAT | fcntl::O_EXCL;
-            let fd = stubs::openat(kernel, at.dir, path, flags, permissions)?;
-            done(stubs::close(kernel, fd))
-        }
-        stat::S_IFSOCK | stat::S_IFDIR => Err(Errno::EPERM),
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-/// See symlinkat(2); the target is stored as it is given.
-pub fn symlinkat(target: &CStr, at: &RumpAt) -> Result<usize> {
-    done(stubs::symlinkat(kernel()?, UserStr::new(target), at.dir, UserStr::new(at.path)))
-}
-
 /// See truncate(2).
 pub fn truncate(at: &RumpAt, length: i64) -> Result<usize> {
     done(stubs::truncate(kernel()?, UserStr::new(at.path), Pad, length))
-}
-
-/// See linkat(2).
-pub fn linkat(from: &RumpAt, to: &RumpAt, flags: i32) -> Result<usize> {
-    let netbsd = fcntl::at_flags_from_linux(flags, AT_SYMLINK_FOLLOW)?;
-    done(stubs::linkat(kernel()?, from.dir, UserStr::new(from.path), to.dir, UserStr::new(to.path), netbsd))
-}
-
-/// See linkat(2) with an empty path: gives an open file another name, or its first. A NetBSD server has no such file (`ENOENT`).
-pub fn link_itself(fd: RumpFd, to: &RumpAt) -> Result<usize> {
-    let (empty, to_path) = (UserStr::new(c""), UserStr::new(to.path));
-    done(stubs::linkat(kernel()?, fd.fd(), empty, to.dir, to_path, fcntl::AT_EMPTY_PATH))
-}
-
-/// See renameat2(2); from a NetBSD server `EINVAL` for any flag, as of a file system that does not know it: mv(1) falls back.
-pub fn renameat2(from: &RumpAt, to: &RumpAt, flags: u32) -> Result<usize> {
-    let (kernel, old, new) = (kernel()?, UserStr::new(from.path), UserStr::new(to.path));
-    if flags != 0 {
-        let answer = stubs::renameat2(kernel, from.dir, old, to.dir, new, flags);
-        return done(unless_unknown(answer, Err(Errno::EINVAL)));
-    }
-    // Where possible the POSIX variant: like Linux, it leaves two names of one file alone.
-    if from.dir == Fd(AT_FDCWD) && to.dir == Fd(AT_FDCWD) {
-        return done(stubs::posix_rename(kernel, old, new));
-    }
-    done(stubs::renameat(kernel, from.dir, old, to.dir, new))
 }

@@ -4,13 +4,15 @@
 //! socket, or in this process): the mapping is then the host's own, coherent with all other processes and with read(2) and write(2),
 //! and what is done to it afterwards (mprotect, mremap, msync, fork, …) is no concern of ours. Elsewhere a mapping is a copy.
 
+use core::sync::atomic::Ordering;
+
 use abi::slot::Slot;
 use abi::syscalls::nr;
 use abi::{Errno, Result};
 
 use super::{copies, kernel};
 use crate::fds::RumpFd;
-use crate::raw;
+use crate::{pages, raw};
 
 /// See mmap(2).
 ///
@@ -22,12 +24,17 @@ pub fn mmap(fd: RumpFd, addr: usize, len: usize, protection: i32, flags: i32, of
             host(libc::SYS_mmap, [addr, len, raw::word(protection), raw::word(flags), memory, offset])
         }
         Ok(None) => Err(Errno::ENODEV),
-        Err(Errno::ENOSYS | Errno::EOPNOTSUPP) => copies::mmap(fd, addr, len, protection, flags, offset),
+        // Not ours, over tcp, another file system; or no descriptors or memory left to share with.
+        Err(Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOSPC) => {
+            copies::mmap(fd, addr, len, protection, flags, offset)
+        }
         Err(error) => Err(error),
     }
 }
 
-/// Makes a call of the host.
+/// Makes a call of the host that changes what is mapped; what was known of the program's pages is then forgotten.
 pub(super) fn host<const N: usize>(nr: i64, args: [usize; N]) -> Result<usize> {
-    raw::checked(raw::call(nr, args))
+    let done = raw::call(nr, args);
+    pages::GENERATION.fetch_add(1, Ordering::AcqRel);
+    raw::checked(done)
 }

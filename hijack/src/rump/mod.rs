@@ -4,6 +4,7 @@
 //! calls the kernel, and answers with the value for the program or an [`Errno`](abi::Errno). It runs with all signals
 //! blocked, and reaches the program's memory only through [`crate::user`].
 
+pub mod attr;
 pub mod bell;
 pub mod both;
 mod control;
@@ -15,6 +16,7 @@ pub mod file;
 pub mod ioctl;
 pub mod memory;
 pub mod message;
+pub mod name;
 pub mod nest;
 pub mod open;
 pub mod option;

@@ -4,7 +4,7 @@
 
 use abi::{Errno, Result};
 
-use super::file;
+use super::attr;
 use crate::calls::{Outcome, outcome};
 use crate::fds::RumpFd;
 use crate::route::RumpAt;
@@ -12,7 +12,7 @@ use crate::{process, raw};
 
 /// `EOPNOTSUPP`: an extended attribute of a path that exists; what the path itself fails with comes first.
 pub fn attribute(at: &RumpAt<'_>, flags: i32) -> Result<usize> {
-    file::status_at(at, flags)?;
+    attr::status_at(at, flags)?;
     Err(Errno::EOPNOTSUPP)
 }
 
@@ -55,7 +55,7 @@ pub fn stale<T>(_: T) -> Result<usize> {
 pub fn watch(at: &RumpAt<'_>, fd: i32, mask: u32) -> Result<usize> {
     raw::checked(raw::fcntl(fd, libc::F_GETFD, 0))?;
     let nofollow = if mask & libc::IN_DONT_FOLLOW != 0 { libc::AT_SYMLINK_NOFOLLOW } else { 0 };
-    file::faccessat2(at, libc::R_OK, nofollow)?;
+    attr::faccessat2(at, libc::R_OK, nofollow)?;
     Err(Errno::EOPNOTSUPP)
 }
 

@@ -11,7 +11,7 @@ use abi::{Errno, InOut, Out, Result, fcntl};
 use client::{HostPollFd, stubs};
 use linux_raw_sys::general as linux;
 
-use super::{file, kernel};
+use super::{attr, file, kernel};
 use crate::fds::{self, RumpFd};
 use crate::{raw, user};
 
@@ -53,7 +53,7 @@ impl End {
                 host(libc::SYS_fstat, [raw::word(fd), &raw mut status as usize])?;
                 status.st_mode
             }
-            End::Rump(fd) => file::status(fd)?.st_mode,
+            End::Rump(fd) => attr::status(fd)?.st_mode,
         };
         Ok(mode & S_IFMT)
     }
@@ -287,7 +287,7 @@ pub fn tee(input: i32, out: i32, len: usize, flags: u32) -> Result<usize> {
         return Err(Errno::EINVAL);
     }
     if let (End::Rump(one), End::Rump(other)) = (from, to)
-        && file::status(one)?.st_ino == file::status(other)?.st_ino
+        && attr::status(one)?.st_ino == attr::status(other)?.st_ino
     {
         return Err(Errno::EINVAL);
     }

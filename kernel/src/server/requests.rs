@@ -1,6 +1,7 @@
 //! What a client sends: handshakes, forks and answers are served at once, system calls queued.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use sysproxy::frame::{Class, Frame, Kind};
 use sysproxy::message::{self, ClientRequest, Handshake, Malformed, Refusal, Token};
@@ -34,7 +35,7 @@ pub fn serve(session: &Arc<Session>, frame: Frame) {
         Ok(ClientRequest::Syscall { number, args }) => submit(session, reqno, number, args),
         Ok(ClientRequest::Prefork) => prefork(session, reqno),
         Ok(ClientRequest::Interrupt) => interrupt(session, reqno),
-        Ok(ClientRequest::Extended(prefix)) => extended(session, prefix),
+        Ok(ClientRequest::Extended { pid, prefix }) => extended(session, pid, prefix),
         Err(Malformed) if !running => refuse(session, reqno, Refusal::Malformed),
         Err(Malformed) => session.post(&Refusal::Malformed.encode(reqno)),
     }
@@ -117,7 +118,7 @@ fn exec(session: &Arc<Session>, reqno: u64, name: &[u8]) {
 
 fn prefork(session: &Session, reqno: u64) {
     let Some(proc) = session.with_state(|state| state.proc.clone()) else { return };
-    if proc.draining.load(std::sync::atomic::Ordering::SeqCst) {
+    if proc.draining.load(Ordering::SeqCst) {
         return refuse(session, reqno, Refusal::InExec);
     }
     match session.server.forks.prefork(&session.server.kernel, &proc, session.id) {
@@ -145,10 +146,11 @@ fn submit(session: &Arc<Session>, reqno: u64, number: u32, args: &[u8]) {
     }
 }
 
-/// Notes that the client is one of ours, and by which path its program reaches the root.
-fn extended(session: &Session, prefix: &[u8]) {
+/// Notes that the client is one of ours, who it is on its host, and by which path its program reaches the root.
+fn extended(session: &Session, pid: i32, prefix: &[u8]) {
     session.set_extended();
     if let Some(proc) = session.with_state(|state| state.proc.clone()) {
+        proc.host_pid.store(pid.max(0), Ordering::Relaxed);
         proc.set_prefix(prefix);
     }
 }

@@ -166,9 +166,9 @@ pub fn record_lock(cx: &Cx<'_>, open: &Arc<OpenFile>, cmd: i32, flock: &mut Floc
         if i32::from(flock.l_type) == F_UNLCK {
             return Err(Errno::EINVAL);
         }
-        let locks = lock(&vnode.locks);
-        match locks.blockers(&wanted).next() {
-            Some(held) => describe(held, flock),
+        let held = lock(&vnode.locks).blockers(&wanted).next().copied();
+        match held {
+            Some(held) => describe(cx, &held, flock),
             None => flock.l_type = F_UNLCK as i16,
         }
         return Ok(());
@@ -233,12 +233,17 @@ fn record(owner: Owner, file: &VnodeFile, flock: &Flock) -> Result<Record> {
     Ok(Record { owner, exclusive: i32::from(flock.l_type) == F_WRLCK, start, end })
 }
 
-fn describe(held: &Record, flock: &mut Flock) {
+fn describe(cx: &Cx<'_>, held: &Record, flock: &mut Flock) {
     flock.l_type = if held.exclusive { F_WRLCK } else { F_RDLCK } as i16;
     flock.l_whence = SEEK_SET as i16;
     flock.l_start = held.start as i64;
     flock.l_len = if held.end == u64::MAX { 0 } else { (held.end - held.start) as i64 };
-    flock.l_pid = held.owner.pid().unwrap_or(-1);
+    // Programs know each other by the host's ids; NetBSD's clients by the rump kernel's.
+    let known_as = |pid| match cx.mem.extended() {
+        true => cx.kernel.procs.get(pid).map_or(pid, |proc| proc.known_as()),
+        false => pid,
+    };
+    flock.l_pid = held.owner.pid().map_or(-1, known_as);
 }
 
 /// Serves flock(2): `EAGAIN` with `LOCK_NB` if another open file is in the way, `EINVAL`, `EINTR`.

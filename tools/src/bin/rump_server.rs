@@ -92,11 +92,20 @@ impl Failure {
     }
 }
 
+/// Allows the server as many descriptors as the host gives: each client takes one, and each file that a client has mapped.
+fn take_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    // What the host refuses is done without.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
 fn serve(args: &Args, role: Role) -> ExitCode {
     if role != Role::Command {
         // Away from the terminal's signals; it fails only for a process group leader, which a fresh child is not.
         let _ = rustix::process::setsid();
     }
+    take_descriptors();
     let server = match prepare(args) {
         Ok(server) => Arc::new(server),
         Err(Failure(text, number)) => {

@@ -82,7 +82,14 @@ fn asked(what: &str, fd: c_int, command: c_int, kind: c_int, start: i64, len: i6
     let mut lock = region(kind, SEEK_SET, start, len);
     let done = unsafe { fcntl(fd, command, &mut lock) };
     show(what, done);
-    println!("  {} {} {} {} {}", lock.l_type, lock.l_whence, lock.l_start, lock.l_len, lock.l_pid.signum());
+    let owner = match lock.l_pid {
+        pid if pid == unsafe { getpid() } => "myself",
+        pid if pid == unsafe { getppid() } => "the parent",
+        ..0 => "an open file",
+        0 => "nobody",
+        _ => "another",
+    };
+    println!("  {} {} {} {} {owner}", lock.l_type, lock.l_whence, lock.l_start, lock.l_len);
 }
 
 fn record_locks(folder: &str) {

@@ -1,0 +1,89 @@
+//! Names: making, linking, moving, reading and removing them.
+
+use core::ffi::CStr;
+
+use abi::fcntl::{self, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW};
+use abi::{Errno, Fd, Out, Pad, Result, UserStr, mount, stat};
+use client::stubs;
+
+use super::file::{done, unless_unknown};
+use super::kernel;
+use crate::fds::RumpFd;
+use crate::route::RumpAt;
+
+/// See readlinkat(2); a target is a name inside the rump kernel and comes without the prefix.
+pub fn readlinkat(at: &RumpAt, buf: usize, len: usize) -> Result<usize> {
+    if len == 0 {
+        return Err(Errno::EINVAL);
+    }
+    stubs::readlinkat(kernel()?, at.dir, UserStr::new(at.path), Out::at(buf as u64, len), len)
+}
+
+/// See unlinkat(2).
+pub fn unlinkat(at: &RumpAt, flags: i32) -> Result<usize> {
+    let flags = fcntl::at_flags_from_linux(flags, AT_REMOVEDIR)?;
+    done(stubs::unlinkat(kernel()?, at.dir, UserStr::new(at.path), flags))
+}
+
+/// See umount2(2); forced if the flags say so, the others are those of Linux's kernel alone (`EINVAL`).
+pub fn umount2(at: &RumpAt, flags: i32) -> Result<usize> {
+    if flags & !libc::MNT_FORCE != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let flags = if flags == 0 { 0 } else { mount::MNT_FORCE };
+    done(stubs::unmount(kernel()?, UserStr::new(at.path), flags))
+}
+
+/// See mkdirat(2).
+pub fn mkdirat(at: &RumpAt, mode: u32) -> Result<usize> {
+    done(stubs::mkdirat(kernel()?, at.dir, UserStr::new(at.path), mode & stat::ALLPERMS))
+}
+
+/// See mknodat(2); `EPERM` for a socket, which only bind(2) makes, and for a directory.
+pub fn mknodat(at: &RumpAt, mode: u32, dev: u32) -> Result<usize> {
+    let (kernel, path) = (kernel()?, UserStr::new(at.path));
+    let permissions = mode & stat::ALLPERMS;
+    match mode & stat::S_IFMT {
+        stat::S_IFIFO => done(stubs::mkfifoat(kernel, at.dir, path, permissions)),
+        // Both systems put the numbers of a device into the same 32 bits.
+        stat::S_IFCHR | stat::S_IFBLK => done(stubs::mknodat(kernel, at.dir, path, mode, Pad, dev.into())),
+        0 | stat::S_IFREG => {
+            let flags = fcntl::O_WRONLY | fcntl::O_CREAT | fcntl::O_EXCL;
+            let fd = stubs::openat(kernel, at.dir, path, flags, permissions)?;
+            done(stubs::close(kernel, fd))
+        }
+        stat::S_IFSOCK | stat::S_IFDIR => Err(Errno::EPERM),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// See symlinkat(2); the target is stored as it is given.
+pub fn symlinkat(target: &CStr, at: &RumpAt) -> Result<usize> {
+    done(stubs::symlinkat(kernel()?, UserStr::new(target), at.dir, UserStr::new(at.path)))
+}
+
+/// See linkat(2).
+pub fn linkat(from: &RumpAt, to: &RumpAt, flags: i32) -> Result<usize> {
+    let netbsd = fcntl::at_flags_from_linux(flags, AT_SYMLINK_FOLLOW)?;
+    done(stubs::linkat(kernel()?, from.dir, UserStr::new(from.path), to.dir, UserStr::new(to.path), netbsd))
+}
+
+/// See linkat(2) with an empty path: gives an open file another name, or its first. A NetBSD server has no such file (`ENOENT`).
+pub fn link_itself(fd: RumpFd, to: &RumpAt) -> Result<usize> {
+    let (empty, to_path) = (UserStr::new(c""), UserStr::new(to.path));
+    done(stubs::linkat(kernel()?, fd.fd(), empty, to.dir, to_path, fcntl::AT_EMPTY_PATH))
+}
+
+/// See renameat2(2); from a NetBSD server `EINVAL` for any flag, as of a file system that does not know it: mv(1) falls back.
+pub fn renameat2(from: &RumpAt, to: &RumpAt, flags: u32) -> Result<usize> {
+    let (kernel, old, new) = (kernel()?, UserStr::new(from.path), UserStr::new(to.path));
+    if flags != 0 {
+        let answer = stubs::renameat2(kernel, from.dir, old, to.dir, new, flags);
+        return done(unless_unknown(answer, Err(Errno::EINVAL)));
+    }
+    // Where possible the POSIX variant: like Linux, it leaves two names of one file alone.
+    if from.dir == Fd(AT_FDCWD) && to.dir == Fd(AT_FDCWD) {
+        return done(stubs::posix_rename(kernel, old, new));
+    }
+    done(stubs::renameat(kernel, from.dir, old, to.dir, new))
+}
