@@ -29,7 +29,7 @@ use crate::rump::{
     socket, times, transfer,
 };
 use crate::user;
-use crate::{exec, first, process, trace};
+use crate::{exec, first, process, sandbox, trace};
 
 /// An argument as the handler wants it.
 pub trait Arg: Sized {
@@ -520,7 +520,10 @@ pub fn dispatch_first(nr: usize, args: [usize; 6], goes_on: bool) -> Outcome {
 
 #[inline]
 fn decide(nr: usize, args: [usize; 6]) -> Outcome {
-    process::with_room(|| route(nr, args))
+    process::with_room(|| match route(nr, args) {
+        Outcome::Host if sandbox::on() => sandbox::judge(nr, &args),
+        outcome => outcome,
+    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use crate::pages::{self, Page};
 use crate::rump::copies;
-use crate::{calls, fds, process, route, trace};
+use crate::{calls, fds, process, route, sandbox, trace};
 use spec::Spec;
 
 /// Where the code of the first level stands in the library's file. (The linker makes `__start_` and `__stop_` symbols of it.)
@@ -116,7 +116,7 @@ pub fn relax() {
 
 /// Forgets the reasons of other threads, after a fork.
 pub fn after_fork_in_child() {
-    REASONS.store(usize::from(trace::on()), Ordering::Relaxed);
+    REASONS.store(usize::from(trace::on()) + usize::from(sandbox::on()), Ordering::Relaxed);
 }
 
 #[inline(always)]

@@ -1,6 +1,7 @@
 //! What exec is to run on the host: whether the library comes along, and what is said and done if it does not.
 //!
-//! A program that cannot be hijacked (static, set-user-ID, …) runs all the same, on the host alone, and that is recorded.
+//! A program that cannot be hijacked (static, set-user-ID, …) runs all the same, on the host alone, and that is recorded; in a
+//! sandbox it is `EACCES`.
 
 use std::ffi::CString;
 
@@ -8,8 +9,9 @@ use abi::{Errno, Result};
 use client::signals::Blocked;
 use spec::image::{Image, Reason};
 
+use crate::calls::Outcome;
 use crate::preload::{self, Environment, Restored};
-use crate::{process, trace, user};
+use crate::{process, sandbox, trace, user};
 
 /// An exec that may be made.
 pub struct Checked {
@@ -20,11 +22,17 @@ pub struct Checked {
 }
 
 /// Looks at an execve(2) or execveat(2) of the host before it is made.
+///
+/// `EACCES` if a sandbox forbids it.
 pub fn check(nr: i64, mut args: [usize; 6]) -> Result<Checked> {
     let _blocked = Blocked::enter();
+    let fenced = sandbox::on();
+    if let (true, Outcome::Done(_)) = (fenced, sandbox::judge(nr as usize, &args)) {
+        return Err(Errno::EACCES);
+    }
     let Some(envp) = args.get_mut(if nr == libc::SYS_execve { 2 } else { 3 }) else { return Err(Errno::EINVAL) };
     // What cannot be read is the host's to refuse.
-    let environment = preload::look(*envp, false).unwrap_or(Environment::Whole);
+    let environment = preload::look(*envp, fenced).unwrap_or(Environment::Whole);
     let scrubbed = environment == Environment::Scrubbed;
     let restored = match environment {
         Environment::Restored(restored) => Some(restored),
@@ -33,18 +41,25 @@ pub fn check(nr: i64, mut args: [usize; 6]) -> Result<Checked> {
     if let Some(restored) = &restored {
         *envp = restored.envp();
     }
-    if trace::on() {
-        trace::exec(nr, &args);
-        if let Some(path) = path(nr, &args)
-            && let Ok(image) = Image::inspect(&path)
-        {
-            let reason = image.unhijackable.or(scrubbed.then_some(Reason::Scrubbed));
-            if let Some(reason) = reason {
-                trace::missed(nr, reason as u32, path.as_bytes());
+    trace::exec(nr, &args);
+    if (trace::on() || fenced)
+        && let Some(path) = path(nr, &args)
+    {
+        let image = match Image::inspect(&path) {
+            Ok(image) => Some(image),
+            // The host will say the same; a program that cannot be read is not let out of the fence.
+            Err(error) if fenced => return Err(Errno::from_linux(error.raw_os_error())),
+            Err(_) => None,
+        };
+        let reason = image.as_ref().and_then(|image| image.unhijackable).or(scrubbed.then_some(Reason::Scrubbed));
+        if let (Some(reason), Some(_)) = (reason, &image) {
+            trace::missed(nr, reason as u32, path.as_bytes());
+            if fenced {
+                return Err(Errno::EACCES);
             }
-            if !process::shares_memory() {
-                trace::before_exec(nr, path.as_bytes());
-            }
+        }
+        if image.is_some() && !process::shares_memory() {
+            trace::before_exec(nr, path.as_bytes());
         }
     }
     Ok(Checked { args, _environment: restored })

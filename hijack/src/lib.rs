@@ -34,6 +34,7 @@ pub mod raw;
 mod roomy;
 pub mod route;
 pub mod rump;
+mod sandbox;
 pub mod sets;
 #[cfg_attr(test, expect(dead_code, reason = "tests have no constructor"))]
 mod start;

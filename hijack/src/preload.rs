@@ -95,14 +95,21 @@ pub fn look(envp: usize, must: bool) -> Result<Environment> {
     for pointer in &pointers {
         names.push(user::read_cstr(*pointer)?);
     }
-    let preload = names.iter().position(|entry| entry.to_bytes().starts_with(LD_PRELOAD));
-    let value = preload.and_then(|at| names.get(at)?.to_bytes().strip_prefix(LD_PRELOAD));
-    let scrubbed = !value.is_some_and(|value| elements(value).any(is_library));
+    let scrubbed = !preload_of(&names).is_some_and(|(_, value)| elements(value).any(is_library));
     match (scrubbed, kept.sticky || must) {
         (false, false) => return Ok(Environment::Whole),
         (true, false) => return Ok(Environment::Scrubbed),
         (_, true) => {}
     }
+    // A program that is fenced in does not choose how.
+    let (pointers, names): (Vec<usize>, Vec<user::UserString>) = pointers
+        .into_iter()
+        .zip(names)
+        .filter(|(_, given)| {
+            let given = given.to_bytes();
+            !must || given.starts_with(LD_PRELOAD) || !kept.variables.iter().any(|own| same_name(given, own.to_bytes()))
+        })
+        .unzip();
     let missing: Vec<&CString> = kept
         .variables
         .iter()
@@ -113,13 +120,18 @@ pub fn look(envp: usize, must: bool) -> Result<Environment> {
     }
     let mut pointers = pointers;
     pointers.extend(missing.iter().map(|variable| variable.as_ptr() as usize));
-    let own =
-        value.filter(|_| scrubbed).and_then(|value| CString::new([LD_PRELOAD, library, b":", value].concat()).ok());
-    if let (Some(own), Some(slot)) = (&own, preload.and_then(|at| pointers.get_mut(at))) {
+    let preload = preload_of(&names).filter(|_| scrubbed);
+    let own = preload.and_then(|(_, value)| CString::new([LD_PRELOAD, library, b":", value].concat()).ok());
+    if let (Some(own), Some(slot)) = (&own, preload.and_then(|(at, _)| pointers.get_mut(at))) {
         *slot = own.as_ptr() as usize;
     }
     pointers.push(0);
     Ok(Environment::Restored(Restored { pointers, _preload: own }))
+}
+
+/// Where LD_PRELOAD stands, and its value.
+fn preload_of(names: &[user::UserString]) -> Option<(usize, &[u8])> {
+    names.iter().enumerate().find_map(|(at, entry)| Some((at, entry.to_bytes().strip_prefix(LD_PRELOAD)?)))
 }
 
 /// Whether two variables have the same name.
@@ -165,6 +177,12 @@ mod tests {
         assert_eq!(seen(mended, &bare), [&["A=1"][..], &kept].concat());
         let own = given(&["LD_PRELOAD=/y.so", "RUMP_SERVER=tcp://t", "RUMPHIJACK_STICKY=0"]);
         let mended = look(pointers(&own).as_ptr() as usize, true).unwrap();
+        assert_eq!(
+            seen(mended, &own),
+            ["LD_PRELOAD=/lib/librumphijack.so:/y.so", "RUMP_SERVER=unix://s", "RUMPHIJACK_STICKY=1"]
+        );
+        init(all.into_iter(), true);
+        let mended = look(pointers(&own).as_ptr() as usize, false).unwrap();
         assert_eq!(
             seen(mended, &own),
             ["LD_PRELOAD=/lib/librumphijack.so:/y.so", "RUMP_SERVER=tcp://t", "RUMPHIJACK_STICKY=0"]

@@ -21,7 +21,7 @@ use crate::fds::{self, RumpFd};
 use crate::local::Local;
 use crate::route::{self, Owner};
 use crate::rump::{copies, dir};
-use crate::{alloc, first, pages, raw, roomy, sets, trace};
+use crate::{alloc, first, pages, raw, roomy, sandbox, sets, trace};
 
 /// Where the rump process is.
 pub enum Rump {
@@ -298,6 +298,9 @@ fn set_cwd_in_rump(inside: bool) {
 fn leave(nr: i64, arg: usize) -> Outcome {
     if !cwd_in_rump() {
         return Outcome::Host;
+    }
+    if let (true, refused @ Outcome::Done(_)) = (sandbox::on(), sandbox::judge(nr as usize, &[arg, 0, 0, 0, 0, 0])) {
+        return refused;
     }
     let result = raw::call(nr, [arg]);
     if result == 0 {

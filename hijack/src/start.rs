@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use abi::Errno;
 use client::signals::Blocked;
 use client::{Handshake, Remote, Retry, program_name, stubs};
+use spec::sandbox::Sandbox;
 use spec::{Deep, Spec};
 use sysproxy::host;
 use sysproxy::{Locator, Role};
@@ -16,7 +17,7 @@ use sysproxy::{Locator, Role};
 use crate::exec::Inherited;
 use crate::local::Local;
 use crate::process::{self, Rump};
-use crate::{calls, deep, fds, first, pages, preload, raw, trace};
+use crate::{calls, deep, fds, first, pages, preload, raw, sandbox, trace};
 
 /// What the environment says.
 struct Settings {
@@ -99,6 +100,10 @@ pub fn start() {
     let sticky = environment.get("RUMPHIJACK_STICKY").is_some_and(|value| !matches!(value, b"" | b"0"));
     preload::init(environment.entries(), sticky);
     client::set_prefix(spec.prefix.as_deref().unwrap_or_default());
+    let sandbox = environment.get("RUMPHIJACK_SANDBOX").map(|value| {
+        Sandbox::parse(value)
+            .unwrap_or_else(|element| die(format_args!("RUMPHIJACK_SANDBOX: no absolute path: {element}")))
+    });
     let (fdoff, deeper) = (spec.fdoff, spec.deep);
     let inherited = Inherited::find();
     let lasting = server.clone().or_else(|| inherited.as_ref().map(|inherited| inherited.asked.clone()));
@@ -119,7 +124,12 @@ pub fn start() {
         first::configure(spec);
     }
     trace::numbers_known();
-    open_doors(deeper, &environment);
+    let complete = open_doors(deeper, &environment);
+    if let Some(sandbox) = sandbox {
+        // It fails closed: what cannot be taken here would go past the fence.
+        complete.unwrap_or_else(|reason| die(format_args!("no sandbox: libc's inner calls are not taken: {reason}")));
+        sandbox::begin(sandbox);
+    }
     drop(blocked);
 }
 
@@ -189,29 +199,30 @@ fn begin_trace(value: &[u8]) {
     }
 }
 
-/// Opens the front doors: from here on calls are looked at.
-fn open_doors(deeper: Deep, environment: &Environment) {
+/// Opens the front doors: from here on calls are looked at. The error says which of libc's inner calls are not.
+fn open_doors(deeper: Deep, environment: &Environment) -> Result<(), String> {
     #[cfg(not(test))]
     crate::symbols::resolve();
-    if deeper == Deep::Off {
-        return trace::say(format_args!("deep: off"));
-    }
-    match deep::install(&DOOR, cache_places(environment)) {
-        Ok(report) => {
-            trace::second_door(report.gap.is_none() && report.complete());
-            report.objects.iter().for_each(|(object, done)| say_changed(object, *done));
-            if report.complete() {
-                pages::remember(true);
-            }
-            if !report.watching {
-                trace::say(format_args!("deep: objects that are loaded later stay as they are"));
-            }
-            if let Some(gap) = report.gap {
-                trace::say(format_args!("deep: {gap}"));
-            }
+    let opened = match deeper {
+        Deep::Off => Err("off".to_owned()),
+        Deep::Auto => {
+            deep::install(&DOOR, cache_places(environment)).map_err(|reason| format!("not possible here: {reason}"))
         }
-        Err(reason) => trace::say(format_args!("deep: not possible here: {reason}")),
+    };
+    let report = opened.inspect_err(|reason| trace::say(format_args!("deep: {reason}")))?;
+    report.objects.iter().for_each(|(object, done)| say_changed(object, *done));
+    if report.complete() {
+        pages::remember(true);
     }
+    if !report.watching {
+        trace::say(format_args!("deep: objects that are loaded later stay as they are"));
+    }
+    let gap = report.gap.or((!report.complete()).then_some("some of libc stays as it is"));
+    if let Some(gap) = gap {
+        trace::say(format_args!("deep: {gap}"));
+    }
+    trace::second_door(gap.is_none());
+    gap.map_or(Ok(()), |gap| Err(gap.to_owned()))
 }
 
 /// Where what was found in objects may be kept, the best place first.

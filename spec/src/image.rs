@@ -33,11 +33,20 @@ pub enum Reason {
     Loader = 5,
     /// The environment that it is given has lost LD_PRELOAD.
     Scrubbed = 6,
+    /// Go's run-time system makes the system calls of the program, not libc.
+    Go = 7,
 }
 
 impl Reason {
-    const ALL: [Reason; 6] =
-        [Reason::Static, Reason::SetId, Reason::Capabilities, Reason::Machine, Reason::Loader, Reason::Scrubbed];
+    const ALL: [Reason; 7] = [
+        Reason::Static,
+        Reason::SetId,
+        Reason::Capabilities,
+        Reason::Machine,
+        Reason::Loader,
+        Reason::Scrubbed,
+        Reason::Go,
+    ];
 
     /// The words for a reason by its number.
     pub fn text(number: u32) -> &'static str {
@@ -48,6 +57,7 @@ impl Reason {
             Some(Reason::Machine) => "for another processor",
             Some(Reason::Loader) => "linked with another C library than glibc",
             Some(Reason::Scrubbed) => "its environment has no LD_PRELOAD (RUMPHIJACK_STICKY=1 puts it back)",
+            Some(Reason::Go) => "made with Go, whose programs make their system calls without libc",
             None => "unknown",
         }
     }
@@ -169,6 +179,7 @@ fn privileged(file: &OwnedFd, path: &CStr) -> Option<Reason> {
 const EM_X86_64: u16 = 62;
 const PT_LOAD: u32 = 1;
 const PT_INTERP: u32 = 3;
+const PT_NOTE: u32 = 4;
 const PF_X: u32 = 1;
 
 /// What the header of an ELF file says about its segments.
@@ -224,8 +235,20 @@ impl Header {
         let mut name = vec![0; (segment.size as usize).min(PATH)];
         let got = rustix::io::pread(file, &mut name, segment.offset).unwrap_or(0);
         let name = name.get(..got).and_then(|name| CStr::from_bytes_until_nul(name).ok());
-        (!name.is_some_and(|name| glibc(name.to_bytes()))).then_some(Reason::Loader)
+        if !name.is_some_and(|name| glibc(name.to_bytes())) {
+            return Some(Reason::Loader);
+        }
+        let notes = segments.iter().filter(|segment| segment.kind == PT_NOTE);
+        notes.into_iter().any(|segment| is_go(file, segment)).then_some(Reason::Go)
     }
+}
+
+/// Whether a segment of notes begins with Go's.
+fn is_go(file: &OwnedFd, segment: &Segment) -> bool {
+    let mut note = [0; 16];
+    let got = rustix::io::pread(file, &mut note, segment.offset).unwrap_or(0);
+    // The length of the name, of the content, the type, the name.
+    got == note.len() && note.starts_with(&[4, 0, 0, 0]) && note.ends_with(b"Go\0\0")
 }
 
 fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {

@@ -13,6 +13,7 @@
 mod error;
 mod grammar;
 pub mod image;
+pub mod sandbox;
 
 use core::ffi::CStr;
 
@@ -148,9 +149,14 @@ impl Spec {
         u32::try_from(domain).is_ok_and(|domain| domain < FAMILIES && self.families >> domain & 1 == 1)
     }
 
+    /// Whether the vfs call with this bit in [`VFS_NAMES`] goes to the rump kernel.
+    pub fn vfs(&self, bit: u32) -> bool {
+        self.vfs >> bit & 1 == 1
+    }
+
     /// Whether getvfsstat(2), and so what statfs-like listings show, goes to the rump kernel.
     pub fn getvfsstat(&self) -> bool {
-        self.vfs & 2 != 0
+        self.vfs(1)
     }
 
     /// Returns what the program sees as its working directory when the rump kernel says `cwd`.

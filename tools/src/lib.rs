@@ -3,6 +3,7 @@
 
 pub mod ctl;
 pub mod drive;
+pub mod explain;
 pub mod label;
 pub mod starter;
 

@@ -91,6 +91,9 @@ fn unsupported(nr: i64, errno: i32, detail: u32) -> bool {
 
 /// Counts a program that is run without the library, for the reason with this number, and names each on the trace.
 pub fn missed(nr: i64, reason: u32, path: &[u8]) {
+    if !super::on() {
+        return;
+    }
     super::say(format_args!("not taken: {}: {}", path.escape_ascii(), spec::image::Reason::text(reason)));
     note(Missed { nr: nr as u16, errno: 0, detail: reason });
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Parser;
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use signal_hook::consts::{SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+use tools::explain;
 use tools::starter::{Role, Started, start};
 
 /// Says what a program does when its kernel is gone.
@@ -20,9 +21,13 @@ const RETRY: &str = "RUMPHIJACK_RETRYCONNECT";
 /// Runs PROGRAM with its files under /rump and its sockets on a rump kernel.
 ///
 /// Without --server, the kernel is a private one that lives as long as PROGRAM. The exit status is PROGRAM's; 126 if it cannot
-/// be executed, 127 if it is not found, 1 if the kernel cannot be had.
+/// be executed (or, in a sandbox, not be hijacked), 127 if it is not found, 1 if the kernel cannot be had.
 #[derive(Parser)]
-#[command(version, override_usage = "rumphijack [--server URL] [--config STRING] [--trace[=FILE]] [--] PROGRAM [ARG…]")]
+#[command(
+    version,
+    override_usage = "rumphijack [--server URL] [--config STRING] [--trace[=FILE]] [--sandbox[=PATHS]] [--] PROGRAM [ARG…]
+       rumphijack --explain [--config STRING] [PROGRAM | PATH…]"
+)]
 struct Args {
     /// Server to use: unix://PATH, tcp://ADDR:PORT, or `local:` for a kernel inside PROGRAM itself
     #[arg(long, value_name = "URL")]
@@ -33,8 +38,22 @@ struct Args {
     /// Name the kernel that served each call, in FILE or on stderr; `summary` prints a table at the end instead
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "/dev/stderr")]
     trace: Option<OsString>,
+    /// Refuse host sockets, and host files other than those that programs need to run and PATHS (a colon list; `-PATH`: read only)
+    ///
+    /// Refused calls fail with EACCES; a program that cannot be hijacked is not run. Without --config, sockets of all families are
+    /// the rump kernel's, local ones too. It is a fence, not a wall: system calls that pass by libc pass by it.
+    #[arg(long, value_name = "PATHS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    sandbox: Option<OsString>,
+    /// Run nothing: say what the configuration means, where each PATH goes, and whether each PROGRAM can be hijacked
+    #[arg(long, conflicts_with_all = ["server", "trace", "sandbox"])]
+    explain: bool,
     /// The program and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
+    #[arg(
+        required_unless_present = "explain",
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "PROGRAM"
+    )]
     program: Vec<OsString>,
 }
 
@@ -53,7 +72,23 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if args.explain {
+        let config = args.config.or_else(|| std::env::var_os("RUMPHIJACK"));
+        let explained = explain::explain(config.as_deref(), &args.program)?;
+        print!("{}", explained.text);
+        return Ok(explained.status.into());
+    }
     let library = library()?;
+    let name = args.program[0].to_string_lossy();
+    let file = explain::find(&args.program[0]);
+    let reason = file.as_deref().and_then(|file| explain::inspect(file).ok()).and_then(|image| image.unhijackable);
+    match reason {
+        Some(reason) if args.sandbox.is_some() => {
+            return Ok(tools::fail(126, format_args!("{name} cannot be hijacked and is not run: {reason}")));
+        }
+        Some(reason) => eprintln!("{}: warning: {name} runs on the host: {reason}", tools::program()),
+        None => {}
+    }
     let private = match &args.server {
         Some(_) => None,
         None => Some(Private::start()?),
@@ -67,6 +102,12 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     command.args(&args.program[1..]).env("RUMP_SERVER", server).env("LD_PRELOAD", preload(&library));
     if let Some(config) = &args.config {
         command.env("RUMPHIJACK", config);
+    }
+    if let Some(paths) = &args.sandbox {
+        command.env("RUMPHIJACK_SANDBOX", sandbox(paths, file.as_deref())?);
+        if args.config.is_none() && std::env::var_os("RUMPHIJACK").is_none() {
+            command.env("RUMPHIJACK", "path=/rump,socket=all");
+        }
     }
     if let Some(file) = &args.trace {
         command.env("RUMPHIJACK_TRACE", file);
@@ -89,7 +130,6 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(())
         });
     }
-    let name = args.program[0].to_string_lossy();
     let child = match command.spawn() {
         Ok(child) => child,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -111,6 +151,26 @@ fn end_by(signal: i32) -> ExitCode {
     let _ = rustix::process::setrlimit(rustix::process::Resource::Core, no_core);
     let _ = signal_hook::low_level::emulate_default_handler(signal);
     ExitCode::from(128 + signal as u8)
+}
+
+/// The value of RUMPHIJACK_SANDBOX: the user's paths as the host resolves them, and the program's own file.
+fn sandbox(paths: &OsStr, program: Option<&Path>) -> anyhow::Result<OsString> {
+    let mut value = Vec::new();
+    let mut add = |mark: &[u8], path: &Path| {
+        let real = fs::canonicalize(path).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+        value.extend([b":", mark, real.as_os_str().as_bytes()].concat());
+        anyhow::Ok(())
+    };
+    for path in paths.as_bytes().split(|byte| *byte == b':').filter(|path| !path.is_empty()) {
+        match path.strip_prefix(b"-") {
+            Some(path) => add(b"-", Path::new(OsStr::from_bytes(path)))?,
+            None => add(b"", Path::new(OsStr::from_bytes(path)))?,
+        }
+    }
+    if let Some(program) = program.filter(|program| program.exists()) {
+        add(b"-", program)?;
+    }
+    Ok(OsStr::from_bytes(&value).to_owned())
 }
 
 /// Finds the library beside this program, in the lib folder next to it, or where `RUMPHIJACK_LIBRARY` says.
