@@ -184,8 +184,8 @@ pub struct Row {
     pub nr: usize,
     /// Its name in `libc`: `SYS_read`.
     pub name: &'static str,
-    /// How many arguments it has.
-    pub arguments: usize,
+    /// What its arguments are called.
+    pub arguments: &'static [&'static str],
     /// Which argument is a path, to be shown as one.
     pub path: Option<usize>,
     /// Who serves it: `file::read`.
@@ -232,7 +232,7 @@ macro_rules! calls {
             $(Row {
                 nr: libc::$nr as usize,
                 name: stringify!($nr),
-                arguments: <[&str]>::len(&calls!(@names $args)),
+                arguments: &calls!(@names $args),
                 path: calls!(@shown $how $key $args),
                 handler: concat!(stringify!($family), "::", stringify!($handler)),
             }),*
@@ -533,7 +533,7 @@ mod tests {
     #[test]
     fn no_call_stands_twice_and_all_are_wanted() {
         for (at, row) in TABLE.iter().enumerate() {
-            assert!(row.arguments <= 6 && wanted(row.nr) != Wanted::No, "{}", row.name);
+            assert!(row.arguments.len() <= 6 && wanted(row.nr) != Wanted::No, "{}", row.name);
             assert!(TABLE.iter().skip(at + 1).all(|other| other.nr != row.nr), "{} stands twice", row.name);
         }
     }

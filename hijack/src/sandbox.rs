@@ -45,19 +45,30 @@ pub fn judge(nr: usize, args: &[usize; 6]) -> Outcome {
 }
 
 fn allowed(sandbox: &Sandbox, nr: i64, args: &[usize; 6]) -> bool {
+    if let libc::SYS_socket | libc::SYS_socketpair | libc::SYS_open_by_handle_at | libc::SYS_chroot = nr {
+        return false;
+    }
     let arg = |at: u8| args.get(usize::from(at)).copied().unwrap_or_default();
-    let dir = |at: u8| if at == first::CWD { libc::AT_FDCWD } else { arg(at) as i32 };
-    let allows = |dir: i32, path: usize| {
-        let access = access(nr, args);
-        real_name(dir, path, follows(nr, args)).is_none_or(|name| sandbox.allows(&name, access))
-    };
-    match (nr, calls::wanted(nr as usize)) {
-        (libc::SYS_socket | libc::SYS_socketpair | libc::SYS_open_by_handle_at | libc::SYS_chroot, _) => false,
-        (libc::SYS_chdir | libc::SYS_execve, _) => allows(libc::AT_FDCWD, arg(0)),
-        (libc::SYS_execveat, _) => allows(arg(0) as i32, arg(1)),
-        (_, Wanted::At(from, path)) => allows(dir(from), arg(path)),
-        (_, Wanted::Two([from, path, from2, path2])) => allows(dir(from), arg(path)) && allows(dir(from2), arg(path2)),
-        _ => true,
+    let (access, follow) = (access(nr, args), follows(nr, args));
+    names(nr).into_iter().flatten().all(|(dir, path)| {
+        let dir = if dir == first::CWD { libc::AT_FDCWD } else { arg(dir) as i32 };
+        real_name(dir, arg(path), follow).is_none_or(|name| sandbox.allows(&name, access))
+    })
+}
+
+/// The arguments of a call that are a name, each with that of the directory it starts from.
+fn names(nr: i64) -> [Option<(u8, u8)>; 2] {
+    match calls::wanted(nr as usize) {
+        Wanted::At(dir, path) => [Some((dir, path)), None],
+        Wanted::Two([dir, path, dir2, path2]) => [Some((dir, path)), Some((dir2, path2))],
+        Wanted::Always => {
+            let row = calls::TABLE.iter().find(|row| row.nr == nr as usize);
+            let arguments = row.map_or(&[][..], |row| row.arguments);
+            let place = |name: &str| Some(arguments.iter().position(|argument| *argument == name)? as u8);
+            let pair = |dir: &str, path: &str| Some((place(dir).unwrap_or(first::CWD), place(path)?));
+            [pair("dir", "path"), pair("dir2", "link")]
+        }
+        _ => [None; 2],
     }
 }
 
@@ -192,6 +203,19 @@ mod tests {
         assert_eq!(name(cwd, "", true), None);
         assert_eq!(real_name(cwd, 0, true), None);
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn each_call_with_a_name_is_judged_by_it() {
+        for row in calls::TABLE {
+            let paths = row.arguments.iter().filter(|name| matches!(**name, "path" | "link")).count();
+            let found = names(row.nr as i64).into_iter().flatten().count();
+            assert!(found >= paths, "{}", row.name);
+        }
+        assert_eq!(names(libc::SYS_linkat), [Some((0, 1)), Some((2, 3))]);
+        assert_eq!(names(libc::SYS_rename), [Some((first::CWD, 0)), Some((first::CWD, 1))]);
+        assert_eq!(names(libc::SYS_execve), [Some((first::CWD, 0)), None]);
+        assert_eq!(names(libc::SYS_read), [None; 2]);
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Line {
     pub fn call(&mut self, row: &Row, args: &[usize; 6], outcome: Outcome) -> fmt::Result {
         let side = if row.is_host(outcome) { "host" } else { "rump" };
         write!(self, "{} {side} {}(", raw::getpid(), row.name.trim_start_matches("SYS_"))?;
-        for (at, value) in args.iter().take(row.arguments).enumerate() {
+        for (at, value) in args.iter().take(row.arguments.len()).enumerate() {
             let comma = if at == 0 { "" } else { ", " };
             self.write_str(comma)?;
             match Some(at) == row.path {
