@@ -162,6 +162,8 @@ macro_rules! syscalls {
             V 1030 sendfile(to: Fd, from: Fd, from_at: InOut, len: usize) -> usize;
             K 1031 peek(fd: Fd, buf: Out, len: usize) -> usize;
             V 1032 mapfile(fd: Fd) -> ();
+            K 1033 park(fd: Fd, token: Out) -> ();
+            K 1034 claim(token: In, close_on_exec: i32, keep: i32) -> Fd;
         }
     };
 }

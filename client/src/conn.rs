@@ -47,6 +47,8 @@ struct State {
 pub struct Call {
     /// What the server may touch because of it.
     pub regions: Vec<Region>,
+    /// Whether it is a system call, which may fail because of bad memory.
+    pub system_call: bool,
     /// Whether memory that it named turned out to be bad.
     pub fault: bool,
     /// The descriptor that the server has handed over for it.
@@ -112,9 +114,9 @@ impl Conn {
     }
 
     /// Opens a request; `None` if the connection is dead.
-    pub fn begin(&self, regions: &[Region]) -> Option<u64> {
+    pub fn begin(&self, regions: &[Region], system_call: bool) -> Option<u64> {
         let regions = regions.to_vec();
-        let call = Call { regions, fault: false, passed: None, answer: None, bell: None, asleep: false };
+        let call = Call { regions, system_call, fault: false, passed: None, answer: None, bell: None, asleep: false };
         let mut state = self.state.lock();
         (!self.dead.load(Ordering::Relaxed)).then(|| state.calls.add(call))
     }
@@ -308,6 +310,14 @@ impl Conn {
     /// Looks at the calls under way.
     pub(crate) fn with_calls<T>(&self, look: impl FnOnce(&mut Outstanding<Call>) -> T) -> T {
         look(&mut self.state.lock().calls)
+    }
+
+    /// Forgets the socket and the bells, which are another process's to close.
+    pub fn let_go(&self) {
+        fds::forget(self.link.move_to(HostFd(-1)));
+        let State { calls, bells, .. } = &*self.state.lock();
+        let all = calls.iter().filter_map(|call| call.bell.as_ref()).chain(bells);
+        all.for_each(|bell| fds::forget(bell.let_go()));
     }
 
     /// Moves the descriptor with this number, if it is one of the connection's.

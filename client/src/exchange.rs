@@ -30,7 +30,7 @@ pub struct Request<'a> {
 pub struct Terms<'a> {
     /// What the server may touch.
     pub regions: &'a [Region],
-    /// Whether a caught signal ends it, as it does a call; else handlers run and the wait goes on.
+    /// Whether it is a system call: a caught signal ends it. Else handlers run and the wait goes on.
     pub interruptible: bool,
     /// Descriptors of the host to look at as well.
     pub host: &'a [PollFd],
@@ -50,7 +50,9 @@ impl Default for Terms<'_> {
 /// The errno of an ERROR frame; `EFAULT` if memory that the request named is bad.
 pub fn exchange(conn: &Conn, signals: HostFd, request: &Request<'_>) -> Result<Outcome> {
     loop {
-        let Some(number) = conn.begin(request.terms.regions) else { return Ok(Outcome::Lost) };
+        let Some(number) = conn.begin(request.terms.regions, request.terms.interruptible) else {
+            return Ok(Outcome::Lost);
+        };
         if let Err(error) = conn.send(&(request.frame)(number)) {
             conn.forget(number);
             match error {

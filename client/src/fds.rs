@@ -37,6 +37,11 @@ impl Kept {
         self.0.fd()
     }
 
+    /// Has no number any more, and returns the one it had, which stays open.
+    pub fn let_go(&self) -> HostFd {
+        self.0.replace(HostFd(-1))
+    }
+
     /// Moves to another number; see [`move_number`].
     pub fn move_away(&self) -> Result<HostFd> {
         move_number(self.fd(), |fd| self.0.replace(fd))
@@ -89,6 +94,11 @@ pub fn owns(fd: HostFd) -> bool {
 /// The library's own numbers.
 pub fn all() -> impl Iterator<Item = HostFd> {
     KEPT.iter().map(|slot| HostFd(slot.load(Ordering::Acquire))).filter(|fd| fd.0 >= 0)
+}
+
+/// Forgets them all, which are somebody else's.
+pub fn forget_all() {
+    KEPT.iter().for_each(|slot| slot.store(-1, Ordering::Release));
 }
 
 /// Closes them all and forgets them: the child of a fork does so with what it inherited. Whoever had

@@ -102,12 +102,34 @@ impl Remote {
         body.first_chunk::<16>().copied().ok_or(Errno::EPROTO)
     }
 
-    /// In the child of a fork: closes what was inherited and claims the copied process on a new connection.
+    /// Gives a copy of the rump process back that nobody will claim.
+    pub fn release(&self, token: Token) {
+        let _blocked = Blocked::enter();
+        let Some(conn) = self.endpoint.as_ref().and_then(|endpoint| connect::open(&**endpoint, FIRST).ok()) else {
+            return;
+        };
+        // The server ends the connection instead of an answer.
+        let _ = connect::introduce(&conn, NO_SIGNALS, &message::Handshake::Fork { token, cancel: true });
+    }
+
+    /// Lets go of a connection that was made in this memory by a child: its descriptors were the child's, and went with it.
+    pub fn abandon(self) {
+        let _blocked = Blocked::enter();
+        self.conn().let_go();
+        fds::forget(self.signals.let_go());
+    }
+
+    /// In the child of a fork: closes what was inherited, unless it is `shared` with the parent (CLONE_FILES), and claims the copied
+    /// process on a new connection.
     ///
     /// Touches no lock of `self`, which other threads of the parent may have held; `self` is then to
     /// be left alone for good ([`std::mem::forget`]).
-    pub fn fork_child(&self, token: Token) -> core::result::Result<Self, ConnectError> {
-        fds::close_all();
+    pub fn fork_child(&self, token: Token, shared: bool) -> core::result::Result<Self, ConnectError> {
+        if shared {
+            fds::forget_all()
+        } else {
+            fds::close_all()
+        }
         let url = self.url().ok_or(Errno::ENOTCONN)?;
         Self::open(endpoint(&url)?, &Handshake::Fork(token), self.retry)
     }

@@ -111,7 +111,8 @@ fn find(conn: &Conn, addr: u64, len: u64, fit: impl Fn(&Region) -> bool) -> Opti
 /// Makes a call fail with `EFAULT`: the one that named the memory, or the only one that there is.
 fn blame(conn: &Conn, region: Option<Region>) {
     conn.with_calls(|calls| {
-        let only = calls.len() == 1;
+        // After an exec the server may still ask for memory of the image before: no fault of the handshake.
+        let only = calls.len() == 1 && calls.iter().all(|call| call.system_call);
         let guilty = calls.iter_mut().find(|call| match region {
             Some(region) => call.regions.contains(&region),
             None => only,

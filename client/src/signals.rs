@@ -59,6 +59,12 @@ pub fn outer() -> SigSet {
     OUTER.get().unwrap_or_else(signal::mask)
 }
 
+/// Forgets that signals are blocked, for a thread whose memory was used by a child that ended in the middle of a call: the mask
+/// that was noted is the child's, its own is as it was.
+pub fn forget_blocked() {
+    OUTER.set(None);
+}
+
 /// Opens the mask for an instant: handlers run, default actions happen, ignored signals are forgotten.
 pub fn open() {
     if let Some(mask) = OUTER.take() {

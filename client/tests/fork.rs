@@ -56,7 +56,7 @@ fn a_child_claims_what_its_parent_asked_for_and_both_go_on() {
     // SAFETY: the child makes its own connection and ends by _exit.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        let own = remote.fork_child(token).ok();
+        let own = remote.fork_child(token, false).ok();
         std::mem::forget(remote);
         let ok = own.is_some_and(|own| {
             let only_own = fds::all().count() == 2 && own.owns(own.socket_fd());

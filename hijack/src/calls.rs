@@ -29,7 +29,7 @@ use crate::rump::{
     socket, times, transfer,
 };
 use crate::user;
-use crate::{exec, first, process, sandbox, trace};
+use crate::{borrower, clone, exec, first, process, sandbox, trace};
 
 /// An argument as the handler wants it.
 pub trait Arg: Sized {
@@ -81,6 +81,20 @@ pub fn serve<T: Answer>(restart: bool, call: impl FnMut() -> Result<T>) -> Outco
 fn serve_fd<T: Answer>(fd: RumpFd, restart: bool, call: impl FnMut() -> Result<T>) -> Outcome {
     serve_unless(restart, || option::has_time_limit(fd), call)
 }
+
+/// Serves a call on one descriptor. Another thread may put something else under its number (dup2) after it was looked up: then
+/// the call is that one's, and not `EBADF`.
+fn by_fd<T: Answer>(fd: i32, restart: bool, mut call: impl FnMut(RumpFd) -> Result<T>) -> Outcome {
+    while let Some(rump) = fds::lookup(fd) {
+        let done = serve_fd(rump, restart, || call(rump));
+        if done != EBADF || fds::lookup(fd) == Some(rump) {
+            return done;
+        }
+    }
+    if fds::is_ours(fd) { EBADF } else { Outcome::Host }
+}
+
+const EBADF: Outcome = Outcome::Done(-(libc::EBADF as isize));
 
 fn serve_unless<T: Answer>(restart: bool, once: impl Fn() -> bool, mut call: impl FnMut() -> Result<T>) -> Outcome {
     let _blocked = Blocked::enter();
@@ -206,8 +220,7 @@ impl Row {
 
 /// Expands the rows to [`dispatch`], [`wanted`] and [`TABLE`]: `by fd(fd) SYS_read(fd, buf, len) => file::read(buf, len);` becomes
 /// ```text
-/// libc::SYS_read => { let [fd, buf, len, ..] = args; match fds::lookup(fd as i32) {
-///     Some(rump) => serve(true, || file::read(rump, arg(buf), arg(len))), None => Outcome::Host } }
+/// libc::SYS_read => { let [fd, buf, len, ..] = args; by_fd(fd as i32, true, |rump| file::read(rump, arg(buf), arg(len))) }
 /// ```
 macro_rules! calls {
     ($(by $how:ident $key:tt $nr:ident $args:tt => $family:ident::$handler:ident $values:tt $($once:ident)?;)*) => {
@@ -244,11 +257,7 @@ macro_rules! calls {
 
     (@fd $all:ident ($fd:ident) ($($arg:ident),*) ($($handler:tt)+) ($($value:expr),*) $restart:expr) => {{
         let [$($arg,)* ..] = $all;
-        match fds::lookup($fd as i32) {
-            Some(rump) => serve_fd(rump, $restart, || $($handler)+(rump $(, arg($value))*)),
-            None if fds::is_ours($fd as i32) => outcome(Err(Errno::EBADF)),
-            None => Outcome::Host,
-        }
+        by_fd($fd as i32, $restart, |rump| $($handler)+(rump $(, arg($value))*))
     }};
     (@path $all:ident ($path:ident) ($($arg:ident),*) ($($handler:tt)+) ($($value:expr),*) $restart:expr) => {{
         let [$($arg,)* ..] = $all;
@@ -483,6 +492,10 @@ calls! {
     by number(set) SYS_epoll_pwait(set, events, max, timeout, mask, size) => epoll::pwait(set, events, max, timeout, mask, size);
     by number(set) SYS_epoll_pwait2(set, events, max, timeout, mask, size) => epoll::pwait2(set, events, max, timeout, mask, size);
 
+    by call() SYS_fork() => clone::fork();
+    by call() SYS_vfork() => clone::fork();
+    by call() SYS_clone(flags, stack, parent_id, child_id, tls) => clone::clone(flags, stack, parent_id, child_id, tls);
+    by call() SYS_clone3(arguments, size) => clone::clone3(arguments, size);
     by call() SYS_exit_group(status) => both::exit_group();
     by call() SYS_io_uring_setup(entries, parameters) => refuse::io_uring();
 
@@ -520,7 +533,7 @@ pub fn dispatch_first(nr: usize, args: [usize; 6], goes_on: bool) -> Outcome {
 
 #[inline]
 fn decide(nr: usize, args: [usize; 6]) -> Outcome {
-    process::with_room(|| match route(nr, args) {
+    borrower::with_room(|| match route(nr, args) {
         Outcome::Host if sandbox::on() => sandbox::judge(nr, &args),
         outcome => outcome,
     })

@@ -12,10 +12,10 @@ use client::{fds as cfds, stubs};
 use rustix_futex_sync::{Mutex, MutexGuard};
 use sysproxy::HostFd;
 
-use crate::process::{self, kernel};
+use crate::process::kernel;
 use crate::rump::nest;
 use crate::sets::Set;
-use crate::{raw, trace};
+use crate::{borrower, raw, trace};
 
 /// A descriptor of the rump kernel's process. (Its number there, not the program's.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,9 @@ static END: AtomicUsize = AtomicUsize::new(0);
 
 /// Held while a number changes hands, and over fork.
 static LOCK: Mutex<()> = Mutex::new(());
+
+/// Counts the changes.
+static CHANGES: AtomicUsize = AtomicUsize::new(0);
 
 /// The descriptor that placeholders are duplicates of; -1 before [`init`].
 static TEMPLATE: AtomicI32 = AtomicI32::new(-1);
@@ -97,7 +100,8 @@ pub fn move_away(fd: i32) {
     if fd == template()
         && let Ok(moved) = cfds::raise(HostFd(fd))
     {
-        TEMPLATE.store(moved.into_fd().0, Ordering::Relaxed);
+        let number = borrower::for_change().map_or(&TEMPLATE, |child| child.template());
+        number.store(moved.into_fd().0, Ordering::Relaxed);
     }
 }
 
@@ -122,7 +126,7 @@ fn open_path(name: &str) -> Result<i32> {
 
 /// The template, for exec to hand on.
 pub fn template() -> i32 {
-    TEMPLATE.load(Ordering::Relaxed)
+    borrower::current().map_or(&TEMPLATE, |child| child.template()).load(Ordering::Relaxed)
 }
 
 /// Whether the host holds a placeholder of our template under this number.
@@ -150,7 +154,7 @@ pub fn lookup(fd: i32) -> Option<RumpFd> {
     if !perhaps(fd) {
         return None;
     }
-    match process::borrower() {
+    match borrower::current() {
         Some(child) => child.lookup(fd),
         None => entry(fd),
     }
@@ -170,13 +174,18 @@ pub fn is_ours(fd: i32) -> bool {
 /// Whether there is, or ever was, a rump number.
 #[inline]
 pub fn any() -> bool {
-    END.load(Ordering::Relaxed) != 0 || process::borrower().is_some()
+    END.load(Ordering::Relaxed) != 0 || borrower::current().is_some()
 }
 
 /// As [`any`], of the process itself.
 #[inline(always)]
 pub fn any_entry() -> bool {
     END.load(Ordering::Relaxed) != 0
+}
+
+/// How often a number changed hands so far.
+pub fn changes() -> usize {
+    CHANGES.load(Ordering::Acquire)
 }
 
 /// Keeps numbers from changing hands.
@@ -186,10 +195,11 @@ pub fn lock() -> MutexGuard<'static, ()> {
 
 /// Says that `fd` now is `rump` (or the host's, for `None`) and returns what it was. Called under [`lock`].
 pub fn set(fd: i32, rump: Option<RumpFd>) -> Option<RumpFd> {
-    if let Some(child) = process::borrower_for_change() {
+    if let Some(child) = borrower::for_change() {
         mark(fd, 1);
         return child.set(fd, rump);
     }
+    CHANGES.fetch_add(1, Ordering::AcqRel);
     let slot = TABLE.get(usize::try_from(fd).ok()?)?;
     if rump.is_some() {
         mark(fd, 1);
@@ -222,7 +232,7 @@ pub fn unmark(fd: i32) {
 
 /// The rump numbers from `first` to `last`, in order.
 pub fn range(first: u32, last: u32) -> Vec<(i32, RumpFd)> {
-    if let Some(child) = process::borrower() {
+    if let Some(child) = borrower::current() {
         return child.range(first, last);
     }
     entries(first, last)

@@ -11,7 +11,7 @@ use spec::image::{Image, Reason};
 
 use crate::calls::Outcome;
 use crate::preload::{self, Environment, Restored};
-use crate::{process, sandbox, trace, user};
+use crate::{borrower, sandbox, trace, user};
 
 /// An exec that may be made.
 pub struct Checked {
@@ -58,7 +58,7 @@ pub fn check(nr: i64, mut args: [usize; 6]) -> Result<Checked> {
                 return Err(Errno::EACCES);
             }
         }
-        if image.is_some() && !process::shares_memory() {
+        if image.is_some() && !borrower::shares_memory() {
             trace::before_exec(nr, path.as_bytes());
         }
     }

@@ -17,7 +17,9 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod alloc;
+pub mod borrower;
 pub mod calls;
+pub mod clone;
 #[cfg(test)]
 mod compatibility;
 pub mod deep;

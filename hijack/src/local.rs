@@ -50,6 +50,8 @@ impl Local {
             let proc = kernel.spawn(name)?;
             proc.set_prefix(crate::config().and_then(|spec| spec.prefix.as_deref()).unwrap_or_default());
             proc.host_pid.store(host::getpid(), Ordering::Relaxed);
+            // The host limits the numbers of descriptors.
+            proc.lift_limit();
             Ok(Self { kernel, proc })
         };
         boot().map_err(|error: Errno| format!("rump kernel does not boot: {error}"))

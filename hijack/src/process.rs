@@ -1,27 +1,24 @@
 //! The rump process of this process: connection, working directory, umask, fork and spawn.
 //!
 //! A child of fork(2) has its own rump process before it runs a line of the program: the parent asks the server for a copy (prefork)
-//! and the child claims it, in handlers that libc runs inside fork, daemon and forkpty alike. The child of posix_spawn(3), and so of
-//! system and popen, shares the parent's memory until it execs; what it does to descriptors goes to a [`Borrower`], never to
-//! the parent's table.
+//! and the child claims it, in handlers that libc runs inside fork, daemon and forkpty alike. What shares the parent's memory
+//! (vfork, posix_spawn) is told in [`borrower`](crate::borrower), the odder ways to make a process in [`clone`](crate::clone).
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
 use abi::{Errno, Result};
 use client::signals::Blocked;
-use client::{Caller, Handshake, Remote, Retry, Token, stubs};
-use rustix_futex_sync::Mutex;
+use client::{Caller, Remote, Token, stubs};
 use sysproxy::HostFd;
 
+use crate::borrower::{self, shares_memory};
 use crate::calls::{self, Outcome};
-use crate::fds::{self, RumpFd};
 use crate::local::Local;
 use crate::route::{self, Owner};
 use crate::rump::{copies, dir};
-use crate::{alloc, first, pages, raw, roomy, sandbox, sets, trace};
+use crate::{alloc, fds, first, pages, raw, sandbox, sets, trace};
 
 /// Where the rump process is.
 pub enum Rump {
@@ -42,71 +39,77 @@ static CWD_IN_RUMP: AtomicBool = AtomicBool::new(false);
 /// The process that the tables describe.
 static PID: AtomicI32 = AtomicI32::new(0);
 
+/// Non-zero in memory whose owner has a rump process: the host zeroes it in the child of every kind of fork, so that one which
+/// came about behind the library's back is noticed and does not speak on its parent's connection. Null if the host is too old.
+static CLAIMED: AtomicPtr<AtomicU32> = AtomicPtr::new(core::ptr::null_mut());
+
 thread_local! {
-    /// What the thread is about in a function of libc that spawns.
-    static SPAWNING: Cell<Spawning> = const { Cell::new(Spawning::No) };
-    /// End of the stack that the child's calls run on; 0 before its first.
-    static STACK: Cell<usize> = const { Cell::new(0) };
-    /// What the child that shares this thread's memory has made.
-    static BORROWER: Cell<Option<&'static Borrower>> = const { Cell::new(None) };
-    /// The copy of the rump process that a fork is to claim.
-    static FORKING: Cell<Option<Token>> = const { Cell::new(None) };
+    /// What a fork is to claim.
+    static FORKING: Cell<Option<Copy>> = const { Cell::new(None) };
+    /// What a fork that is over was to claim.
+    static DONE: Cell<Option<Copy>> = const { Cell::new(None) };
     /// Signals are blocked between the handlers of a fork.
     static BLOCKED: Cell<ManuallyDrop<Option<Blocked>>> = const { Cell::new(ManuallyDrop::new(None)) };
 }
 
-/// Whether a thread is inside posix_spawn or a function that uses it.
+/// A copy of the rump process that the server has made.
 #[derive(Clone, Copy)]
-enum Spawning {
-    /// It is not.
-    No,
-    /// It is, and the child has a copy of the rump process to claim, if there could be one.
-    Yes(Option<Token>),
+struct Copy {
+    token: Token,
+    /// [`fds::changes`] before it was made.
+    changes: usize,
 }
 
-/// The view of a child that shares its parent's memory.
-pub struct Borrower {
-    /// Its own rump process; none in a kernel of the parent's, which it must leave alone.
-    remote: Option<Remote>,
-    cwd_in_rump: AtomicBool,
-    table: Mutex<BTreeMap<i32, RumpFd>>,
-    /// The library's host descriptors that only this child has.
-    numbers: Vec<HostFd>,
-}
-
-impl Borrower {
-    /// The rump descriptor behind a number.
-    pub fn lookup(&self, fd: i32) -> Option<RumpFd> {
-        self.table.lock().get(&fd).copied()
-    }
-
-    /// Says what a number is now, and returns what it was.
-    pub fn set(&self, fd: i32, rump: Option<RumpFd>) -> Option<RumpFd> {
-        let mut table = self.table.lock();
-        match rump {
-            Some(rump) => table.insert(fd, rump),
-            None => table.remove(&fd),
-        }
-    }
-
-    /// The rump numbers from `first` to `last`.
-    pub fn range(&self, first: u32, last: u32) -> Vec<(i32, RumpFd)> {
-        let wanted = |fd: i32| (first..=last).contains(&(fd as u32));
-        self.table.lock().iter().filter(|(fd, _)| wanted(**fd)).map(|(fd, rump)| (*fd, *rump)).collect()
+impl Copy {
+    fn ask(remote: &Remote) -> Result<Self> {
+        let changes = fds::changes();
+        Ok(Self { token: remote.prefork()?, changes })
     }
 }
 
 /// Takes up the rump process; once, in the constructor.
 pub fn init(rump: Rump, cwd_in_rump: bool) {
     PID.store(raw::getpid(), Ordering::Relaxed);
+    map_claim();
     CWD_IN_RUMP.store(cwd_in_rump, Ordering::Relaxed);
     RUMP.store(Box::into_raw(Box::new(rump)), Ordering::Release);
     // SAFETY: the three functions live as long as the library, which is never unloaded.
     unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork_in_parent), Some(after_fork_in_child)) };
 }
 
+/// Maps the page of [`CLAIMED`].
+fn map_claim() {
+    const PAGE: usize = 4096;
+    let (rw, private) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let args = [0, PAGE, raw::word(rw), raw::word(private), usize::MAX, 0];
+    let Ok(page) = raw::checked(raw::call(libc::SYS_mmap, args)) else { return };
+    if raw::call(libc::SYS_madvise, [page, PAGE, raw::word(libc::MADV_WIPEONFORK)]) == 0 {
+        CLAIMED.store(page as *mut AtomicU32, Ordering::Release);
+        set_claimed();
+    }
+}
+
+fn claim_word() -> Option<&'static AtomicU32> {
+    // SAFETY: null, or a page that is never unmapped.
+    unsafe { CLAIMED.load(Ordering::Acquire).as_ref() }
+}
+
+fn set_claimed() {
+    claim_word().into_iter().for_each(|word| word.store(1, Ordering::Release));
+}
+
+/// Whether this memory is that of a child which has no rump process, because it was forked behind the library's back.
+fn unclaimed() -> bool {
+    claim_word().is_some_and(|word| word.load(Ordering::Relaxed) == 0)
+}
+
+/// The process that the tables describe.
+pub fn pid() -> i32 {
+    PID.load(Ordering::Relaxed)
+}
+
 /// The rump process, once there is one.
-fn rump() -> Option<&'static Rump> {
+pub fn rump() -> Option<&'static Rump> {
     // SAFETY: what was stored is never freed.
     unsafe { RUMP.load(Ordering::Acquire).as_ref() }
 }
@@ -121,10 +124,11 @@ pub fn ready() -> bool {
 /// `ENOTCONN` where there is none.
 pub fn kernel() -> Result<&'static dyn Caller> {
     if shares_memory() {
-        let remote = borrower_or_new().remote.as_ref().ok_or(Errno::ENOTCONN)?;
+        let remote = borrower::get_or_make().remote().ok_or(Errno::ENOTCONN)?;
         return Ok(remote);
     }
     match rump() {
+        Some(Rump::Remote(_)) if unclaimed() => Err(Errno::ENOTCONN),
         Some(Rump::Remote(remote)) => Ok(remote),
         Some(Rump::Local(local)) => Ok(local),
         Some(Rump::Lost) | None => Err(Errno::ENOTCONN),
@@ -134,111 +138,72 @@ pub fn kernel() -> Result<&'static dyn Caller> {
 /// The connection that an exec hands on: none for a kernel in this process.
 pub fn remote() -> Option<&'static Remote> {
     if shares_memory() {
-        return borrower_or_new().remote.as_ref();
+        return borrower::get_or_make().remote();
     }
     match rump() {
-        Some(Rump::Remote(remote)) => Some(remote),
+        Some(Rump::Remote(remote)) if !unclaimed() => Some(remote),
         _ => None,
     }
 }
 
-/// Whether this is a child that still shares its parent's memory.
-pub fn shares_memory() -> bool {
-    matches!(SPAWNING.get(), Spawning::Yes(_)) && raw::getpid() != PID.load(Ordering::Relaxed)
+/// Forks by `fork`: the copy of the rump process is asked for first, so that a refusal is fork's, and given back if there is no child.
+pub fn fork(fork: impl FnOnce() -> i32) -> Result<i32> {
+    let copy = match rump() {
+        Some(Rump::Remote(remote)) if !unclaimed() => Some(Copy::ask(remote)?),
+        _ => None,
+    };
+    FORKING.set(copy);
+    let child = fork();
+    if child < 0 {
+        give_back(&DONE);
+    }
+    DONE.set(None);
+    Ok(child)
 }
 
-/// Runs a call, on a larger stack where it is made by a child that has only a small one.
-pub fn with_room(call: impl FnOnce() -> Outcome) -> Outcome {
-    if !shares_memory() {
-        return call();
-    }
-    if STACK.get() == 0 {
-        let rw = raw::word(libc::PROT_READ | libc::PROT_WRITE);
-        let private = raw::word(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        let map = raw::call(libc::SYS_mmap, [0, roomy::STACK_BYTES, rw, private, usize::MAX, 0]);
-        match raw::checked(map) {
-            Ok(start) => STACK.set(start + roomy::STACK_BYTES),
-            Err(_) => return call(),
+/// As [`fork`](fn@fork), by something that runs none of libc's handlers. The child has its rump process when this returns in it.
+pub fn fork_bare(shared: bool, bare: impl FnOnce() -> i32) -> Result<i32> {
+    fork(|| {
+        before_fork();
+        let child = bare();
+        if child == 0 {
+            begin_child(shared)
+        } else {
+            after_fork_in_parent()
         }
+        child
+    })
+}
+
+/// As [`fork_bare`], for a child that begins elsewhere: there it calls the function that it is given.
+pub fn fork_elsewhere(elsewhere: impl FnOnce(fn(bool)) -> i32) -> Result<i32> {
+    fork(|| {
+        before_fork();
+        let child = elsewhere(begin_child);
+        after_fork_in_parent();
+        child
+    })
+}
+
+/// Gives a copy back, for a fork that did not happen.
+fn give_back(copy: &'static std::thread::LocalKey<Cell<Option<Copy>>>) {
+    if let (Some(copy), Some(Rump::Remote(remote))) = (copy.take(), rump()) {
+        remote.release(copy.token);
     }
-    // SAFETY: the mapping is the child's alone, which has one thread and makes one call at a time.
-    unsafe { roomy::on_stack(STACK.get(), call) }.unwrap_or(Outcome::Host)
-}
-
-/// The view of a child that shares its parent's memory and has changed something.
-pub fn borrower() -> Option<&'static Borrower> {
-    if shares_memory() { BORROWER.get() } else { None }
-}
-
-/// As [`borrower`], for a change: the child gets a rump process of its own.
-pub fn borrower_for_change() -> Option<&'static Borrower> {
-    shares_memory().then(borrower_or_new)
-}
-
-fn borrower_or_new() -> &'static Borrower {
-    if let Some(child) = BORROWER.get() {
-        return child;
-    }
-    let before: Vec<HostFd> = client::fds::all().collect();
-    let remote = claim();
-    let child: &Borrower = Box::leak(Box::new(Borrower {
-        remote,
-        cwd_in_rump: AtomicBool::new(CWD_IN_RUMP.load(Ordering::Relaxed)),
-        table: Mutex::new(fds::entries(0, u32::MAX).into_iter().collect()),
-        numbers: client::fds::all().filter(|fd| !before.contains(fd)).collect(),
-    }));
-    BORROWER.set(Some(child));
-    child
-}
-
-/// Claims the copy of the rump process for a child that shares its parent's memory.
-fn claim() -> Option<Remote> {
-    let (Some(Rump::Remote(parent)), Spawning::Yes(Some(token))) = (rump(), SPAWNING.get()) else { return None };
-    Remote::connect(&parent.url()?, Handshake::Fork(token), Retry::Never).ok()
-}
-
-/// Runs a function of libc that spawns a child in this memory, and forgets afterwards what the child did.
-pub fn spawn<R>(real: impl FnOnce() -> R) -> R {
-    let (Some(rump), Spawning::No) = (rump(), SPAWNING.get()) else { return real() };
-    let token = if let Rump::Remote(remote) = rump { remote.prefork().ok() } else { None };
-    SPAWNING.set(Spawning::Yes(token));
-    first::attend();
-    let answer = real();
-    first::relax();
-    SPAWNING.set(Spawning::No);
-    if let top @ 1.. = STACK.replace(0) {
-        raw::call(libc::SYS_munmap, [top - roomy::STACK_BYTES, roomy::STACK_BYTES]);
-        pages::forget();
-    }
-    if let Some(child) = BORROWER.take() {
-        let _blocked = Blocked::enter();
-        child.numbers.iter().for_each(|fd| client::fds::forget(*fd));
-        child.table.lock().keys().filter(|fd| fds::entry(**fd).is_none()).for_each(|fd| fds::unmark(*fd));
-    }
-    answer
-}
-
-/// Asks for the copy of the rump process that the coming fork will claim.
-pub fn prefork() -> Result<()> {
-    if let Some(Rump::Remote(remote)) = rump() {
-        FORKING.set(Some(remote.prefork()?));
-    }
-    Ok(())
-}
-
-/// Forgets the copy, for a fork that did not happen.
-pub fn forget_fork() {
-    FORKING.set(None);
 }
 
 extern "C" fn before_fork() {
     BLOCKED.set(ManuallyDrop::new(Some(Blocked::enter())));
-    if FORKING.get().is_none() {
-        // For daemon and forkpty; the child finds nothing to claim if this fails.
-        let _ = prefork();
-    }
     copies::before_fork();
     fds::before_fork();
+    if FORKING.get().is_some_and(|copy| copy.changes != fds::changes()) {
+        // Another thread has opened or closed something since: the child would have one thing in its table, another in the copy.
+        give_back(&FORKING);
+    }
+    if let (None, Some(Rump::Remote(remote)), false) = (FORKING.get(), rump(), unclaimed()) {
+        // For daemon and forkpty too; the child finds nothing to claim if this fails.
+        FORKING.set(Copy::ask(remote).ok());
+    }
     alloc::before_fork();
 }
 
@@ -253,20 +218,32 @@ fn unlock() -> Option<Blocked> {
     ManuallyDrop::into_inner(BLOCKED.replace(ManuallyDrop::new(None)))
 }
 
+/// libc calls it for a fork that failed too.
 extern "C" fn after_fork_in_parent() {
+    DONE.set(FORKING.take());
     drop(unlock());
-    FORKING.set(None);
 }
 
 extern "C" fn after_fork_in_child() {
+    begin_child(false);
+}
+
+/// Takes up the copy in the child; `shared` if the host's descriptors are the parent's as well.
+fn begin_child(shared: bool) {
     let blocked = unlock();
     PID.store(raw::getpid(), Ordering::Relaxed);
     first::after_fork_in_child();
     sets::after_fork_in_child();
+    set_claimed();
+    borrower::forget();
+    if let Some(Rump::Local(_)) = rump() {
+        trace::say(format_args!("fork: the kernel is in this process: the child goes on with a copy of it"));
+    }
     // A mapping can be left out of a fork.
     pages::forget();
     if let Some(Rump::Remote(parent)) = rump() {
-        let claimed = FORKING.take().ok_or(Errno::ENOTCONN.into()).and_then(|token| parent.fork_child(token));
+        let claimed =
+            FORKING.take().ok_or(Errno::ENOTCONN.into()).and_then(|copy| parent.fork_child(copy.token, shared));
         let child = claimed.map_or_else(
             |error| {
                 trace::say(format_args!("fork: the child has no rump process: {error}"));
@@ -281,7 +258,7 @@ extern "C" fn after_fork_in_child() {
 
 /// Whether relative paths go to the rump kernel.
 pub fn cwd_in_rump() -> bool {
-    borrower().map_or(&CWD_IN_RUMP, |child| &child.cwd_in_rump).load(Ordering::Relaxed)
+    borrower::current().map_or(&CWD_IN_RUMP, |child| child.cwd_in_rump()).load(Ordering::Relaxed)
 }
 
 /// As [`cwd_in_rump`], of the process itself.
@@ -291,7 +268,7 @@ pub fn own_cwd_in_rump() -> bool {
 }
 
 fn set_cwd_in_rump(inside: bool) {
-    borrower_for_change().map_or(&CWD_IN_RUMP, |child| &child.cwd_in_rump).store(inside, Ordering::Relaxed);
+    borrower::for_change().map_or(&CWD_IN_RUMP, |child| child.cwd_in_rump()).store(inside, Ordering::Relaxed);
 }
 
 /// Makes a call of the host that leaves the rump working directory behind.

@@ -9,7 +9,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 
 use crate::fds::{self, RumpFd};
-use crate::{process, raw};
+use crate::{borrower, raw};
 
 /// Sets of a process at most; those beyond take no rump members.
 const MOST: usize = 4096;
@@ -169,7 +169,7 @@ pub fn kqueue(fd: i32) -> Option<RumpFd> {
 /// Notes that `to` now is another number for what `from` is; the set that is gone, if `to` was its last number.
 pub fn duplicated(from: i32, to: i32) -> Option<Gone> {
     let gone = forget(to);
-    if !process::shares_memory()
+    if !borrower::shares_memory()
         && let Some(set) = Set::of(from)
     {
         set.also(to);
@@ -190,7 +190,7 @@ pub struct Gone {
 ///
 /// A child that shares its parent's memory leaves the parent's sets alone.
 pub fn forget(fd: i32) -> Option<Gone> {
-    if !fds::perhaps(fd) || process::shares_memory() {
+    if !fds::perhaps(fd) || borrower::shares_memory() {
         return None;
     }
     let word = NUMBERS.get(usize::try_from(fd).ok()?)?.swap(0, Ordering::AcqRel);

@@ -24,6 +24,8 @@ pub struct Entry {
 #[derive(Clone, Default)]
 pub struct FdTable {
     entries: Vec<Option<Entry>>,
+    /// No number below it is free.
+    lowest: usize,
 }
 
 impl FdTable {
@@ -44,8 +46,11 @@ impl FdTable {
 
     /// Puts `file` on the lowest free number from `from` on; `EMFILE` at the limit.
     pub fn insert(&mut self, file: Arc<OpenFile>, close_on_exec: bool, from: usize, limit: usize) -> Result<Fd> {
-        let at =
-            (from..self.entries.len()).find(|&at| self.entries[at].is_none()).unwrap_or(self.entries.len().max(from));
+        let free = (from.max(self.lowest)..self.entries.len()).find(|&at| self.entries[at].is_none());
+        let at = free.unwrap_or(self.entries.len().max(from));
+        if from <= self.lowest {
+            self.lowest = at;
+        }
         if at >= limit {
             return Err(Errno::EMFILE);
         }
@@ -74,11 +79,15 @@ impl FdTable {
 
     /// Takes `fd` out, or `EBADF`. Drop the result only after the table's lock is gone.
     pub fn take(&mut self, fd: Fd) -> Result<Entry> {
-        usize::try_from(fd.0).ok().and_then(|at| self.entries.get_mut(at)?.take()).ok_or(Errno::EBADF)
+        let at = usize::try_from(fd.0).map_err(|_| Errno::EBADF)?;
+        let entry = self.entries.get_mut(at).and_then(Option::take).ok_or(Errno::EBADF)?;
+        self.lowest = self.lowest.min(at);
+        Ok(entry)
     }
 
     /// Takes out every entry that `which` selects.
     pub fn drain(&mut self, mut which: impl FnMut(Fd, &Entry) -> bool) -> Vec<Entry> {
+        self.lowest = 0;
         let slots = self.entries.iter_mut().enumerate();
         slots.filter_map(|(at, slot)| slot.take_if(|entry| which(Fd(at as i32), entry))).collect()
     }
@@ -91,5 +100,24 @@ impl FdTable {
     /// Returns the highest open descriptor.
     pub fn highest(&self) -> Option<Fd> {
         self.iter().last().map(|(fd, _)| fd)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vfs::pipe;
+
+    #[test]
+    fn the_lowest_free_number_is_taken_whatever_went_before() {
+        let (file, _) = pipe::pair();
+        let file = OpenFile::new(file, 0);
+        let mut table = FdTable::default();
+        let next = |table: &mut FdTable, from| table.insert(file.clone(), false, from, 100).unwrap().0;
+        assert_eq!([0, 0, 0, 50, 0].map(|from| next(&mut table, from)), [0, 1, 2, 50, 3]);
+        table.take(Fd(1)).unwrap();
+        assert_eq!([2, 0, 0].map(|from| next(&mut table, from)), [4, 1, 5]);
+        table.drain(|fd, _| fd.0 == 2);
+        assert_eq!([0, 0, 50].map(|from| next(&mut table, from)), [2, 6, 51]);
     }
 }

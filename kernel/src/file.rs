@@ -1,7 +1,7 @@
 //! What a descriptor points to.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use abi::stat::Stat;
@@ -69,6 +69,8 @@ pub struct OpenFile {
     pub file: Arc<dyn File>,
     /// Access mode and status flags, `abi::fcntl::O_*` of NetBSD.
     flags: AtomicU32,
+    /// Who is to be told of changes (`F_SETOWN`), as the client numbers it; nobody is told.
+    owner: AtomicI32,
     /// Told when the last descriptor is gone.
     mourners: Mutex<Vec<Weak<dyn Waiter>>>,
 }
@@ -76,7 +78,12 @@ pub struct OpenFile {
 impl OpenFile {
     /// Wraps an object with its open flags (only access mode and status flags are kept).
     pub fn new(file: Arc<dyn File>, flags: i32) -> Arc<Self> {
-        Arc::new(Self { file, flags: AtomicU32::new(flags as u32), mourners: Mutex::default() })
+        Arc::new(Self {
+            file,
+            flags: AtomicU32::new(flags as u32),
+            owner: AtomicI32::new(0),
+            mourners: Mutex::default(),
+        })
     }
 
     /// Has `who` stand on the object's queue, and told when the last descriptor is gone.
@@ -87,6 +94,16 @@ impl OpenFile {
         mourners.push(mourner);
         drop(mourners);
         self.file.wait_queue().register(who, exclusive);
+    }
+
+    /// Returns the owner.
+    pub fn owner(&self) -> i32 {
+        self.owner.load(Ordering::Relaxed)
+    }
+
+    /// Sets the owner.
+    pub fn set_owner(&self, owner: i32) {
+        self.owner.store(owner, Ordering::Relaxed);
     }
 
     /// Returns access mode and status flags.

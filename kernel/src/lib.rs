@@ -13,6 +13,7 @@ pub mod file;
 pub mod fs;
 pub mod kqueue;
 pub mod net;
+pub mod parked;
 pub mod proc;
 pub mod rumpuser;
 pub mod server;
@@ -46,6 +47,8 @@ pub struct Kernel {
     pub procs: proc::Table,
     /// Names of the host and domain, and other values that sysctl(7) can set.
     pub names: sysctl::Names,
+    /// Files on their way between processes.
+    pub parked: parked::Files,
     /// File name space; empty when the component is absent.
     pub vfs: vfs::Vfs,
     /// Sockets and the network stack.
@@ -92,6 +95,7 @@ impl Kernel {
             config,
             clock,
             procs,
+            parked: parked::Files::default(),
             names,
             vfs,
             net,
@@ -144,6 +148,12 @@ impl Kernel {
     /// Makes a copy of `parent` (fork(2)).
     pub fn fork(&self, parent: &Proc) -> Result<Arc<Proc>> {
         self.procs.fork(parent, self.clock.now())
+    }
+
+    /// Ends a process no call of which is left.
+    pub fn exit(&self, proc: &Arc<Proc>) {
+        self.procs.exit(proc);
+        self.parked.orphan(proc.pid, self.clock.uptime());
     }
 
     /// Writes a line of the kernel's own to the console.

@@ -155,6 +155,12 @@ impl Proc {
         }
     }
 
+    /// Raises the soft limit of descriptors as far as it goes.
+    pub fn lift_limit(&self) {
+        let mut nofile = lock(&self.nofile);
+        nofile.0 = nofile.1;
+    }
+
     /// Credentials of the process now.
     pub fn credentials(&self) -> Credentials {
         lock(&self.cred).clone()

@@ -28,9 +28,10 @@ const ANY_CALL: [u8; 23] = [
 
 /// Calls that are never taken, whatever the table wants: the child of the first group would come back into Rust frames
 /// of another stack, and the others end a frame or a thread, or are too hot to be of use.
-const REFUSED: [i64; 7] = [
+const REFUSED: [i64; 8] = [
     libc::SYS_clone,
     libc::SYS_clone3,
+    libc::SYS_fork,
     libc::SYS_vfork,
     libc::SYS_rt_sigreturn,
     libc::SYS_exit,

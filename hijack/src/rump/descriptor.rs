@@ -5,7 +5,8 @@
 
 use abi::fcntl::{self, Flock};
 use abi::ioctl::JREOPEN;
-use abi::{Errno, InOut, Result, linux};
+use abi::stat::{S_IFDIR, S_IFIFO, S_IFMT, Stat};
+use abi::{Errno, InOut, Out, Result, linux};
 use client::signals::Blocked;
 use client::{Caller, stubs};
 
@@ -14,6 +15,19 @@ use crate::calls::Outcome;
 use crate::fds::{self, NewFd, RumpFd};
 use crate::sets::{self, Set};
 use crate::{calls, process, raw, user};
+
+/// The commands of fcntl(2) that libc's headers have and its crate lacks.
+const F_SETSIG: i32 = 10;
+const F_GETSIG: i32 = 11;
+const F_SETOWN_EX: i32 = 15;
+const F_GETOWN_EX: i32 = 16;
+/// What the owner of a file is: a thread, a process, a group of processes.
+const F_OWNER_TID: i32 = 0;
+const F_OWNER_PID: i32 = 1;
+const F_OWNER_PGRP: i32 = 2;
+
+/// What a fifo holds.
+const PIPE_BYTES: usize = 65536;
 
 const EBADF: Outcome = Outcome::Done(-(libc::EBADF as isize));
 
@@ -195,7 +209,48 @@ fn control(fd: i32, rump: RumpFd, command: i32, arg: usize) -> Result<usize> {
             let owner = u64::from(arg as u32);
             number(stubs::fcntl(kernel, rump.fd(), fcntl::F_SETOWN, InOut::at(owner, 0))?)
         }
+        libc::F_GETPIPE_SZ | libc::F_SETPIPE_SZ => pipe_size(rump, command, arg),
+        libc::F_NOTIFY => match status(rump)?.st_mode & S_IFMT {
+            S_IFDIR => Err(Errno::EINVAL),
+            _ => Err(Errno::ENOTDIR),
+        },
+        // No file of the rump kernel can be leased, so none is.
+        libc::F_GETLEASE => Ok(libc::F_UNLCK as usize),
+        F_SETOWN_EX => {
+            let [kind, id]: [i32; 2] = user::read(arg)?;
+            let owner = match kind {
+                F_OWNER_TID | F_OWNER_PID => id,
+                F_OWNER_PGRP => -id,
+                _ => return Err(Errno::EINVAL),
+            };
+            number(stubs::fcntl(kernel, rump.fd(), fcntl::F_SETOWN, InOut::at(u64::from(owner as u32), 0))?)
+        }
+        F_GETOWN_EX => {
+            let owner = stubs::fcntl(kernel, rump.fd(), fcntl::F_GETOWN, InOut::NULL)?;
+            let kind = if owner < 0 { F_OWNER_PGRP } else { F_OWNER_PID };
+            user::write(arg, &[kind, owner.abs()]).map(|()| 0)
+        }
+        F_GETSIG => Ok(0),
+        // No signal tells of a rump descriptor that became ready, so none can be chosen for it.
+        F_SETSIG if arg == 0 => Ok(0),
         _ => Err(Errno::EINVAL),
+    }
+}
+
+fn status(rump: RumpFd) -> Result<Stat> {
+    let mut status = Stat::default();
+    stubs::fstat(kernel()?, rump.fd(), Out::new(&mut status))?;
+    Ok(status)
+}
+
+/// A fifo of the rump kernel holds [`PIPE_BYTES`], and cannot be made to hold more.
+fn pipe_size(rump: RumpFd, command: i32, arg: usize) -> Result<usize> {
+    if status(rump)?.st_mode & S_IFMT != S_IFIFO {
+        return Err(Errno::EBADF);
+    }
+    match command == libc::F_SETPIPE_SZ && arg > PIPE_BYTES {
+        true => Err(Errno::EPERM),
+        false => Ok(PIPE_BYTES),
     }
 }
 

@@ -90,7 +90,7 @@ fn created(fd: isize) -> Outcome {
         && process::ready()
     {
         closed(fd as i32);
-        if !process::shares_memory() {
+        if !crate::borrower::shares_memory() {
             Set::born(fd as i32);
         }
     }

@@ -20,6 +20,7 @@ pub mod name;
 pub mod nest;
 pub mod open;
 pub mod option;
+pub mod passing;
 pub mod poll;
 pub mod program;
 pub mod refuse;

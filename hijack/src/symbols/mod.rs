@@ -78,7 +78,7 @@ mod c {
 /// ```
 /// A binary of unit tests has the table, any other the hooks.
 macro_rules! symbols {
-    ($(fn $name:ident $args:tt -> $return:ty = $nr:ident $values:tt $(, also $($alias:ident)+)?;)*) => {
+    ($(fn $name:ident $args:tt -> $return:ty = $nr:ident $values:tt $(through $by:ident)? $(, also $($alias:ident)+)?;)*) => {
         /// The names of this family.
         #[cfg(test)]
         pub const TABLE: &[$crate::symbols::Symbol] = &[$(
@@ -86,7 +86,7 @@ macro_rules! symbols {
             $($($crate::symbols::Symbol { name: stringify!($alias), call: Some(stringify!($nr)) },)+)?
         )*];
 
-        $(symbols!(@hook $name $args $return, $nr $values);)*
+        $(symbols!(@hook $name $args $return, $nr $values $(through $by)?);)*
         $($($(symbols!(@hook $alias $args $return, $nr $values);)+)?)*
 
         /// Finds the real functions of this family.
@@ -103,6 +103,10 @@ macro_rules! symbols {
         });
     };
 
+    (@hook $name:ident $args:tt $return:ty, $nr:ident ($($value:expr),*) through $by:ident) => {
+        symbols!(@module $name $args $return, |real| crate::rump::passing::$by(words([$($value.word()),*]), real));
+    };
+
     (@hook $name:ident $args:tt $return:ty, $nr:ident ($($value:expr),*)) => {
         symbols!(@module $name $args $return, |real| {
             // Judged when the library is built.
@@ -113,12 +117,12 @@ macro_rules! symbols {
 
     (@module $name:ident ($($arg:ident: $type:ty),*) $return:ty, |$real:ident| $body:expr) => {
         #[cfg(not(test))]
-        #[allow(non_snake_case, reason = "_Exit")]
+        #[allow(non_snake_case, reason = "_Exit, _Fork")]
         mod $name {
             #[allow(unused_imports, reason = "no row needs all of them")]
             use crate::entry::{IsZero, Number, Word, hooked};
             #[allow(unused_imports, reason = "no row needs all of them")]
-            use crate::symbols::{c::*, exists, processes::{forked, spawned, working_directory}, words};
+            use crate::symbols::{c::*, exists, processes::{forked, forked_bare, spawned, working_directory}, words};
             use std::sync::atomic::{AtomicUsize, Ordering};
 
             type Prototype = unsafe extern "C" fn($($type),*) -> $return;

@@ -8,7 +8,7 @@ use crate::calls::Wanted;
 #[cfg(not(test))]
 use crate::entry::{Return, c_return, hooked};
 #[cfg(not(test))]
-use crate::{process, raw};
+use crate::{borrower, process, raw};
 
 /// Expands the functions that make processes: `around spawned fn system(…) -> c_int;` runs the real one inside [`spawned`].
 macro_rules! processes {
@@ -18,6 +18,7 @@ macro_rules! processes {
         pub const MAKERS: &[super::Symbol] = &[
             $(super::Symbol { name: stringify!($name), call: None },)*
             super::Symbol { name: "vfork", call: None },
+            super::Symbol { name: "clone", call: None },
             super::Symbol { name: "getcwd", call: Some("SYS_getcwd") },
         ];
 
@@ -27,50 +28,137 @@ macro_rules! processes {
         #[cfg(not(test))]
         pub fn resolve_makers() {
             $($name::resolve();)*
+            clone_function::resolve();
             getcwd::resolve();
         }
     };
 }
 
-/// Forks: the copy of the rump process is asked for first, so that a refusal is fork's.
+/// Forks.
 #[cfg(not(test))]
 pub fn forked(real: Option<impl FnOnce() -> pid_t>) -> pid_t {
     let Some(real) = real else { return c_return(raw::call(libc::SYS_fork, [])) };
-    if let Err(error) = process::prefork() {
-        return c_return(-(error.to_linux() as isize));
-    }
-    let child = real();
-    if child < 0 {
-        process::forget_fork();
-    }
-    child
+    or_error(process::fork(real))
+}
+
+/// Forks by a function that runs no handlers.
+#[cfg(not(test))]
+pub fn forked_bare(real: Option<impl FnOnce() -> pid_t>) -> pid_t {
+    let Some(real) = real else { return c_return(raw::call(libc::SYS_fork, [])) };
+    or_error(process::fork_bare(false, real))
+}
+
+/// errno and -1 for an error.
+#[cfg(not(test))]
+fn or_error(child: abi::Result<pid_t>) -> pid_t {
+    child.unwrap_or_else(|error| c_return(-(error.to_linux() as isize)))
 }
 
 /// Runs a function that has a child in this memory for a while.
 #[cfg(not(test))]
 pub fn spawned<R: Return>(real: Option<impl FnOnce() -> R>) -> R {
-    real.map_or_else(|| c_return(-(libc::ENOSYS as isize)), process::spawn)
+    real.map_or_else(|| c_return(-(libc::ENOSYS as isize)), borrower::spawn)
 }
 
 processes! {
     around forked fn fork() -> pid_t;
+    around forked_bare fn _Fork() -> pid_t;
     around spawned fn posix_spawn(pid: *mut pid_t, path: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int;
     around spawned fn posix_spawnp(pid: *mut pid_t, file: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int;
     around spawned fn system(command: *const c_char) -> c_int;
-    around spawned fn wordexp(words: *const c_char, result: *mut c_void, flags: c_int) -> c_int;
     around spawned fn popen(command: *const c_char, mode: *const c_char) -> *mut c_void;
+    around spawned fn wordexp(words: *const c_char, result: *mut c_void, flags: c_int) -> c_int;
 }
 
-/// vfork(2) is fork: the child would share the library's tables with its parent.
+/// vfork(2). It returns twice on one stack: the child's calls overwrite what lies below its caller's frame, so the way
+/// back is kept in a register meanwhile, as libc does.
 #[cfg(not(test))]
 mod vfork {
-    use super::{super::c::pid_t, fork};
+    use super::{super::c::pid_t, borrower, c_return, or_error, process};
+
+    /// 0 to go ahead; else the error is told.
+    extern "C" fn before() -> pid_t {
+        if process::ready() { or_error(borrower::begin().map(|_| 0)) } else { 0 }
+    }
+
+    /// In the parent, when the child has its own memory or has ended.
+    extern "C" fn after(result: isize) -> pid_t {
+        borrower::end();
+        c_return(result)
+    }
+
+    // SAFETY: the name and prototype are libc's, whose function this one stands in for.
+    #[unsafe(no_mangle)]
+    #[unsafe(naked)]
+    unsafe extern "C" fn vfork() -> pid_t {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            "sub rsp, 8",
+            ".cfi_adjust_cfa_offset 8",
+            "call {before}",
+            "add rsp, 8",
+            ".cfi_adjust_cfa_offset -8",
+            "test eax, eax",
+            "jnz 2f",
+            "pop rdx",
+            ".cfi_adjust_cfa_offset -8",
+            ".cfi_register rip, rdx",
+            "mov eax, {number}",
+            "syscall",
+            "push rdx",
+            ".cfi_adjust_cfa_offset 8",
+            ".cfi_rel_offset rip, 0",
+            "test rax, rax",
+            "jz 2f",
+            "mov rdi, rax",
+            "sub rsp, 8",
+            ".cfi_adjust_cfa_offset 8",
+            "call {after}",
+            "add rsp, 8",
+            ".cfi_adjust_cfa_offset -8",
+            "2:",
+            "ret",
+            ".cfi_endproc",
+            before = sym before, after = sym after, number = const libc::SYS_vfork,
+        )
+    }
+}
+
+/// clone(2): libc's function, whose child begins in a function of the program, on a stack of its own.
+#[cfg(not(test))]
+mod clone_function {
+    use super::super::c::{c_int, c_void, pid_t};
+    use super::{borrower, or_error, process};
+    use crate::clone::{FILES, Kind, Run, Start, kind, remark, start};
 
     redhook::hook! {
-        unsafe fn vfork() -> pid_t => hook {
-            // SAFETY: the hook of fork asks nothing of its caller.
-            unsafe { fork::hook() }
+        unsafe fn clone(run: Option<Run>, stack: *mut c_void, flags: c_int, arg: *mut c_void, parent_id: *mut pid_t, tls: *mut c_void, child_id: *mut pid_t) -> c_int => hook {
+            // SAFETY: the real function, with the arguments that the program gave for it; libc takes those it has no use for as well.
+            let real = |run, arg| unsafe { redhook::real!(clone)(run, stack, flags, arg, parent_id, tls, child_id) };
+            made(flags as usize, run, arg, real)
         }
+    }
+
+    fn made(
+        flags: usize,
+        run: Option<Run>,
+        arg: *mut c_void,
+        real: impl FnOnce(Option<Run>, *mut c_void) -> c_int,
+    ) -> c_int {
+        let Some(function) = run.filter(|_| process::ready()) else { return real(run, arg) };
+        remark(flags);
+        match kind(flags) {
+            Kind::Thread | Kind::Companion => real(run, arg),
+            Kind::Borrower => borrower::spawn(|| real(run, arg)),
+            Kind::Fork => or_error(process::fork_elsewhere(|ready| {
+                let mut child = Start { run: function, arg, ready, shared: flags & FILES != 0 };
+                real(Some(start), (&raw mut child).cast())
+            })),
+        }
+    }
+
+    pub fn resolve() {
+        let _ = redhook::real!(clone);
     }
 }
 

@@ -70,6 +70,6 @@ impl Forks {
 
     fn end(&self, kernel: &Kernel, which: impl Fn(&Fork) -> bool) {
         let ended: Vec<Fork> = lock(&self.0).extract_if(.., |fork| which(fork)).collect();
-        ended.iter().for_each(|fork| kernel.procs.exit(&fork.proc));
+        ended.iter().for_each(|fork| kernel.exit(&fork.proc));
     }
 }

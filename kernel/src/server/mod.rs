@@ -33,7 +33,7 @@ const RB_HALT: i32 = 8;
 const CLIENTS_MAX: usize = 4096;
 /// Frames taken from one client before the next has its turn.
 const TURN: usize = 64;
-/// How often tokens of forks that nobody claims are looked at.
+/// How often tokens of forks and files that nobody claims are looked at.
 const SWEEP: Duration = Duration::from_secs(10);
 /// How long the end waits for clients to take their last answers.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -145,6 +145,7 @@ impl Server {
             }
             conns.retain(|conn| !conn.session.dead());
             self.shared.forks.sweep(&self.shared.kernel);
+            self.shared.kernel.parked.sweep(self.shared.kernel.clock.uptime());
         }
         self.farewell(&conns);
         if self.shared.kernel.halted().is_some_and(|howto| howto & RB_HALT != 0) {
@@ -171,7 +172,7 @@ impl Server {
         }));
         let timeout = match () {
             () if conns.iter().any(|conn| conn.more) => Some(Duration::ZERO),
-            () if self.shared.forks.any() => Some(SWEEP),
+            () if self.shared.forks.any() || self.shared.kernel.parked.any_orphan() => Some(SWEEP),
             () => None,
         };
         let _ = host::ppoll(&mut fds, timeout, None);

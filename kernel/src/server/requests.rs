@@ -80,7 +80,7 @@ fn fork(session: &Session, reqno: u64, token: &Token, cancel: bool) {
         return refuse(session, reqno, Refusal::InvalidPrefork);
     };
     if cancel {
-        kernel.procs.exit(&forked);
+        kernel.exit(&forked);
         return session.dismiss(None);
     }
     match kernel.procs.claim(&forked, kernel.clock.now()) {
@@ -89,7 +89,7 @@ fn fork(session: &Session, reqno: u64, token: &Token, cancel: bool) {
             session.post(&message::handshake_done(reqno));
         }
         Err(_) => {
-            kernel.procs.exit(&forked);
+            kernel.exit(&forked);
             refuse(session, reqno, Refusal::ForkFailed);
         }
     }
@@ -152,6 +152,8 @@ fn extended(session: &Session, pid: i32, prefix: &[u8]) {
     if let Some(proc) = session.with_state(|state| state.proc.clone()) {
         proc.host_pid.store(pid.max(0), Ordering::Relaxed);
         proc.set_prefix(prefix);
+        // The limit of its descriptors is that of its host, where each of them has a number too.
+        proc.lift_limit();
     }
 }
 

@@ -304,7 +304,7 @@ impl Session {
             if state.calls.is_empty() { state.proc.take() } else { None }
         });
         if let Some(proc) = proc {
-            self.server.kernel.procs.exit(&proc);
+            self.server.kernel.exit(&proc);
         }
         lock(&self.server.sessions).retain(|other| other.id != self.id);
         self.server.forks.orphan(self.id);
@@ -327,7 +327,7 @@ impl Session {
             self.send(&message::handshake_done(reqno));
         }
         if let Some(proc) = ended {
-            self.server.kernel.procs.exit(&proc);
+            self.server.kernel.exit(&proc);
         }
     }
 }

@@ -284,7 +284,8 @@ pub fn fcntl(cx: &Cx<'_>, fd: Fd, cmd: i32, arg: InOut) -> Result<i32> {
             cx.proc.file(fd)?.set_flags(mask, value);
             Ok(0)
         }
-        F_GETOWN | F_SETOWN => cx.proc.file(fd).map(|_| 0),
+        F_GETOWN => cx.proc.file(fd).map(|file| file.owner()),
+        F_SETOWN => cx.proc.file(fd).map(|file| file.set_owner(value)).map(|()| 0),
         F_GETLK | F_SETLK | F_SETLKW | F_OFD_GETLK | F_OFD_SETLK | F_OFD_SETLKW => record_lock(cx, fd, cmd, arg),
         F_CLOSEM => close_from(cx, fd),
         F_MAXFD => Ok(lock(&cx.proc.fds).highest().map_or(-1, |fd| fd.0)),

@@ -5,6 +5,13 @@ use integration::{Rump, Transport, built, limited, stdout};
 /// Differences that are meant: scenario, the transports, the host's line, ours, and why.
 const MEANT: &[(&str, &[Transport], &str, &str, &str)] = &[
     (
+        "fcntl_odd_commands",
+        &Transport::ALL,
+        "lock of a socket: 0",
+        "lock of a socket: Invalid argument",
+        "record locks are on files, as in NetBSD",
+    ),
+    (
         "mmap_beyond_the_end",
         &[Transport::Tcp],
         "beyond: 7",
@@ -23,6 +30,13 @@ const MEANT: &[(&str, &[Transport], &str, &str, &str)] = &[
         "true",
         "false",
         "the peer's number is that of its process in the rump kernel",
+    ),
+    (
+        "pass_errors",
+        &Transport::ALL,
+        "over TCP: 0",
+        "over TCP: Operation not supported",
+        "NetBSD refuses descriptors on a socket that cannot pass them; Linux drops them silently",
     ),
 ];
 

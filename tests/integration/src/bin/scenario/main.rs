@@ -17,11 +17,15 @@ mod doors;
 mod epoll;
 mod epoll_shared;
 mod files;
+mod forking;
 mod interfaces;
+mod interrupts;
 mod linux;
 mod local_sockets;
 mod messages;
 mod names;
+mod numbers;
+mod passing;
 mod paths;
 mod processes;
 mod programs;
@@ -33,6 +37,7 @@ mod socket_ends;
 mod socket_limits;
 mod socket_options;
 mod sockets;
+mod spawning;
 mod stdio;
 mod streams;
 mod waiting;
@@ -79,6 +84,8 @@ const FAMILIES: &[&[Row]] = &[
     epoll_shared::TABLE,
     files::TABLE,
     files::content::TABLE,
+    forking::TABLE,
+    interrupts::TABLE,
     linux::copying::TABLE,
     linux::locks::TABLE,
     linux::mapping::TABLE,
@@ -89,6 +96,8 @@ const FAMILIES: &[&[Row]] = &[
     local_sockets::TABLE,
     messages::TABLE,
     names::TABLE,
+    numbers::TABLE,
+    passing::TABLE,
     paths::TABLE,
     processes::TABLE,
     programs::TABLE,
@@ -99,6 +108,7 @@ const FAMILIES: &[&[Row]] = &[
     socket_limits::TABLE,
     socket_options::TABLE,
     sockets::TABLE,
+    spawning::TABLE,
     stdio::TABLE,
     streams::TABLE,
     waiting::TABLE,

@@ -1,0 +1,212 @@
+//! A child that shares its parent's memory until it execs or ends: of vfork(2), posix_spawn(3), system, popen, clone(CLONE_VM | CLONE_VFORK).
+//!
+//! The parent's thread stands still meanwhile, its other threads do not. The child has descriptors of its own in the host, and so in
+//! the rump kernel: with its first change, or its first call there, it claims a copy of the rump process, and what it does to
+//! numbers goes to a [`Borrower`], never to the parent's table. When the parent goes on, all of it is undone.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI32};
+
+use abi::Result;
+use client::signals::{self, Blocked};
+use client::{Handshake, Remote, Retry, Token};
+use rustix_futex_sync::Mutex;
+
+use crate::calls::Outcome;
+use crate::fds::{self, RumpFd};
+use crate::process::{self, Rump};
+use crate::{first, pages, raw, roomy, trace};
+
+thread_local! {
+    /// What the child is to find, in a function that has one.
+    static SPAWNING: Cell<Option<&'static Plan>> = const { Cell::new(None) };
+    /// End of the stack that the child's calls run on; 0 before its first.
+    static STACK: Cell<usize> = const { Cell::new(0) };
+    /// What the child has made.
+    static BORROWER: Cell<Option<&'static Borrower>> = const { Cell::new(None) };
+}
+
+/// What is kept for a child, of one moment: other threads of the parent go on opening and closing.
+struct Plan {
+    /// The copy of the rump process, if there could be one.
+    token: Option<Token>,
+    table: Vec<(i32, RumpFd)>,
+}
+
+/// The view of the child.
+pub struct Borrower {
+    /// Its own rump process; none in a kernel of the parent's, which it must leave alone.
+    remote: Option<Remote>,
+    cwd_in_rump: AtomicBool,
+    table: Mutex<BTreeMap<i32, RumpFd>>,
+    /// The placeholders' template, which the child may move to another number than the parent's.
+    template: AtomicI32,
+}
+
+impl Borrower {
+    /// Its own rump process.
+    pub fn remote(&self) -> Option<&Remote> {
+        self.remote.as_ref()
+    }
+
+    /// Whether relative paths go to the rump kernel.
+    pub fn cwd_in_rump(&self) -> &AtomicBool {
+        &self.cwd_in_rump
+    }
+
+    /// The number of the placeholders' template.
+    pub fn template(&self) -> &AtomicI32 {
+        &self.template
+    }
+
+    /// The rump descriptor behind a number.
+    pub fn lookup(&self, fd: i32) -> Option<RumpFd> {
+        self.table.lock().get(&fd).copied()
+    }
+
+    /// Says what a number is now, and returns what it was.
+    pub fn set(&self, fd: i32, rump: Option<RumpFd>) -> Option<RumpFd> {
+        let mut table = self.table.lock();
+        match rump {
+            Some(rump) => table.insert(fd, rump),
+            None => table.remove(&fd),
+        }
+    }
+
+    /// The rump numbers from `first` to `last`.
+    pub fn range(&self, first: u32, last: u32) -> Vec<(i32, RumpFd)> {
+        let wanted = |fd: i32| (first..=last).contains(&(fd as u32));
+        self.table.lock().iter().filter(|(fd, _)| wanted(**fd)).map(|(fd, rump)| (*fd, *rump)).collect()
+    }
+}
+
+/// Whether this is such a child.
+pub fn shares_memory() -> bool {
+    SPAWNING.get().is_some() && raw::getpid() != process::pid()
+}
+
+/// Runs a call, on a larger stack where it is made by a child that has only a small one.
+pub fn with_room(call: impl FnOnce() -> Outcome) -> Outcome {
+    if !shares_memory() {
+        return call();
+    }
+    if STACK.get() == 0 {
+        let rw = raw::word(libc::PROT_READ | libc::PROT_WRITE);
+        let private = raw::word(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let map = raw::call(libc::SYS_mmap, [0, roomy::STACK_BYTES, rw, private, usize::MAX, 0]);
+        match raw::checked(map) {
+            Ok(start) => STACK.set(start + roomy::STACK_BYTES),
+            Err(_) => return call(),
+        }
+    }
+    // SAFETY: the mapping is the child's alone, which has one thread and makes one call at a time.
+    unsafe { roomy::on_stack(STACK.get(), call) }.unwrap_or(Outcome::Host)
+}
+
+/// The view of such a child that has changed something.
+pub fn current() -> Option<&'static Borrower> {
+    if shares_memory() { BORROWER.get() } else { None }
+}
+
+/// As [`current`], for a change: the child gets a rump process of its own.
+pub fn for_change() -> Option<&'static Borrower> {
+    shares_memory().then(get_or_make)
+}
+
+/// As [`for_change`], in such a child.
+pub fn get_or_make() -> &'static Borrower {
+    if let Some(child) = BORROWER.get() {
+        return child;
+    }
+    let plan = SPAWNING.get();
+    // Numbers that changed hands after the plan was made are not the child's.
+    let kept = plan.iter().flat_map(|plan| &plan.table).filter(|(fd, _)| fds::is_placeholder(*fd));
+    let child: &Borrower = Box::leak(Box::new(Borrower {
+        remote: claim(plan.and_then(|plan| plan.token)),
+        cwd_in_rump: AtomicBool::new(process::cwd_in_rump()),
+        table: Mutex::new(kept.copied().collect()),
+        template: AtomicI32::new(fds::template()),
+    }));
+    BORROWER.set(Some(child));
+    child
+}
+
+/// Claims the copy of the rump process.
+fn claim(token: Option<Token>) -> Option<Remote> {
+    let Some(Rump::Remote(parent)) = process::rump() else {
+        trace::say(format_args!("spawn: the kernel is in the parent's process: the child has none"));
+        return None;
+    };
+    let connect = |url: String| Remote::connect(&url, Handshake::Fork(token?), Retry::Never).ok();
+    let claimed = parent.url().and_then(connect);
+    if claimed.is_none() {
+        trace::say(format_args!("spawn: the child has no rump process: its copy cannot be claimed"));
+    }
+    claimed
+}
+
+/// Gets ready for a child in this memory that the calling thread will make. `false` if it has one already.
+pub fn begin() -> Result<bool> {
+    let (Some(rump), None) = (process::rump(), SPAWNING.get()) else { return Ok(false) };
+    let _blocked = Blocked::enter();
+    let lock = fds::lock();
+    let token = if let Rump::Remote(remote) = rump { Some(remote.prefork()?) } else { None };
+    let table = fds::entries(0, u32::MAX);
+    drop(lock);
+    plan(Plan { token, table });
+    Ok(true)
+}
+
+fn plan(plan: Plan) {
+    first::attend();
+    SPAWNING.set(Some(Box::leak(Box::new(plan))));
+}
+
+/// Forgets what the child did: it has its own memory now, or has ended.
+pub fn end() {
+    let Some(plan) = SPAWNING.take() else { return };
+    first::relax();
+    // A child that was killed in the middle of a call has left the note that signals are blocked.
+    signals::forget_blocked();
+    let _blocked = Blocked::enter();
+    if let top @ 1.. = STACK.replace(0) {
+        raw::call(libc::SYS_munmap, [top - roomy::STACK_BYTES, roomy::STACK_BYTES]);
+        pages::forget();
+    }
+    // SAFETY: `plan` leaked it, and nobody has it any more: the child is gone.
+    let plan = unsafe { Box::from_raw(core::ptr::from_ref(plan).cast_mut()) };
+    match (BORROWER.take(), process::rump(), plan.token) {
+        (Some(child), ..) => {
+            // SAFETY: as above, of `get_or_make`.
+            let child = unsafe { Box::from_raw(core::ptr::from_ref(child).cast_mut()) };
+            let Borrower { remote, table, .. } = *child;
+            table.lock().keys().filter(|fd| fds::entry(**fd).is_none()).for_each(|fd| fds::unmark(*fd));
+            remote.into_iter().for_each(Remote::abandon);
+        }
+        (None, Some(Rump::Remote(remote)), Some(token)) => remote.release(token),
+        _ => {}
+    }
+}
+
+/// In the child of a fork: whatever its parent's thread was about, it is not.
+pub fn forget() {
+    SPAWNING.set(None);
+    BORROWER.set(None);
+    STACK.set(0);
+}
+
+/// Runs a function that has a child in this memory, and comes back when that has its own or has ended.
+pub fn spawn<R>(real: impl FnOnce() -> R) -> R {
+    let begun = begin();
+    if begun.is_err() {
+        // The child has no rump process, which is said when it wants one.
+        let _blocked = Blocked::enter();
+        plan(Plan { token: None, table: fds::entries(0, u32::MAX) });
+    }
+    let answer = real();
+    if begun != Ok(false) {
+        end();
+    }
+    answer
+}

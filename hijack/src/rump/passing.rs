@@ -1,0 +1,323 @@
+//! Rump descriptors in messages over the host's sockets (SCM_RIGHTS).
+//!
+//! The host would pass the placeholder, which says nothing about what is behind it. So a rump descriptor is parked in its
+//! kernel under a token, and a memfd with the token travels in its place. A receiver with the library, on the same
+//! kernel, claims the token and has the rump descriptor under the number that the memfd came with. Any other receiver has a
+//! harmless memfd, and can pass it on.
+
+use std::ffi::CStr;
+
+use abi::linux::{MmsgHdr, MsgHdr};
+use abi::{Errno, Fd, In, Out, Result};
+use client::signals::{self, Blocked};
+use client::stubs;
+use sysproxy::host::{self, Owned};
+
+use super::kernel;
+use crate::calls::{self, Wanted};
+use crate::entry::{Return, Word, c_return, hooked};
+use crate::fds::{self, RumpFd};
+use crate::{process, raw, trace, user};
+
+/// Name of the memfds.
+const NAME: &CStr = c"rumphijack-descriptor";
+
+/// How `/proc/self/fd` shows one.
+const LINK: &[u8] = b"/memfd:rumphijack-descriptor (deleted)";
+
+/// No memfd of ours has other seals.
+const SEALS: i32 = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+
+type Token = [u8; 16];
+
+/// Most control data that is looked at: more than the most descriptors of a message (253) and its credentials take.
+const CONTROL: usize = 2048;
+
+/// Header of a control message: its length, level and kind.
+const HEADER: usize = 16;
+
+/// Calls `each` with the place of each descriptor in the control data.
+fn rights(control: &mut [u8], mut each: impl FnMut(&mut [u8; 4])) {
+    let mut rest = control;
+    while let Some((length, _)) = rest.split_first_chunk::<8>() {
+        let length = usize::try_from(u64::from_ne_bytes(*length)).unwrap_or(usize::MAX);
+        let Some((message, _)) = rest.split_at_mut_checked(length.max(HEADER)) else { return };
+        let is_rights = message.get(8..HEADER) == Some(&RIGHTS);
+        if let (true, Some(data)) = (is_rights, message.get_mut(HEADER..)) {
+            data.as_chunks_mut::<4>().0.iter_mut().for_each(&mut each);
+        }
+        rest = rest.get_mut(length.max(HEADER).next_multiple_of(8)..).unwrap_or_default();
+    }
+}
+
+/// Level and kind of descriptors.
+const RIGHTS: [u8; 8] = {
+    let ([a, b, c, d], [e, f, g, h]) = (libc::SOL_SOCKET.to_ne_bytes(), libc::SCM_RIGHTS.to_ne_bytes());
+    [a, b, c, d, e, f, g, h]
+};
+
+/// Control data with memfds in the place of rump descriptors.
+struct Packed {
+    control: Vec<u8>,
+    memfds: Vec<(Owned, Token)>,
+}
+
+impl Packed {
+    /// Makes one of a message of the program; `None` if it passes no rump descriptor.
+    fn of(message: &MsgHdr) -> Result<Option<Self>> {
+        let mut space = [0u8; CONTROL];
+        let length = usize::try_from(message.msg_controllen).unwrap_or(usize::MAX);
+        let Some(control) = space.get_mut(..length).filter(|_| message.msg_control != 0) else { return Ok(None) };
+        user::read_bytes(message.msg_control as usize, control)?;
+        let mut any = false;
+        rights(control, |fd| any |= fds::lookup(i32::from_ne_bytes(*fd)).is_some());
+        if !any {
+            return Ok(None);
+        }
+        let mut packed = Self { control: control.to_vec(), memfds: Vec::new() };
+        let (mut failed, memfds) = (None, &mut packed.memfds);
+        rights(&mut packed.control, |fd| {
+            let Some(rump) = fds::lookup(i32::from_ne_bytes(*fd)).filter(|_| failed.is_none()) else { return };
+            match pack(rump) {
+                Ok((memfd, token)) => {
+                    *fd = memfd.fd().0.to_ne_bytes();
+                    memfds.push((memfd, token));
+                }
+                Err(error) => failed = Some(error),
+            }
+        });
+        match failed {
+            Some(error) => {
+                packed.unpack();
+                Err(error)
+            }
+            None => Ok(Some(packed)),
+        }
+    }
+
+    /// Takes the descriptors back that were not sent.
+    fn unpack(self) {
+        for (_, token) in &self.memfds {
+            if let Ok(kernel) = kernel()
+                && let Ok(fd) = stubs::claim(kernel, In::new(token), 1, 0)
+            {
+                let _ = stubs::close(kernel, fd);
+            }
+        }
+    }
+}
+
+/// Parks a descriptor and makes the memfd for it.
+fn pack(rump: RumpFd) -> Result<(Owned, Token)> {
+    let mut token = Token::default();
+    stubs::park(kernel()?, rump.fd(), Out::new(&mut token)).inspect_err(|error| {
+        if *error == Errno::ENOSYS {
+            trace::say(format_args!("sendmsg: this server cannot pass rump descriptors over a socket of the host"));
+        }
+    })?;
+    let memfd = host::memfd(NAME).and_then(|low| client::fds::raise(low.fd())).map_err(host::errno)?;
+    host::write(memfd.fd(), &token).map_err(host::errno)?;
+    raw::fcntl(memfd.fd().0, libc::F_ADD_SEALS, raw::word(SEALS));
+    Ok((memfd, token))
+}
+
+/// The token in a descriptor that was received, if it is one of these memfds.
+fn token(fd: i32) -> Option<Token> {
+    if raw::fcntl(fd, libc::F_GET_SEALS, 0) != SEALS as isize {
+        return None;
+    }
+    let name = format!("/proc/self/fd/{fd}\0");
+    let mut link = [0u8; LINK.len() + 1];
+    let args = [name.as_ptr() as usize, link.as_mut_ptr() as usize, link.len()];
+    let length = raw::checked(raw::call(libc::SYS_readlink, args)).ok()?;
+    let mut token = Token::default();
+    let args = [raw::word(fd), token.as_mut_ptr() as usize, token.len(), 0];
+    let whole = link.get(..length) == Some(LINK) && raw::call(libc::SYS_pread64, args) == token.len() as isize;
+    whole.then_some(token)
+}
+
+/// Puts the rump descriptor behind a received memfd under its number.
+fn adopt(fd: i32, keep: bool) {
+    let Some(token) = token(fd) else { return };
+    let cloexec = raw::fcntl(fd, libc::F_GETFD, 0) & libc::FD_CLOEXEC as isize != 0;
+    let claimed = kernel().and_then(|kernel| stubs::claim(kernel, In::new(&token), cloexec.into(), keep.into()));
+    let Ok(Fd(rump)) = claimed else {
+        return trace::say(format_args!("recvmsg: {fd} is a rump descriptor of another server, or came too late"));
+    };
+    let _lock = fds::lock();
+    if raw::dup3(fds::template(), fd, if cloexec { libc::O_CLOEXEC } else { 0 }) >= 0 {
+        fds::set(fd, Some(RumpFd(rump)));
+    }
+}
+
+/// Looks for rump descriptors in a message that the host has given to the program.
+fn unpack(header: usize, flags: i32) -> Result<()> {
+    let message: MsgHdr = user::read(header)?;
+    let mut space = [0u8; CONTROL];
+    let length = usize::try_from(message.msg_controllen).unwrap_or(usize::MAX).min(CONTROL);
+    let control = space.get_mut(..length).unwrap_or_default();
+    user::read_bytes(message.msg_control as usize, control)?;
+    rights(control, |fd| adopt(i32::from_ne_bytes(*fd), flags & libc::MSG_PEEK != 0));
+    Ok(())
+}
+
+/// Whether a message of the host's sockets may have rump descriptors in it.
+fn concerns(args: &[usize; 6]) -> bool {
+    let [fd, ..] = *args;
+    process::ready() && fds::lookup(fd as i32).is_none()
+}
+
+/// Sends with `header` in the place of the program's, under the program's own signal mask.
+fn send_packed(fd: usize, mut header: MsgHdr, packed: Packed, flags: usize) -> isize {
+    header.msg_control = packed.control.as_ptr() as u64;
+    let sent = signals::unblocked(|| raw::call(libc::SYS_sendmsg, [fd, &raw const header as usize, flags]));
+    if sent < 0 {
+        packed.unpack();
+    }
+    sent
+}
+
+/// See sendmsg(2).
+pub fn sendmsg<R: Return>(args: [usize; 6], real: Option<impl FnOnce() -> R>) -> R {
+    const WANTED: Wanted = calls::wanted(libc::SYS_sendmsg as usize);
+    let [fd, message, flags, ..] = args;
+    if fds::any_entry() && concerns(&args) {
+        let _blocked = Blocked::enter();
+        // What cannot be read is the host's to refuse.
+        let packed = user::read(message).and_then(|header| Ok((header, Packed::of(&header)?)));
+        match packed {
+            Ok((header, Some(packed))) => return c_return(send_packed(fd, header, packed, flags)),
+            Err(error) if error != Errno::EFAULT => return c_return(-(error.to_linux() as isize)),
+            _ => {}
+        }
+    }
+    hooked(libc::SYS_sendmsg, WANTED, args, real)
+}
+
+/// See sendmmsg(2): messages go one by one where one of them passes a rump descriptor.
+pub fn sendmmsg<R: Return>(args: [usize; 6], real: Option<impl FnOnce() -> R>) -> R {
+    const WANTED: Wanted = calls::wanted(libc::SYS_sendmmsg as usize);
+    let [fd, vector, count, flags, ..] = args;
+    if fds::any_entry() && concerns(&args) {
+        let _blocked = Blocked::enter();
+        let headers = |at: usize| user::read::<MmsgHdr>(vector.wrapping_add(at * size_of::<MmsgHdr>()));
+        let count = (count as u32 as usize).min(1024);
+        let passes = |at: usize| headers(at).is_ok_and(|header| names_rump(&header.msg_hdr));
+        if (0..count).any(passes) {
+            return c_return(send_many(fd, vector, count, flags));
+        }
+    }
+    hooked(libc::SYS_sendmmsg, WANTED, args, real)
+}
+
+/// Whether a message passes a rump descriptor.
+fn names_rump(message: &MsgHdr) -> bool {
+    let mut space = [0u8; CONTROL];
+    let length = usize::try_from(message.msg_controllen).unwrap_or(usize::MAX);
+    let Some(control) = space.get_mut(..length).filter(|_| message.msg_control != 0) else { return false };
+    let mut any = false;
+    if user::read_bytes(message.msg_control as usize, control).is_ok() {
+        rights(control, |fd| any |= fds::lookup(i32::from_ne_bytes(*fd)).is_some());
+    }
+    any
+}
+
+fn send_many(fd: usize, vector: usize, count: usize, flags: usize) -> isize {
+    for at in 0..count {
+        let place = vector.wrapping_add(at * size_of::<MmsgHdr>());
+        let sent = user::read::<MmsgHdr>(place).and_then(|mut message| {
+            let header = message.msg_hdr;
+            let sent = match Packed::of(&header)? {
+                Some(packed) => send_packed(fd, header, packed, flags),
+                None => raw::call(libc::SYS_sendmsg, [fd, place, flags]),
+            };
+            message.msg_len = raw::checked(sent)? as u32;
+            user::write(place, &message)
+        });
+        match sent {
+            Ok(()) => {}
+            Err(error) if at == 0 => return -(error.to_linux() as isize),
+            Err(_) => return at as isize,
+        }
+    }
+    count as isize
+}
+
+/// See recvmsg(2).
+pub fn recvmsg<R: Return + Word + Copy>(args: [usize; 6], real: Option<impl FnOnce() -> R>) -> R {
+    const WANTED: Wanted = calls::wanted(libc::SYS_recvmsg as usize);
+    let got = hooked(libc::SYS_recvmsg, WANTED, args, real);
+    let [_, message, flags, ..] = args;
+    if got.word() as isize >= 0 && concerns(&args) && has_control(message) {
+        let _blocked = Blocked::enter();
+        let _ = unpack(message, flags as i32);
+    }
+    got
+}
+
+/// See recvmmsg(2).
+pub fn recvmmsg<R: Return + Word + Copy>(args: [usize; 6], real: Option<impl FnOnce() -> R>) -> R {
+    const WANTED: Wanted = calls::wanted(libc::SYS_recvmmsg as usize);
+    let got = hooked(libc::SYS_recvmmsg, WANTED, args, real);
+    let [_, vector, _, flags, ..] = args;
+    let count = usize::try_from(got.word() as isize).unwrap_or(0);
+    if concerns(&args) {
+        let places = (0..count).map(|at| vector.wrapping_add(at * size_of::<MmsgHdr>()));
+        for place in places.filter(|place| has_control(*place)) {
+            let _blocked = Blocked::enter();
+            let _ = unpack(place, flags as i32);
+        }
+    }
+    got
+}
+
+/// Whether a message that was received has control data. The host has just stored its length there.
+fn has_control(message: usize) -> bool {
+    let length = core::mem::offset_of!(MsgHdr, msg_controllen);
+    // SAFETY: the header of a message that was received is mapped.
+    let length = unsafe { core::ptr::read_unaligned((message + length) as *const u64) };
+    length > HEADER as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_are_found_wherever_they_stand() {
+        let mut control = Vec::new();
+        let mut message = |kind: i32, data: &[i32]| {
+            control.extend((HEADER as u64 + 4 * data.len() as u64).to_ne_bytes());
+            control.extend(libc::SOL_SOCKET.to_ne_bytes());
+            control.extend(kind.to_ne_bytes());
+            data.iter().for_each(|fd| control.extend(fd.to_ne_bytes()));
+            control.resize(control.len().next_multiple_of(8), 0);
+        };
+        message(libc::SCM_CREDENTIALS, &[1, 2, 3]);
+        message(libc::SCM_RIGHTS, &[4, 5, 6]);
+        message(libc::SCM_RIGHTS, &[7]);
+        let found = |control: &mut [u8]| {
+            let mut found = Vec::new();
+            rights(control, |fd| found.push(i32::from_ne_bytes(*fd)));
+            found
+        };
+        assert_eq!(found(&mut control), [4, 5, 6, 7]);
+        assert_eq!(found(&mut control[..40]), Vec::<i32>::new());
+        control[0] = 0;
+        assert!(found(&mut control).len() <= 4 && found(&mut []).is_empty());
+    }
+
+    #[test]
+    fn a_memfd_of_another_name_is_left_alone() {
+        let memfd = host::memfd(c"rumphijack-descriptors").unwrap();
+        host::write(memfd.fd(), &[1; 16]).unwrap();
+        raw::fcntl(memfd.fd().0, libc::F_ADD_SEALS, raw::word(SEALS));
+        assert_eq!(token(memfd.fd().0), None);
+        let ours = host::memfd(NAME).unwrap();
+        host::write(ours.fd(), &[7; 16]).unwrap();
+        assert_eq!(token(ours.fd().0), None);
+        raw::fcntl(ours.fd().0, libc::F_ADD_SEALS, raw::word(SEALS));
+        assert_eq!(token(ours.fd().0), Some([7; 16]));
+        assert_eq!(token(-1), None);
+    }
+}
