@@ -39,9 +39,11 @@ doc: ## Builds the documentation of all crates
 
 PREFIX ?= /usr/local
 install: build ## Installs under PREFIX (/usr/local)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man3
 	install -m 755 $(BIN)/rump_server $(BIN)/rumphijack $(BIN)/rumpctl $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(BIN)/librumphijack.so $(DESTDIR)$(PREFIX)/lib
+	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 docs/man/*.3 $(DESTDIR)$(PREFIX)/share/man/man3
 
 clean: ## Removes what was built
 	$(CARGO) clean

@@ -334,6 +334,20 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_page_has_each_keyword_in_order() {
+        let page = include_str!("../../docs/man/rumphijack.3");
+        let named: Vec<&str> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix(".It Cm "))
+            // The keywords of RUMPHIJACK_RETRYCONNECT have no value.
+            .filter(|rest| rest.contains('='))
+            .map(|rest| rest.split([' ', '=']).next().unwrap_or_default())
+            .collect();
+        let known: Vec<&str> = KEYWORDS.iter().map(|(keyword, _)| *keyword).collect();
+        assert_eq!(named, known);
+    }
+
+    #[test]
     fn our_own_keywords_are_checked() {
         assert_eq!(refused("deep=on"), "deep value should be auto or off, gave: on");
         assert_eq!(refused("trace="), "trace needs the name of a file");
