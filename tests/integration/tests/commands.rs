@@ -106,6 +106,19 @@ fn the_server_stays_in_the_foreground_with_s() {
 }
 
 #[test]
+fn the_server_aborts_after_a_halt_with_a_dump() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("unix://{}/socket", folder.path().display());
+    let mut command = std::process::Command::new(built("rump_server"));
+    // A core file would be left in the working directory.
+    let mut server = command.args(["-s", &url]).current_dir(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+    until("it serves", || limited(built("rumpctl")).args(["-s", &url, "ps"]).output().unwrap().status.success());
+    stdout(limited(built("rumpctl")).args(["-s", &url, "halt", "-d"]));
+    assert_eq!(server.wait().unwrap().signal(), Some(libc::SIGABRT));
+    assert!(!folder.path().join("socket").exists());
+}
+
+#[test]
 fn the_server_refuses_bad_usage() {
     for args in [
         &["-x", "unix://s"][..],

@@ -142,6 +142,10 @@ fn serve(args: &Args, role: Role) -> ExitCode {
     if role == Role::Command {
         println!("halted");
     }
+    if server.kernel().halted().is_some_and(|how| how & abi::mount::RB_DUMP != 0) {
+        // reboot(2) asked for a core dump; all that others could miss is gone by now.
+        std::process::abort();
+    }
     status
 }
 
