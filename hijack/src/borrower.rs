@@ -23,6 +23,8 @@ thread_local! {
     static SPAWNING: Cell<Option<&'static Plan>> = const { Cell::new(None) };
     /// End of the stack that the child's calls run on; 0 before its first.
     static STACK: Cell<usize> = const { Cell::new(0) };
+    /// Whether a call of the child runs on that stack.
+    static ROOMY: Cell<bool> = const { Cell::new(false) };
     /// What the child has made.
     static BORROWER: Cell<Option<&'static Borrower>> = const { Cell::new(None) };
 }
@@ -87,8 +89,10 @@ pub fn shares_memory() -> bool {
 }
 
 /// Runs a call, on a larger stack where it is made by a child that has only a small one.
+///
+/// A call inside of one, by a function of libc that it uses or in a signal handler, stays where it is: the stack is in use.
 pub fn with_room(call: impl FnOnce() -> Outcome) -> Outcome {
-    if !shares_memory() {
+    if !shares_memory() || ROOMY.get() {
         return call();
     }
     if STACK.get() == 0 {
@@ -100,8 +104,11 @@ pub fn with_room(call: impl FnOnce() -> Outcome) -> Outcome {
             Err(_) => return call(),
         }
     }
-    // SAFETY: the mapping is the child's alone, which has one thread and makes one call at a time.
-    unsafe { roomy::on_stack(STACK.get(), call) }.unwrap_or(Outcome::Host)
+    ROOMY.set(true);
+    // SAFETY: the mapping is the child's alone, which has one thread, and nothing else runs on it as long as ROOMY says so.
+    let outcome = unsafe { roomy::on_stack(STACK.get(), call) }.unwrap_or(Outcome::Host);
+    ROOMY.set(false);
+    outcome
 }
 
 /// The view of such a child that has changed something.
@@ -170,6 +177,8 @@ pub fn end() {
     // A child that was killed in the middle of a call has left the note that signals are blocked.
     signals::forget_blocked();
     let _blocked = Blocked::enter();
+    // An exec, or an end, in the middle of a call.
+    ROOMY.set(false);
     if let top @ 1.. = STACK.replace(0) {
         raw::call(libc::SYS_munmap, [top - roomy::STACK_BYTES, roomy::STACK_BYTES]);
         pages::forget();
@@ -194,6 +203,7 @@ pub fn forget() {
     SPAWNING.set(None);
     BORROWER.set(None);
     STACK.set(0);
+    ROOMY.set(false);
 }
 
 /// Runs a function that has a child in this memory, and comes back when that has its own or has ended.
