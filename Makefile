@@ -3,7 +3,7 @@ CARGO ?= cargo
 BIN := target/release
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test integration tables bench lint fmt doc install clean
+.PHONY: soak help build run test integration tables bench lint fmt doc install clean
 
 help: ## Lists the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -23,6 +23,9 @@ integration: build ## Runs the scenarios and the real programs only
 tables: ## Writes the generated parts of docs/COMPATIBILITY.md
 	$(CARGO) test --quiet --release --locked -p hijack compatibility::write_the_page -- --ignored
 	$(CARGO) run --quiet --release --locked -p integration --bin tables
+
+soak: build ## Runs what takes minutes: fork storms, and transfers under load
+	$(CARGO) test --release --locked -p integration --test soak -- --nocapture
 
 bench: build ## Measures against the host, side by side
 	$(CARGO) run --release --locked -p integration --bin bench

@@ -196,6 +196,7 @@ fn fork_in_threads(folder: &str) {
     }
 }
 
+/// Forks `FORKS` times, 100 if that is unset: the soak test wants more.
 fn fork_among_busy_threads(folder: &str) {
     use std::sync::atomic::{AtomicBool, Ordering};
     static STOP: AtomicBool = AtomicBool::new(false);
@@ -216,7 +217,8 @@ fn fork_among_busy_threads(folder: &str) {
         .collect();
     unsafe {
         let fd = fresh(folder, "f");
-        for _ in 0..100 {
+        let forks = std::env::var("FORKS").map_or(100, |number| number.parse().unwrap());
+        for _ in 0..forks {
             let child = fork();
             if child == 0 {
                 _exit(i32::from(!put(fd, b".")));

@@ -1,0 +1,52 @@
+//! What takes minutes: storms of forks, and transfers on a loaded machine. Not a part of `make test`.
+
+use std::process::{Command, Stdio};
+
+use integration::{Rump, Transport, built, stdout};
+
+/// Seconds after which a program counts as hung.
+const LIMIT: &str = "900";
+
+/// A scenario on the kernel, with a long time limit.
+fn scenario(rump: &Rump, name: &str, folder: &str) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--signal=KILL", LIMIT]).arg(built("rumphijack")).args(["--server", &rump.url(), "--", "sh", "-ec"]);
+    command.arg("mkdir -p \"$2\"; exec \"$0\" \"$1\" \"$2\"").arg(built("scenario")).args([name, folder]);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Descriptors and kilobytes that the server has.
+fn held(rump: &Rump) -> (usize, usize) {
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", rump.pid())).unwrap().count();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", rump.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    (descriptors, line.trim().trim_end_matches(" kB").parse().unwrap())
+}
+
+#[test]
+fn ten_thousand_forks_leave_nothing_behind() {
+    let rump = Rump::start(Transport::Unix);
+    stdout(&mut scenario(&rump, "fork_among_busy_threads", "/rump/tmp/first"));
+    let before = held(&rump);
+    let text = stdout(scenario(&rump, "fork_among_busy_threads", "/rump/tmp/storm").env("FORKS", "10000"));
+    assert_eq!(text, "written: 10000\n");
+    let after = held(&rump);
+    eprintln!("the server's descriptors and kilobytes: {before:?} before, {after:?} after");
+    assert_eq!(after.0, before.0);
+    assert!(after.1 < before.1 + 8192, "{before:?} {after:?}");
+    assert_eq!(rump.ctl(&["ps"]).lines().count(), 4, "a heading, the kernel's two processes and rumpctl itself");
+}
+
+#[test]
+fn transfers_end_however_busy_the_machine() {
+    let rump = Rump::start(Transport::Unix);
+    for round in 0..100 {
+        let run = |at: usize| {
+            scenario(&rump, "tcp", &format!("/rump/tmp/{round}-{at}")).stdout(Stdio::piped()).spawn().unwrap()
+        };
+        let running: Vec<_> = (0..8).map(run).collect();
+        let ended: Vec<_> = running.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+        assert!(ended.iter().all(|done| done.status.success() && done.stdout == ended[0].stdout), "{ended:?}");
+    }
+}
