@@ -6,7 +6,7 @@ use sysproxy::host::{self, HostFd, Owned, PollFd, SigSet};
 use sysproxy::message::Refusal;
 
 use crate::conn::{Answer, Conn, Event};
-use crate::signals::{self, Watch};
+use crate::signals::{self, SIGCANCEL, Watch};
 
 /// What came of sending a request once.
 #[derive(Debug)]
@@ -94,6 +94,10 @@ fn wait(conn: &Conn, number: u64, signals: HostFd, terms: &Terms<'_>) -> Answer 
                 } else if pending.caught.is_empty() || !terms.interruptible || !conn.extended {
                     // The original's server cannot be interrupted: handlers run, the call goes on.
                     signals::open();
+                    if pending.cancel {
+                        // It waits for the end of the call.
+                        watch.without(SigSet::of(SIGCANCEL));
+                    }
                 } else {
                     conn.interrupt(number);
                     watch.without(pending.caught);

@@ -20,9 +20,55 @@ const SYNCHRONOUS: SigSet = SigSet::of(4)
 /// What is blocked while a call is under way.
 const BLOCKED: SigSet = SigSet::ALL.without(SYNCHRONOUS);
 
+/// With what pthread_cancel(3) of glibc and musl wakes a thread. Its handler may end the thread where it stands.
+pub const SIGCANCEL: i32 = 32;
+
 thread_local! {
     /// The program's own mask, while this library has all signals blocked.
     static OUTER: Cell<Option<SigSet>> = const { Cell::new(None) };
+    /// Whether the call under way is a cancellation point: [`SIGCANCEL`] ends it, and stays blocked until [`end_point`].
+    static POINT: Cell<bool> = const { Cell::new(false) };
+    /// Whether handlers run in the middle of a cancellation point. Stays on if one of them leaves by longjmp.
+    static HANDLING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a call that begins now is inside another: of this library, or that a handler has interrupted.
+pub fn is_inside() -> bool {
+    let handling = HANDLING.get() && signal::mask().contains(SIGCANCEL);
+    HANDLING.set(handling);
+    handling || OUTER.get().is_some()
+}
+
+/// Begins a call that is a cancellation point: blocks signals until [`end_point`], as [`Blocked`] does.
+///
+/// The thread may be ended by [`SIGCANCEL`] until this has returned, so no frame that comes here has a destructor.
+#[inline(always)]
+pub fn begin_point() {
+    let mask = signal::block(BLOCKED);
+    OUTER.set(Some(mask));
+    POINT.set(true);
+}
+
+/// Ends what [`begin_point`] began. All signals that came meanwhile are delivered.
+#[inline(always)]
+pub fn end_point() {
+    POINT.set(false);
+    if let Some(mask) = OUTER.take() {
+        signal::set_mask(mask);
+    }
+}
+
+/// Lets signals through for the time of `f`; inside a cancellation point all but [`SIGCANCEL`].
+fn with_open_mask<T>(mask: SigSet, f: impl FnOnce() -> T) -> T {
+    let (point, handling) = (POINT.replace(false), HANDLING.get());
+    HANDLING.set(point || handling);
+    signal::set_mask(if point { mask.union(SigSet::of(SIGCANCEL)) } else { mask });
+    let value = f();
+    signal::block(BLOCKED);
+    HANDLING.set(handling);
+    POINT.set(point);
+    OUTER.set(Some(mask));
+    value
 }
 
 /// Blocks all signals as long as it lives. Cheap when they are blocked already.
@@ -63,25 +109,20 @@ pub fn outer() -> SigSet {
 /// that was noted is the child's, its own is as it was.
 pub fn forget_blocked() {
     OUTER.set(None);
+    POINT.set(false);
 }
 
 /// Opens the mask for an instant: handlers run, default actions happen, ignored signals are forgotten.
 pub fn open() {
     if let Some(mask) = OUTER.take() {
-        signal::set_mask(mask);
-        signal::block(BLOCKED);
-        OUTER.set(Some(mask));
+        with_open_mask(mask, || {});
     }
 }
 
 /// Runs `f` with the program's own mask, and blocks all signals again.
 pub fn unblocked<T>(f: impl FnOnce() -> T) -> T {
     let Some(mask) = OUTER.take() else { return f() };
-    signal::set_mask(mask);
-    let value = f();
-    signal::block(BLOCKED);
-    OUTER.set(Some(mask));
-    value
+    with_open_mask(mask, f)
 }
 
 /// Runs `f` as if the program's own mask were `mask` (ppoll(2), pselect(2)): signals outside it interrupt,
@@ -97,12 +138,14 @@ pub fn with_mask<T>(mask: SigSet, f: impl FnOnce() -> T) -> T {
 /// The signals that wait for the mask to open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pending {
-    /// Those with a handler: they interrupt a call.
+    /// Those with a handler: they interrupt a call. Also [`SIGCANCEL`], where it counts.
     pub caught: SigSet,
     /// Those that are ignored or have their default action: they do not.
     pub other: SigSet,
     /// Whether every handler was installed with SA_RESTART.
     pub restart: bool,
+    /// Whether the thread is to end: the call is not done again.
+    pub cancel: bool,
 }
 
 impl Pending {
@@ -114,8 +157,11 @@ impl Pending {
 
 /// Looks at the signals that wait for the mask to open; those that the program itself blocks are left out.
 pub fn pending() -> Pending {
-    let mut found = Pending { caught: SigSet::EMPTY, other: SigSet::EMPTY, restart: true };
-    for number in signal::pending().without(outer()).iter() {
+    let all = signal::pending();
+    let cancel = POINT.get() && all.contains(SIGCANCEL);
+    let caught = if cancel { SigSet::of(SIGCANCEL) } else { SigSet::EMPTY };
+    let mut found = Pending { caught, other: SigSet::EMPTY, restart: true, cancel };
+    for number in all.without(outer()).without(caught).iter() {
         match signal::action(number) {
             Action { handler: SIG_DFL | SIG_IGN, .. } => found.other = found.other.union(SigSet::of(number)),
             Action { flags, .. } => {

@@ -29,7 +29,7 @@ use crate::rump::{
     socket, times, transfer,
 };
 use crate::user;
-use crate::{borrower, clone, exec, first, process, sandbox, trace};
+use crate::{borrower, cancel, clone, exec, first, process, sandbox, trace};
 
 /// An argument as the handler wants it.
 pub trait Arg: Sized {
@@ -111,11 +111,11 @@ fn serve_unless<T: Answer>(restart: bool, once: impl Fn() -> bool, mut call: imp
 /// Lets the signals through that interrupted a call, and says whether the call is to be done again.
 ///
 /// As on Linux: yes if none had a handler (the process was stopped and continued, perhaps), or if the call can be restarted and
-/// all handlers ask for it.
+/// all handlers ask for it. No if the thread was cancelled.
 pub fn again(restart: bool) -> bool {
     let pending = signals::pending();
     signals::open();
-    pending.caught.is_empty() || restart && pending.restart
+    !pending.cancel && (pending.caught.is_empty() || restart && pending.restart)
 }
 
 /// What the kernel would have returned.
@@ -515,20 +515,34 @@ const O_CREAT: usize = (libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC) as usize
 ///
 /// On the way to [`Outcome::Host`] nothing is allocated, locked or called in libc, except to record the call.
 pub fn dispatch(nr: usize, args: [usize; 6]) -> Outcome {
-    let outcome = decide(nr, args);
-    if trace::on() {
-        trace::record(nr, &args, outcome);
-    }
-    outcome
+    // Where libc's own call is a cancellation point, libc has made the thread's type asynchronous.
+    cancel::point(nr, &args, false, || {
+        let outcome = decide(nr, args);
+        if trace::on() {
+            trace::record(nr, &args, outcome);
+        }
+        outcome
+    })
 }
 
 /// The same for a hooked function, which leaves the host's calls to the real one if `goes_on`.
-pub fn dispatch_first(nr: usize, args: [usize; 6], goes_on: bool) -> Outcome {
-    let outcome = decide(nr, args);
-    if trace::on() {
-        trace::first(nr, &args, outcome, goes_on);
-    }
-    outcome
+///
+/// `function` for one that is a cancellation point if its call is in the list of [`cancel`].
+pub fn dispatch_first(nr: usize, args: [usize; 6], goes_on: bool, function: bool) -> Outcome {
+    cancel::point(nr, &args, function, || guarded(nr, args, goes_on))
+}
+
+/// A frame apart: a thread that is cancelled is not unwound through what catches panics.
+#[inline(never)]
+fn guarded(nr: usize, args: [usize; 6], goes_on: bool) -> Outcome {
+    let served = std::panic::catch_unwind(|| {
+        let outcome = decide(nr, args);
+        if trace::on() {
+            trace::first(nr, &args, outcome, goes_on);
+        }
+        outcome
+    });
+    served.unwrap_or(Outcome::Host)
 }
 
 #[inline]

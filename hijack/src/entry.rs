@@ -119,13 +119,31 @@ pub fn errno() -> i32 {
 
 /// Does what a hook does: a call that is surely the host's goes to the real function; for others the table is asked. Straight to
 /// the kernel goes a host call as long as there is no real function (before the constructor, or in a C library without it).
+///
+/// No frame from here to the program has a destructor: a cancelled thread is unwound through them.
 #[inline(always)]
 pub fn hooked<R: Return>(nr: i64, wanted: Wanted, args: [usize; 6], real: Option<impl FnOnce() -> R>) -> R {
+    judged::<R, true>(nr, wanted, args, real)
+}
+
+/// The same for syscall(2), which is no cancellation point whatever call it makes.
+#[inline(always)]
+pub fn hooked_bare<R: Return>(nr: i64, wanted: Wanted, args: [usize; 6], real: Option<impl FnOnce() -> R>) -> R {
+    judged::<R, false>(nr, wanted, args, real)
+}
+
+#[inline(always)]
+fn judged<R: Return, const FUNCTION: bool>(
+    nr: i64,
+    wanted: Wanted,
+    args: [usize; 6],
+    real: Option<impl FnOnce() -> R>,
+) -> R {
     match real {
         Some(real) if first::passes(wanted, &args) => real(),
         real => {
             let [a, b, c, d, e, f] = args;
-            asked(nr, a, b, c, d, e, f, real)
+            asked::<R, FUNCTION>(nr, a, b, c, d, e, f, real)
         }
     }
 }
@@ -134,7 +152,7 @@ pub fn hooked<R: Return>(nr: i64, wanted: Wanted, args: [usize; 6], real: Option
 #[cold]
 #[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "an array would be in memory")]
-fn asked<R: Return>(
+fn asked<R: Return, const FUNCTION: bool>(
     nr: i64,
     a: usize,
     b: usize,
@@ -145,7 +163,7 @@ fn asked<R: Return>(
     real: Option<impl FnOnce() -> R>,
 ) -> R {
     let args = [a, b, c, d, e, f];
-    match (dispatch_first(nr as usize, args, real.is_some()), real) {
+    match (dispatch_first(nr as usize, args, real.is_some(), FUNCTION), real) {
         (Outcome::Done(result), _) => c_return(result),
         (Outcome::Host, Some(real)) => real(),
         (Outcome::Host, None) => c_return(raw::syscall(nr as usize, args)),

@@ -19,6 +19,7 @@
 pub mod alloc;
 pub mod borrower;
 pub mod calls;
+pub mod cancel;
 pub mod clone;
 #[cfg(test)]
 mod compatibility;

@@ -65,7 +65,7 @@ mod c {
         uid_t,
     };
     pub use libc::{
-        dirent64, fd_set, iovec, itimerspec, mmsghdr, msghdr, nfds_t, pollfd, sigset_t, sockaddr, stat, statfs,
+        dirent64, fd_set, iovec, itimerspec, mmsghdr, msghdr, nfds_t, pollfd, sigset_t, sockaddr, stat, statfs, statx,
         timespec, timeval, utimbuf,
     };
     pub use std::ptr::null;
@@ -73,9 +73,12 @@ mod c {
 
 /// Expands a row to one hook a name: `fn dup(fd: c_int) -> c_int = SYS_dup(fd);` becomes a row of `TABLE` and a module with
 /// ```text
-/// redhook::hook! { unsafe fn dup(fd: c_int) -> c_int => hook { hooked(libc::SYS_dup, WANTED, [fd.word(), 0…], REAL) } }
-/// pub fn resolve() { if exists(c"dup") { REAL = real!(dup) } }
+/// extern "C-unwind" fn dup(fd: c_int) -> c_int { hooked(libc::SYS_dup, WANTED, [fd.word(), 0…], REAL) }
+/// pub fn resolve() { if exists(c"dup") { REAL = redhook::ld_preload::dlsym_next("dup\0") } }
 /// ```
+/// The function is not [`redhook::hook!`]'s, through whose frame, which catches all, no cancelled thread can be unwound. That one
+/// makes the hooks that are more than their call.
+///
 /// A binary of unit tests has the table, any other the hooks.
 macro_rules! symbols {
     ($(fn $name:ident $args:tt -> $return:ty = $nr:ident $values:tt $(through $by:ident)? $(, also $($alias:ident)+)?;)*) => {
@@ -98,21 +101,60 @@ macro_rules! symbols {
     };
 
     (@hook $name:ident $args:tt $return:ty, ANY ($nr:expr $(, $value:expr)*)) => {
-        symbols!(@module $name $args $return, |real| {
-            hooked($nr, crate::first::wanted($nr), words([$($value.word()),*]), real)
+        symbols!(@point $name $args $return, |real| {
+            hooked_bare($nr, crate::first::wanted($nr), words([$($value.word()),*]), real)
         });
     };
 
     (@hook $name:ident $args:tt $return:ty, $nr:ident ($($value:expr),*) through $by:ident) => {
-        symbols!(@module $name $args $return, |real| crate::rump::passing::$by(words([$($value.word()),*]), real));
+        symbols!(@point $name $args $return, |real| crate::rump::passing::$by(words([$($value.word()),*]), real));
     };
 
     (@hook $name:ident $args:tt $return:ty, $nr:ident ($($value:expr),*)) => {
-        symbols!(@module $name $args $return, |real| {
+        symbols!(@point $name $args $return, |real| {
             // Judged when the library is built.
             const WANTED: crate::calls::Wanted = crate::calls::wanted(libc::$nr as usize);
             hooked(libc::$nr, WANTED, words([$($value.word()),*]), real)
         });
+    };
+
+    (@point $name:ident ($($arg:ident: $type:ty),*) $return:ty, |$real:ident| $body:expr) => {
+        #[cfg(not(test))]
+        #[allow(non_snake_case, reason = "_Exit")]
+        mod $name {
+            #[allow(unused_imports, reason = "no row needs all of them")]
+            use crate::entry::{IsZero, Number, Word, hooked, hooked_bare};
+            #[allow(unused_imports, reason = "no row needs all of them")]
+            use crate::symbols::{c::*, exists, words};
+            use std::sync::atomic::{AtomicUsize, Ordering};
+
+            type Prototype = unsafe extern "C-unwind" fn($($type),*) -> $return;
+
+            /// The real function; 0 before it is found.
+            static REAL: AtomicUsize = AtomicUsize::new(0);
+
+            // SAFETY: the name and prototype are libc's, whose function this one stands in for.
+            #[unsafe(no_mangle)]
+            unsafe extern "C-unwind" fn $name($($arg: $type),*) -> $return {
+                let found = REAL.load(Ordering::Relaxed);
+                // SAFETY: 0 is `None`; all else is what `resolve` found under this name.
+                let real = unsafe { std::mem::transmute::<usize, Option<Prototype>>(found) };
+                let $real = real.map(|real| {
+                    // SAFETY: the real function, with the arguments that the program gave for it.
+                    move || unsafe { real($($arg),*) }
+                });
+                $body
+            }
+
+            pub fn resolve() {
+                const NAME: &str = concat!(stringify!($name), "\0");
+                if std::ffi::CStr::from_bytes_with_nul(NAME.as_bytes()).is_ok_and(exists) {
+                    // SAFETY: the name ends with a null, and there is such a symbol.
+                    let found = unsafe { redhook::ld_preload::dlsym_next(NAME) };
+                    REAL.store(found as usize, Ordering::Relaxed);
+                }
+            }
+        }
     };
 
     (@module $name:ident ($($arg:ident: $type:ty),*) $return:ty, |$real:ident| $body:expr) => {
