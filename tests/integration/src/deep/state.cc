@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
 #include <errno.h>
@@ -99,7 +100,8 @@ static void jumps() {
 
 static std::atomic<int> destroyed, waiting;
 struct Guard { ~Guard() { destroyed++; } };
-static int pairs[2][2];
+static int pairs[2][2], fifo;
+static FILE *stream;
 
 static void *blocked(void *which) {
     Guard guard;
@@ -109,13 +111,18 @@ static void *blocked(void *which) {
     switch ((long)which) {
     case 0: got = read(pairs[0][0], &byte, 1); break;
     case 1: got = recv(pairs[1][0], &byte, 1, 0); break;
+    case 2: got = read(fifo, &byte, 1); break;
+    case 3: got = fgetc(stream); break;
     }
     return (void *)got;
 }
 
 static void cancellation() {
     CHECK(pipe(pairs[0]) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, pairs[1]) == 0);
-    for (long which = 0; which < 2; which++) {
+    char path[220];
+    snprintf(path, sizeof path, "%s/fifo", dir);
+    CHECK(mkfifo(path, 0600) == 0 && (fifo = open(path, O_RDWR)) >= 0 && (stream = fdopen(dup(fifo), "r")));
+    for (long which = 0; which < 4; which++) {
         pthread_t thread;
         int before = destroyed, wait = waiting;
         CHECK(pthread_create(&thread, nullptr, blocked, (void *)which) == 0);
