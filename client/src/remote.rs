@@ -77,6 +77,12 @@ impl Remote {
         Ok(Self::with(conn, Some(endpoint), retry, signals))
     }
 
+    /// Asks the server at `url`, on a connection of its own, whether it is ours.
+    pub fn is_ours(url: &str) -> core::result::Result<bool, ConnectError> {
+        let _blocked = Blocked::enter();
+        Ok(connect::open(&*endpoint(url)?, FIRST)?.extended)
+    }
+
     /// Takes over a connection of the image before exec; `name` is that of the new program.
     pub fn adopt(adopted: Adopted<'_>, name: &[u8], retry: Retry) -> core::result::Result<Self, ConnectError> {
         let _blocked = Blocked::enter();

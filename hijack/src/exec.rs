@@ -15,6 +15,7 @@ use sysproxy::host::{self, HostFd};
 
 use crate::calls::{self, Outcome};
 use crate::fds::{self, RumpFd};
+use crate::original::{self, Numbers};
 use crate::route::{self, Owner};
 use crate::rump::copies;
 use crate::rump::program::Program;
@@ -203,6 +204,8 @@ pub struct Inherited {
     fds: Vec<(i32, RumpFd)>,
     /// Numbers of epoll sets, and the kqueue of each.
     sets: Vec<(i32, RumpFd)>,
+    /// What an image of the original library says in place of `fds`.
+    original: Option<Numbers>,
 }
 
 impl Inherited {
@@ -221,6 +224,19 @@ impl Inherited {
         }
         raw::close(memfd);
         Self::parse(std::str::from_utf8(&text).ok()?)
+    }
+
+    /// The same, from an image of the original library; `fdoff` is the configuration's.
+    pub fn from_original<'a>(get: impl Fn(&str) -> Option<&'a [u8]>, fdoff: i32) -> Option<Self> {
+        let connection = original::connection(&get)?;
+        Some(Self {
+            url: Some(connection.url),
+            asked: String::from_utf8_lossy(get("RUMP_SERVER").unwrap_or_default()).into_owned(),
+            socket: Some((connection.socket, connection.extended)),
+            cwd_in_rump: get("RUMPHIJACK__PWDINRUMP").is_some(),
+            original: Some(Numbers::parse(get("RUMPHIJACK__DUP2INFO"), fdoff)),
+            ..Self::default()
+        })
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -265,6 +281,9 @@ impl Inherited {
 
     /// Takes over the numbers whose placeholder is still there; the others were closed or replaced on the way.
     pub fn take_numbers(&self) {
+        if let Some(original) = &self.original {
+            original.take();
+        }
         for (fd, rump) in &self.fds {
             if fds::is_placeholder(*fd) {
                 let _lock = fds::lock();

@@ -30,6 +30,7 @@ pub mod fds;
 pub mod first;
 mod image;
 mod local;
+mod original;
 pub mod pages;
 mod preload;
 pub mod process;

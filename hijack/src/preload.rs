@@ -38,7 +38,9 @@ fn kept() -> Option<&'static Kept> {
 /// Keeps what is needed of the environment, whose entries are `NAME=VALUE`.
 pub fn init<'a>(environment: impl Iterator<Item = &'a [u8]> + Clone, sticky: bool) {
     let ours = |entry: &&[u8]| {
-        [LD_PRELOAD, b"RUMP_SERVER=", b"RUMPHIJACK=", b"RUMPHIJACK_"].iter().any(|name| entry.starts_with(name))
+        // Two underscores: the original's, for one image only.
+        !entry.starts_with(b"RUMPHIJACK__")
+            && [LD_PRELOAD, b"RUMP_SERVER=", b"RUMPHIJACK=", b"RUMPHIJACK_"].iter().any(|name| entry.starts_with(name))
     };
     let value = environment.clone().find_map(|entry| entry.strip_prefix(LD_PRELOAD));
     let library = value.and_then(|value| elements(value).find(|name| is_library(name)).map(<[u8]>::to_vec));

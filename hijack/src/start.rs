@@ -105,7 +105,7 @@ pub fn start() {
             .unwrap_or_else(|element| die(format_args!("RUMPHIJACK_SANDBOX: no absolute path: {element}")))
     });
     let (fdoff, deeper) = (spec.fdoff, spec.deep);
-    let inherited = Inherited::find();
+    let inherited = Inherited::find().or_else(|| Inherited::from_original(|name| environment.get(name), fdoff));
     let lasting = server.clone().or_else(|| inherited.as_ref().map(|inherited| inherited.asked.clone()));
     SETTINGS.store(Box::into_raw(Box::new(Settings { spec, server: lasting })), Ordering::Release);
     traces.iter().flatten().filter(|value| !value.is_empty()).for_each(|value| begin_trace(value));
