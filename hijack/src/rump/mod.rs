@@ -13,6 +13,7 @@ pub mod descriptor;
 pub mod dir;
 pub mod epoll;
 pub mod file;
+pub mod interface;
 pub mod ioctl;
 pub mod memory;
 pub mod message;

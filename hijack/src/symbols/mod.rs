@@ -5,6 +5,7 @@
 //! nothing of the rump kernel's (`pipe`, `eventfd`) needs no row. `docs/COMPATIBILITY.md` is printed from these rows.
 
 mod descriptors;
+mod interfaces;
 mod paths;
 mod processes;
 mod sockets;
@@ -22,13 +23,21 @@ pub struct Symbol {
 
 /// The rows of all families.
 #[cfg(test)]
-pub const TABLES: [&[Symbol]; 6] =
-    [descriptors::TABLE, paths::TABLE, sockets::TABLE, waiting::TABLE, processes::TABLE, processes::MAKERS];
+pub const TABLES: [&[Symbol]; 7] = [
+    descriptors::TABLE,
+    interfaces::TABLE,
+    paths::TABLE,
+    sockets::TABLE,
+    waiting::TABLE,
+    processes::TABLE,
+    processes::MAKERS,
+];
 
 /// Finds the real function of every row, once, so that nothing is resolved inside a hook.
 #[cfg(not(test))]
 pub fn resolve() {
     descriptors::resolve();
+    interfaces::resolve();
     paths::resolve();
     sockets::resolve();
     waiting::resolve();

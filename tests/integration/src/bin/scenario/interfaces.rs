@@ -9,6 +9,7 @@ use super::prelude::*;
 pub const TABLE: &[Row] = &[
     ("interface_addresses", OneProcess, addresses),
     ("interface_numbers", OneProcess, numbers),
+    ("interfaces_by_name", OneProcess, by_name),
     ("interface_ioctls", OneProcess, ioctls),
     ("netlink_sockets", OneProcess, sockets),
     ("netlink_requests", OneProcess, requests),
@@ -79,6 +80,20 @@ fn addresses(_: &str) {
         freeifaddrs(all);
         lines.sort();
         println!("{lines:#?}");
+    }
+}
+
+fn by_name(_: &str) {
+    unsafe {
+        let (name, number) = loopback_name();
+        println!("its number {}", if_nametoindex(name.as_ptr()) == number);
+        let mut found = [0 as c_char; IF_NAMESIZE];
+        println!("its name {}", if_indextoname(number, found.as_mut_ptr()) == found.as_mut_ptr());
+        println!("{}", CStr::from_ptr(found.as_ptr()) == &*name);
+        for missing in [c"none0", c"", c"a name that is longer than there is room for"] {
+            println!("{missing:?}: {} {}", if_nametoindex(missing.as_ptr()), errno());
+        }
+        println!("no such number: {} {}", if_indextoname(999_999, found.as_mut_ptr()).is_null(), errno());
     }
 }
 
