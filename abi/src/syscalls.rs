@@ -164,6 +164,7 @@ macro_rules! syscalls {
             V 1032 mapfile(fd: Fd) -> ();
             K 1033 park(fd: Fd, token: Out) -> ();
             K 1034 claim(token: In, close_on_exec: i32, keep: i32) -> Fd;
+            V 1035 fdpath(fd: Fd, buf: Out, len: usize) -> usize;
         }
     };
 }

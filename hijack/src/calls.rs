@@ -9,6 +9,7 @@
 //! by at(dir, path, flags or attr::fstat(buf)) …                               the same; a null or (AT_EMPTY_PATH) empty path is by fd
 //! by at(dir, path or descriptor::reopen(flags)) …                             the same for a name of a descriptor: /dev/fd/5
 //! by two(d, p, e, q) …                                                        two paths: two RumpAt first
+//! by name(dir, path) …                                                        the handler judges for itself whose the path is
 //! by number(fd) …, by call() …                                                the handler judges for itself
 //! by fds(from, to) …, by family(domain) …, by inside() …, by copied() …        the same; the word says when it need not be asked
 //! by polled() …, by selected() …                                               (see Wanted)
@@ -17,6 +18,7 @@
 //! Arguments of a handler are made of the call's by [`Arg`], in the type that the handler has. `once` at the end of a row says
 //! that an interrupted call is not done again, whatever SA_RESTART says.
 
+use abi::fcntl::AT_FDCWD;
 use abi::{Errno, Result};
 use client::signals::{self, Blocked};
 
@@ -137,6 +139,7 @@ fn by_path<T: Answer>(restart: bool, owner: Owner, mut call: impl FnMut(&RumpAt<
     match owner {
         Owner::Host | Owner::Descriptor(_) => Outcome::Host,
         Owner::Rump(name) => serve(restart, || call(&name.at())),
+        Owner::WorkingDirectory => serve(restart, || call(&RumpAt { dir: abi::Fd(AT_FDCWD), path: c"." })),
     }
 }
 
@@ -274,6 +277,7 @@ macro_rules! calls {
             Some(rump) if means_fd($dir, $path, $flags) => serve($restart, || $($by_fd)::+(rump $(, arg($own))*)),
             _ => match route::at($dir as i32, $path) {
                 Owner::Descriptor(rump) if $flags & NOFOLLOW == 0 => serve($restart, || $($by_fd)::+(rump $(, arg($own))*)),
+                Owner::WorkingDirectory if $flags & NOFOLLOW != 0 => Outcome::Host,
                 owner => by_path($restart, owner, |at| $($handler)+(at $(, arg($value))*)),
             },
         }
@@ -308,6 +312,9 @@ macro_rules! calls {
         Wanted::Fds(calls!(@place $one $args), calls!(@place $two $args))
     };
     (@wanted path ($path:ident) $args:tt) => { Wanted::At(first::CWD, calls!(@place $path $args)) };
+    (@wanted name ($dir:ident, $path:ident) $args:tt) => {
+        Wanted::At(calls!(@place $dir $args), calls!(@place $path $args))
+    };
     (@wanted at ($dir:ident, $path:ident $($rest:tt)*) $args:tt) => {
         Wanted::At(calls!(@place $dir $args), calls!(@place $path $args))
     };
@@ -326,6 +333,9 @@ macro_rules! calls {
     (@place $name:ident $args:tt) => { place(&calls!(@names $args), stringify!($name)) };
 
     (@shown at ($dir:ident, $path:ident $($rest:tt)*) $args:tt) => {
+        Some(position(&calls!(@names $args), stringify!($path)))
+    };
+    (@shown name ($dir:ident, $path:ident) $args:tt) => {
         Some(position(&calls!(@names $args), stringify!($path)))
     };
     (@shown path ($path:ident) $args:tt) => { Some(position(&calls!(@names $args), stringify!($path))) };
@@ -376,29 +386,29 @@ calls! {
     by fd(fd) SYS_getdents64(fd, buf, len) => dir::getdents64(buf, len);
     by fd(fd) SYS_ioctl(fd, command, data) => ioctl::ioctl(fd, command, data);
 
-    by path(path) SYS_open(path, flags, mode) => open::openat(flags, mode);
+    by at(CWD, path or descriptor::reopen(flags)) SYS_open(path, flags, mode) => open::openat(flags, mode);
     by path(path) SYS_creat(path, mode) => open::openat(O_CREAT, mode);
     by at(dir, path or descriptor::reopen(flags)) SYS_openat(dir, path, flags, mode) => open::openat(flags, mode);
-    by path(path) SYS_stat(path, buf) => attr::newfstatat(buf, 0);
+    by at(CWD, path or attr::fstat(buf)) SYS_stat(path, buf) => attr::newfstatat(buf, 0);
     by path(path) SYS_lstat(path, buf) => attr::newfstatat(buf, NOFOLLOW);
     by at(dir, path, flags or attr::fstat(buf)) SYS_newfstatat(dir, path, buf, flags) => attr::newfstatat(buf, flags);
     by at(dir, path, flags or attr::fstatx(flags, mask, buf)) SYS_statx(dir, path, flags, mask, buf) => attr::statx(flags, mask, buf);
-    by path(path) SYS_statfs(path, buf) => attr::statfs(buf);
-    by path(path) SYS_access(path, mode) => attr::faccessat2(mode, 0);
-    by at(dir, path) SYS_faccessat(dir, path, mode) => attr::faccessat2(mode, 0);
+    by at(CWD, path or attr::fstatfs(buf)) SYS_statfs(path, buf) => attr::statfs(buf);
+    by at(CWD, path or attr::faccess(mode, 0)) SYS_access(path, mode) => attr::faccessat2(mode, 0);
+    by at(dir, path or attr::faccess(mode, 0)) SYS_faccessat(dir, path, mode) => attr::faccessat2(mode, 0);
     by at(dir, path, flags or attr::faccess(mode, flags)) SYS_faccessat2(dir, path, mode, flags) => attr::faccessat2(mode, flags);
-    by path(path) SYS_chmod(path, mode) => attr::fchmodat(mode, 0);
-    by at(dir, path) SYS_fchmodat(dir, path, mode) => attr::fchmodat(mode, 0);
+    by at(CWD, path or attr::fchmod_itself(mode, 0)) SYS_chmod(path, mode) => attr::fchmodat(mode, 0);
+    by at(dir, path or attr::fchmod_itself(mode, 0)) SYS_fchmodat(dir, path, mode) => attr::fchmodat(mode, 0);
     by at(dir, path, flags or attr::fchmod_itself(mode, flags)) SYS_fchmodat2(dir, path, mode, flags) => attr::fchmodat(mode, flags);
-    by path(path) SYS_chown(path, uid, gid) => attr::fchownat(uid, gid, 0);
+    by at(CWD, path or attr::fchown_itself(uid, gid, 0)) SYS_chown(path, uid, gid) => attr::fchownat(uid, gid, 0);
     by path(path) SYS_lchown(path, uid, gid) => attr::fchownat(uid, gid, NOFOLLOW);
     by at(dir, path, flags or attr::fchown_itself(uid, gid, flags)) SYS_fchownat(dir, path, uid, gid, flags) => attr::fchownat(uid, gid, flags);
     by at(dir, path, flags or attr::futimens(path, times, flags)) SYS_utimensat(dir, path, times, flags) => attr::utimensat(times, flags);
     by path(path) SYS_utime(path, times) => times::utime(times);
-    by path(path) SYS_utimes(path, times) => times::utimes(times);
+    by at(CWD, path or times::futimes(times)) SYS_utimes(path, times) => times::utimes(times);
     by at(dir, path, NO_FLAGS or times::futimes(times)) SYS_futimesat(dir, path, times) => times::utimes(times);
-    by path(path) SYS_readlink(path, buf, len) => name::readlinkat(buf, len);
-    by at(dir, path) SYS_readlinkat(dir, path, buf, len) => name::readlinkat(buf, len);
+    by name(HERE, path) SYS_readlink(path, buf, len) => both::readlinkat(HERE, path, buf, len);
+    by name(dir, path) SYS_readlinkat(dir, path, buf, len) => both::readlinkat(dir, path, buf, len);
     by path(path) SYS_unlink(path) => name::unlinkat(0);
     by path(path) SYS_rmdir(path) => name::unlinkat(REMOVEDIR);
     by at(dir, path) SYS_unlinkat(dir, path, flags) => name::unlinkat(flags);
@@ -408,7 +418,7 @@ calls! {
     by at(dir, path) SYS_mknodat(dir, path, mode, dev) => name::mknodat(mode, dev);
     by path(path) SYS_symlink(target, path) => both::symlinkat(target);
     by at(dir, path) SYS_symlinkat(target, dir, path) => both::symlinkat(target);
-    by path(path) SYS_truncate(path, length) => file::truncate(length);
+    by at(CWD, path or file::truncate_itself(length)) SYS_truncate(path, length) => file::truncate(length);
     by two(CWD, path, CWD, link) SYS_link(path, link) => name::linkat(0);
     by two(CWD, from, CWD, to) SYS_rename(from, to) => name::renameat2(0);
     by two(dir, from, dir2, to) SYS_renameat(dir, from, dir2, to) => name::renameat2(0);
@@ -423,7 +433,7 @@ calls! {
     by path(path) SYS_lremovexattr(path, name) => refuse::attribute(NOFOLLOW);
     by path(path) SYS_inotify_add_watch(fd, path, mask) => refuse::watch(fd, mask);
     by at(dir, path, NO_FLAGS or refuse::unsupported()) SYS_fanotify_mark(fd, flags, mask, dir, path) => refuse::unsupported();
-    by at(dir, path) SYS_name_to_handle_at(dir, path, handle, mount, flags) => refuse::unsupported();
+    by at(dir, path, flags or refuse::unsupported()) SYS_name_to_handle_at(dir, path, handle, mount, flags) => refuse::handle(flags);
     by path(path) SYS_mount(source, path, kind, flags, data) => refuse::no_such_file_system();
     by path(path) SYS_umount2(path, flags) => name::umount2(flags);
     by at(dir, path) SYS_open_tree(dir, path, flags) => refuse::unsupported();
@@ -507,6 +517,7 @@ calls! {
 
 const CWD: i32 = libc::AT_FDCWD;
 const NOFOLLOW: usize = libc::AT_SYMLINK_NOFOLLOW as usize;
+const HERE: usize = CWD as usize;
 const NO_FLAGS: usize = 0;
 const REMOVEDIR: usize = libc::AT_REMOVEDIR as usize;
 const O_CREAT: usize = (libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC) as usize;

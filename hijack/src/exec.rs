@@ -44,7 +44,12 @@ pub fn execve(path: usize, argv: usize, envp: usize) -> Outcome {
 /// Runs `path` after at most `steps` more interpreters.
 fn step(path: usize, argv: usize, envp: usize, steps: usize) -> Outcome {
     match route::path(path) {
-        Owner::Host | Owner::Descriptor(_) => with_state(libc::SYS_execve, [path, argv, envp, 0, 0, 0]),
+        Owner::Host => with_state(libc::SYS_execve, [path, argv, envp, 0, 0, 0]),
+        Owner::WorkingDirectory => calls::outcome(Err(Errno::EACCES)),
+        Owner::Descriptor(rump) => {
+            let _blocked = Blocked::enter();
+            run(Program::load_open(rump, path, argv), argv, envp, steps)
+        }
         Owner::Rump(name) => {
             let _blocked = Blocked::enter();
             run(Program::load(&name.at(), path, argv), argv, envp, steps)
@@ -70,6 +75,11 @@ pub fn execveat(dir: i32, path: usize, argv: usize, envp: usize, flags: i32) -> 
         (Owner::Rump(name), _) => {
             let _blocked = Blocked::enter();
             run(Program::load(&name.at(), path, argv), argv, envp, INTERPRETERS)
+        }
+        (Owner::WorkingDirectory, _) => calls::outcome(Err(Errno::EACCES)),
+        (Owner::Descriptor(rump), _) if flags & libc::AT_SYMLINK_NOFOLLOW == 0 => {
+            let _blocked = Blocked::enter();
+            run(Program::load_open(rump, path, argv), argv, envp, INTERPRETERS)
         }
         (Owner::Host | Owner::Descriptor(_), _) => {
             with_state(libc::SYS_execveat, [raw::word(dir), path, argv, envp, raw::word(flags), 0])

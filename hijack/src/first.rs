@@ -187,7 +187,7 @@ fn at(args: &[usize; 6], dir: u8, path: u8) -> bool {
 
 /// Whether the path at `addr` is surely the host's, of which a relative one is `inside` the rump kernel or not.
 ///
-/// A path that cannot be read is: the host answers `EFAULT`. The name of a descriptor is not, once there is a rump descriptor.
+/// A path that cannot be read is: the host answers `EFAULT`. A name below `/proc` or `/dev/fd` is not, once there is a rump descriptor or working directory.
 #[inline(never)]
 #[unsafe(link_section = section!())]
 fn is_host_path(addr: usize, inside: bool) -> bool {
@@ -213,7 +213,7 @@ fn is_host_path(addr: usize, inside: bool) -> bool {
             return false;
         }
     }
-    if fds::any_entry() {
+    if fds::any_entry() || process::own_cwd_in_rump() {
         for name in names.descriptors {
             if text.may_begin_with(name) {
                 return false;

@@ -294,7 +294,9 @@ fn entered(done: usize) -> usize {
 /// See chdir(2).
 pub fn chdir(path: usize) -> Outcome {
     match route::path(path) {
-        Owner::Host | Owner::Descriptor(_) => leave(libc::SYS_chdir, path),
+        Owner::Host => leave(libc::SYS_chdir, path),
+        Owner::Descriptor(rump) => calls::serve(true, || dir::fchdir(rump).map(entered)),
+        Owner::WorkingDirectory => Outcome::Done(0),
         Owner::Rump(name) => calls::serve(true, || dir::chdir(&name.at()).map(entered)),
     }
 }

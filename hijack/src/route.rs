@@ -52,6 +52,8 @@ pub enum Owner {
     Rump(Name),
     /// The rump kernel, under a name that the host has for one of its descriptors: `/dev/fd/5`.
     Descriptor(RumpFd),
+    /// The rump kernel, under the name that the host has for the working directory: `/proc/self/cwd`.
+    WorkingDirectory,
 }
 
 /// What stands behind the host's name for this process: `/proc/self`, `/proc/thread-self`, `/proc/PID`.
@@ -84,6 +86,14 @@ pub fn at(dir: i32, addr: usize) -> Owner {
         && let Some(rump) = descriptor(text.to_bytes())
     {
         return Owner::Descriptor(rump);
+    }
+    if !class.is_rump()
+        && let Some(begin) = below_rump_cwd(text.to_bytes())
+    {
+        return match begin {
+            0 => Owner::WorkingDirectory,
+            begin => Owner::Rump(Name { dir: abi::Fd(AT_FDCWD), text, class: PathClass::Rump(begin) }),
+        };
     }
     match (class, from) {
         (PathClass::Host, None) if dir == libc::AT_FDCWD && spec.pathre.is_some() => below_cwd(spec, &text),
@@ -119,6 +129,16 @@ fn descriptor(path: &[u8]) -> Option<RumpFd> {
         }
     };
     fds::lookup(number)
+}
+
+/// Where the part of a path begins that is below `/proc/self/cwd`, which is in the rump kernel; 0 if there is none.
+fn below_rump_cwd(path: &[u8]) -> Option<usize> {
+    let below = own_process(path)?.strip_prefix(b"/cwd").filter(|_| process::cwd_in_rump())?;
+    match below.iter().position(|byte| *byte != b'/') {
+        None => Some(0),
+        Some(0) => None,
+        Some(slashes) => Some(path.len() - below.len() + slashes),
+    }
 }
 
 /// Whose the path at `addr` is, relative to the working directory.

@@ -3,7 +3,7 @@
 use abi::{Errno, Result};
 use client::stubs;
 
-use super::{copies, descriptor, memory, name, transfer};
+use super::{copies, descriptor, dir, memory, name, transfer};
 use crate::calls::{Answer, Outcome, outcome, serve};
 use crate::fds;
 use crate::route::{self, Owner, RumpAt};
@@ -12,6 +12,26 @@ use crate::{trace, user};
 /// See symlinkat(2).
 pub fn symlinkat(at: &RumpAt<'_>, target: usize) -> Result<usize> {
     name::symlinkat(&user::read_cstr(target)?, at)
+}
+
+/// See readlinkat(2); the host's links to descriptors and to the working directory lead into the rump kernel, too. With a NetBSD
+/// server a descriptor's shows the placeholder.
+pub fn readlinkat(dir: i32, path: usize, buf: usize, len: usize) -> Outcome {
+    match route::at(dir, path) {
+        Owner::Host => Outcome::Host,
+        Owner::Rump(name) => serve(true, || name::readlinkat(&name.at(), buf, len)),
+        Owner::WorkingDirectory => {
+            serve(true, || name::store(&name::below_prefix(&dir::working_directory()?), buf, len))
+        }
+        // Only a link to the descriptor's own link.
+        Owner::Descriptor(_) if user::read_cstr(path).is_ok_and(|path| path.to_bytes().starts_with(b"/dev/std")) => {
+            Outcome::Host
+        }
+        Owner::Descriptor(rump) => match serve(true, || name::store(&name::descriptor(rump)?, buf, len)) {
+            Outcome::Done(refused) if refused == -(libc::ENOSYS as isize) => Outcome::Host,
+            done => done,
+        },
+    }
 }
 
 /// See socket(2).

@@ -11,7 +11,7 @@ use abi::stat::Dirents;
 use abi::{Errno, InOut, Out, Pad, Region, Result, UserStr};
 use client::stubs;
 
-use super::kernel;
+use super::{kernel, name};
 use crate::fds::RumpFd;
 use crate::route::RumpAt;
 use crate::user;
@@ -105,8 +105,7 @@ pub fn working_directory() -> Result<Vec<u8>> {
 ///
 /// `ERANGE` if it does not fit.
 pub fn getcwd(buf: usize, size: usize) -> Result<usize> {
-    let path = working_directory()?;
-    let mut visible = crate::config().map_or_else(|| path.clone(), |spec| spec.visible_cwd(&path));
+    let mut visible = name::below_prefix(&working_directory()?);
     visible.push(0);
     if visible.len() > size {
         return Err(Errno::ERANGE);

@@ -11,7 +11,7 @@ use client::stubs;
 use linux_raw_sys::general as linux;
 
 use super::attr::status;
-use super::kernel;
+use super::{descriptor, kernel};
 use crate::fds::RumpFd;
 use crate::route::RumpAt;
 use crate::user;
@@ -231,6 +231,14 @@ pub(super) fn done(result: Result<()>) -> Result<usize> {
 /// The result of a call that returns the error number as its value.
 fn number(error: i32) -> Result<usize> {
     if error == 0 { Ok(0) } else { Err(Errno::from_raw(error)) }
+}
+
+/// See truncate(2) of a descriptor's name: what is open is opened anew, for writing.
+pub fn truncate_itself(fd: RumpFd, length: i64) -> Result<usize> {
+    let again = descriptor::reopen(fd, libc::O_WRONLY)?.fd;
+    let cut = ftruncate(again, length);
+    let _ = stubs::close(kernel()?, again.fd());
+    cut
 }
 
 /// See truncate(2).

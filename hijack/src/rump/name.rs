@@ -6,10 +6,15 @@ use abi::fcntl::{self, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW};
 use abi::{Errno, Fd, Out, Pad, Result, UserStr, mount, stat};
 use client::stubs;
 
+use super::attr::status;
 use super::file::{done, unless_unknown};
 use super::kernel;
 use crate::fds::RumpFd;
 use crate::route::RumpAt;
+use crate::user;
+
+/// Longest path, with what Linux puts behind a deleted file's.
+const PATH: usize = 4096 + 16;
 
 /// See readlinkat(2); a target is a name inside the rump kernel and comes without the prefix.
 pub fn readlinkat(at: &RumpAt, buf: usize, len: usize) -> Result<usize> {
@@ -17,6 +22,44 @@ pub fn readlinkat(at: &RumpAt, buf: usize, len: usize) -> Result<usize> {
         return Err(Errno::EINVAL);
     }
     stubs::readlinkat(kernel()?, at.dir, UserStr::new(at.path), Out::at(buf as u64, len), len)
+}
+
+/// What Linux shows behind `/proc/self/fd/N`: a path below the prefix, or the kind and number of what has none.
+///
+/// `ENOSYS` from a NetBSD server.
+pub fn descriptor(fd: RumpFd) -> Result<Vec<u8>> {
+    let mut path = vec![0u8; PATH];
+    match stubs::fdpath(kernel()?, fd.fd(), Out::new(path.as_mut_slice()), PATH) {
+        Ok(length) => {
+            path.truncate(length);
+            Ok(below_prefix(&path))
+        }
+        Err(Errno::EINVAL) => {
+            let status = status(fd)?;
+            Ok(match status.st_mode & stat::S_IFMT {
+                stat::S_IFSOCK => format!("socket:[{}]", status.st_ino),
+                stat::S_IFIFO => format!("pipe:[{}]", status.st_ino),
+                _ => "anon_inode:[rump]".to_owned(),
+            }
+            .into_bytes())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A path of the rump kernel as the program writes it.
+pub fn below_prefix(path: &[u8]) -> Vec<u8> {
+    crate::config().map_or_else(|| path.to_vec(), |spec| spec.visible_cwd(path))
+}
+
+/// Stores as much of a link's target as there is room for.
+pub fn store(target: &[u8], buf: usize, len: usize) -> Result<usize> {
+    let target = target.get(..len).unwrap_or(target);
+    if target.is_empty() {
+        return Err(Errno::EINVAL);
+    }
+    user::write_bytes(buf, target)?;
+    Ok(target.len())
 }
 
 /// See unlinkat(2).

@@ -140,10 +140,14 @@ pub fn openat2(dir: i32, path: usize, how: usize, size: usize) -> Outcome {
             Ok((flags, ..)) => serve(true, || descriptor::reopen(rump, flags)),
             Err(error) => outcome(Err(error)),
         },
-        Owner::Rump(name) => serve(true, || {
-            let (flags, mode, resolve) = arguments()?;
-            let opened = restricted(&name.at(), flags, mode, resolve);
-            if resolve == 0 { opened } else { unless_unknown(opened, Err(Errno::ENOSYS)) }
-        }),
+        Owner::Rump(name) => serve(true, || within_rump(&name.at(), arguments()?)),
+        Owner::WorkingDirectory => {
+            serve(true, || within_rump(&RumpAt { dir: Fd(fcntl::AT_FDCWD), path: c"." }, arguments()?))
+        }
     }
+}
+
+fn within_rump(at: &RumpAt, (flags, mode, resolve): (i32, u32, u32)) -> Result<NewFd> {
+    let opened = restricted(at, flags, mode, resolve);
+    if resolve == 0 { opened } else { unless_unknown(opened, Err(Errno::ENOSYS)) }
 }

@@ -26,6 +26,13 @@ pub fn unsupported<T>(_: T) -> Result<usize> {
     Err(Errno::EOPNOTSUPP)
 }
 
+/// `EOPNOTSUPP`: a handle of a path that exists, as by a file system that makes none; a link at its end is followed only if asked for.
+pub fn handle(at: &RumpAt<'_>, flags: i32) -> Result<usize> {
+    let follow = flags & libc::AT_SYMLINK_FOLLOW != 0;
+    attr::status_at(at, if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW })?;
+    Err(Errno::EOPNOTSUPP)
+}
+
 /// `EINVAL`: a descriptor or path of the wrong kind.
 pub fn wrong_kind<T>(_: T) -> Result<usize> {
     Err(Errno::EINVAL)

@@ -376,7 +376,7 @@ fn open_again(cx: &Cx<'_>, file: &Arc<OpenFile>, data: InOut) -> Result<()> {
     }
     let open = match file.file.as_vnode() {
         Some(vnode) => {
-            let again = vfs::View::of(cx)?.open_again(&vnode.at, flags)?;
+            let again = vfs::View::of(cx)?.open_again(vnode, flags)?;
             again.meet(cx, flags & O_NONBLOCK != 0)?;
             OpenFile::new(again, flags)
         }

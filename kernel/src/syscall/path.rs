@@ -109,6 +109,19 @@ pub fn openat(cx: &Cx<'_>, fd: Fd, path: UserStr, oflags: i32, mode: u32) -> Res
     opened(cx, file, oflags)
 }
 
+/// Stores the path of an open file, an extension: what Linux shows in `/proc/PID/fd`.
+///
+/// `EINVAL` for what is of no file system, `ERANGE` if it does not fit, `ENOENT` if neither the file nor its directory has a name any more.
+pub fn fdpath(cx: &Cx<'_>, fd: Fd, buf: Out, len: usize) -> Result<usize> {
+    let open = cx.proc.place(fd)?;
+    let path = View::of(cx)?.path_of_open(vnode(&open, Errno::EINVAL)?)?;
+    if path.len() > len {
+        return Err(Errno::ERANGE);
+    }
+    cx.mem.store(buf.addr, &path)?;
+    Ok(path.len())
+}
+
 /// openat2(2), an extension: `RESOLVE_*`, `O_PATH`, `O_TMPFILE` and the access mode 3 (for neither reading nor writing).
 ///
 /// `EINVAL` for an unknown restriction.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use abi::fcntl::{RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV};
 use abi::{Errno, Result};
 
-use super::{Dir, Kind, NAME_MAX, Node, View, perm};
+use super::{Dir, Kind, NAME_MAX, Node, View, VnodeFile, perm};
 
 /// The longest path, without its NUL.
 const PATH_LENGTH: usize = crate::usermem::PATH_MAX - 1;
@@ -202,6 +202,59 @@ impl View<'_> {
         }
         Ok(names.iter().rev().flat_map(|name| [b"/", name.as_slice()].concat()).collect())
     }
+
+    /// Returns the path of an open file as Linux shows it in `/proc/PID/fd`: its name now; if it has none any more, the one
+    /// that it was opened by, with ` (deleted)` behind it.
+    ///
+    /// Of several names it is the one that it was opened by, as long as that is there. `ENOENT` if the directory that it was in is gone too.
+    pub fn path_of_open(&self, file: &VnodeFile) -> Result<Vec<u8>> {
+        let node = &file.at.node;
+        if node.vnode().kind == Kind::Directory
+            && let Ok(path) = self.path_of(&file.at)
+        {
+            return Ok(path);
+        }
+        let (dir, name) = file.opened_as.as_ref().ok_or(Errno::ENOENT)?;
+        let is_there = |found: Arc<dyn Node>| super::node::same(&found, node);
+        if dir.node.lookup(name).is_ok_and(is_there) {
+            return self.path_in(dir, name);
+        }
+        let exists = node.vnode().kind != Kind::Directory && node.attr().nlink > 0;
+        match if exists { moved_to(dir, node) } else { None } {
+            Some((dir, name)) => self.path_in(&dir, &name),
+            None => Ok([self.path_in(dir, name)?.as_slice(), b" (deleted)"].concat()),
+        }
+    }
+
+    /// Returns the path of `name` in a directory.
+    fn path_in(&self, dir: &Dir, name: &[u8]) -> Result<Vec<u8>> {
+        let above = self.path_of(dir)?;
+        Ok([above.strip_suffix(b"/").unwrap_or(&above), b"/", name].concat())
+    }
+}
+
+/// Finds a name of `node`, which is no longer called as it was in `dir`: there first, then anywhere on its file system.
+fn moved_to(dir: &Dir, node: &Arc<dyn Node>) -> Option<(Dir, Vec<u8>)> {
+    let top = Dir { mount: dir.mount.clone(), node: dir.mount.root.clone() };
+    let mut below = vec![top, dir.clone()];
+    while let Some(dir) = below.pop() {
+        if let Ok(name) = name_in(&dir.node, node) {
+            return Some((dir, name));
+        }
+        let mut names = Vec::new();
+        let read = dir.node.read_dir(0, &mut |entry| {
+            if entry.kind == Kind::Directory && !matches!(entry.name, b"." | b"..") {
+                names.push(entry.name.to_vec());
+            }
+            true
+        });
+        let directories = names.iter().flat_map(|name| dir.node.lookup(name));
+        // A file system of which a directory was removed meanwhile has one less.
+        if read.is_ok() {
+            below.extend(directories.map(|node| Dir { mount: dir.mount.clone(), node }));
+        }
+    }
+    None
 }
 
 /// Returns the name of `node` in the directory `above`.

@@ -1,7 +1,7 @@
 //! Open files: a node with a position (open(2), read(2), lseek(2), getdents(2)).
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use abi::fcntl::{
     FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_ACCMODE, O_APPEND, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY, RWF_APPEND,
@@ -32,6 +32,8 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 pub struct VnodeFile {
     /// What is open.
     pub at: Dir,
+    /// The directory and the name by which it was opened, if there was one; it may have been moved since.
+    pub(super) opened_as: Option<(Dir, Vec<u8>)>,
     /// Unique among open files.
     pub(super) id: u64,
     body: Body,
@@ -58,13 +60,20 @@ enum Body {
 
 impl VnodeFile {
     /// Makes what an `O_PATH` descriptor points to: a place, of which nothing is open.
-    pub(super) fn place(at: Dir) -> Arc<Self> {
-        Arc::new(Self::with_body(at, Body::Node, false, false))
+    pub(super) fn place(at: Dir) -> Self {
+        Self::with_body(at, Body::Node, false, false)
+    }
+
+    /// Notes by what name it was opened.
+    pub(super) fn opened_as(mut self, name: Option<(Dir, Vec<u8>)>) -> Self {
+        self.opened_as = name;
+        self
     }
 
     fn with_body(at: Dir, body: Body, append: bool, strips: bool) -> Self {
         Self {
             at,
+            opened_as: None,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             body,
             append: AtomicBool::new(append),
@@ -74,7 +83,7 @@ impl VnodeFile {
         }
     }
 
-    pub(super) fn new(at: Dir, flags: i32, view: &View<'_>) -> Result<Arc<Self>> {
+    pub(super) fn new(at: Dir, flags: i32, view: &View<'_>) -> Result<Self> {
         let access = flags & O_ACCMODE;
         let ways = Ways { read: access != O_WRONLY, write: access != O_RDONLY };
         let rdev = at.node.attr().rdev;
@@ -90,7 +99,7 @@ impl VnodeFile {
                 Body::Node
             }
         };
-        Ok(Arc::new(Self::with_body(at, body, flags & O_APPEND != 0, !view.cred.privileged())))
+        Ok(Self::with_body(at, body, flags & O_APPEND != 0, !view.cred.privileged()))
     }
 
     /// Waits until the fifo's other end is open too, unless `nonblocking`; anything else is ready at once.

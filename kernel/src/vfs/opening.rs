@@ -8,6 +8,19 @@ use abi::{Errno, Result};
 use super::namei::{Follow, Last};
 use super::{Dir, Kind, View, VnodeFile, perm};
 
+/// What is to be opened.
+struct Opened {
+    found: Dir,
+    /// Whether it was just made.
+    made: bool,
+    /// The directory that it is in and its name there, if it came by one.
+    name: Option<(Dir, Vec<u8>)>,
+}
+
+fn named(dir: Dir, last: Last) -> Option<(Dir, Vec<u8>)> {
+    if let Last::Name(name) = last { Some((dir, name)) } else { None }
+}
+
 impl View<'_> {
     /// Opens `path` (open(2)). A fifo's opener must then [`VnodeFile::meet`] its partner.
     ///
@@ -15,37 +28,46 @@ impl View<'_> {
     /// `ENXIO` for a socket, as Linux says (NetBSD: `EOPNOTSUPP`), and for a device that does not exist.
     pub fn open(&self, at: &Dir, path: &[u8], flags: i32, mode: u32) -> Result<Arc<VnodeFile>> {
         let follow = if flags & O_NOFOLLOW == 0 { Follow::Always } else { Follow::WithSlash };
-        let (found, made) = match () {
-            () if flags & O_TMPFILE != 0 => (self.create_unnamed(&self.namei(at, path, follow)?, flags, mode)?, true),
+        let opened = match () {
+            () if flags & O_TMPFILE != 0 => self.create_unnamed(&self.namei(at, path, follow)?, flags, mode)?,
             () if flags & O_CREAT != 0 => self.create(at, path, flags, mode)?,
-            () => (self.namei(at, path, follow)?, false),
+            () => self.existing(at, path, follow)?,
         };
-        self.open_found(found, flags, made)
+        self.open_found(opened, flags)
     }
 
     /// Opens what is open already, whatever name it has now.
-    pub fn open_again(&self, found: &Dir, flags: i32) -> Result<Arc<VnodeFile>> {
-        self.open_found(found.clone(), flags & !O_CREAT, false)
+    pub fn open_again(&self, open: &VnodeFile, flags: i32) -> Result<Arc<VnodeFile>> {
+        let opened = Opened { found: open.at.clone(), made: false, name: open.opened_as.clone() };
+        self.open_found(opened, flags & !O_CREAT)
     }
 
     /// Opens a place that was found (or just made) before.
-    fn open_found(&self, found: Dir, flags: i32, made: bool) -> Result<Arc<VnodeFile>> {
+    fn open_found(&self, Opened { found, made, name }: Opened, flags: i32) -> Result<Arc<VnodeFile>> {
         if flags & O_PATH != 0 {
             // Only the place matters: no permission is asked for, no device opened, no fifo waited for.
             if flags & O_DIRECTORY != 0 && found.node.vnode().kind != Kind::Directory {
                 return Err(Errno::ENOTDIR);
             }
-            return Ok(VnodeFile::place(found));
+            return Ok(Arc::new(VnodeFile::place(found).opened_as(name)));
         }
         self.may_open(&found, flags, made)?;
         if flags & O_TRUNC != 0 && !made && found.node.vnode().kind == Kind::Regular {
             self.resize(&found, 0)?;
         }
-        VnodeFile::new(found, flags, self)
+        Ok(Arc::new(VnodeFile::new(found, flags, self)?.opened_as(name)))
     }
 
-    /// Finds what `path` names, or makes a file there; whether it was made.
-    fn create(&self, at: &Dir, path: &[u8], flags: i32, mode: u32) -> Result<(Dir, bool)> {
+    /// Finds what `path` names.
+    fn existing(&self, at: &Dir, path: &[u8], follow: Follow) -> Result<Opened> {
+        let target = self.walk(at, path, follow)?;
+        let found = target.found.ok_or(Errno::ENOENT)?;
+        let found = if target.slash { found.directory()? } else { found };
+        Ok(Opened { found, made: false, name: named(target.dir, target.last) })
+    }
+
+    /// Finds what `path` names, or makes a file there.
+    fn create(&self, at: &Dir, path: &[u8], flags: i32, mode: u32) -> Result<Opened> {
         if flags & O_DIRECTORY != 0 {
             return Err(Errno::EINVAL);
         }
@@ -60,10 +82,13 @@ impl View<'_> {
                 return Err(Errno::EISDIR);
             }
             if let Some(found) = target.found {
-                return Ok((found, false));
+                return Ok(Opened { found, made: false, name: named(target.dir, target.last) });
             }
             match self.make(&target, Kind::Regular, mode & 0o7777, 0, b"") {
-                Ok(node) => return Ok((Dir { mount: target.dir.mount, node }, true)),
+                Ok(node) => {
+                    let found = Dir { mount: target.dir.mount.clone(), node };
+                    return Ok(Opened { found, made: true, name: named(target.dir, target.last) });
+                }
                 // Somebody else was faster: open theirs.
                 Err(Errno::EEXIST) if !exclusive => {}
                 Err(errno) => return Err(errno),
@@ -72,12 +97,14 @@ impl View<'_> {
     }
 
     /// Makes a file without a name on the file system of a directory; with `O_EXCL` it never gets one.
-    fn create_unnamed(&self, dir: &Dir, flags: i32, mode: u32) -> Result<Dir> {
+    fn create_unnamed(&self, dir: &Dir, flags: i32, mode: u32) -> Result<Opened> {
         let dir = dir.clone().directory()?;
         self.may_change(&dir)?;
         let new = self.new_node(&dir, Kind::Regular, mode & 0o7777, 0, b"");
         let node = dir.node.create_unnamed(&new, flags & O_EXCL == 0)?;
-        Ok(Dir { mount: dir.mount, node })
+        // As Linux shows one.
+        let name = format!("#{}", node.vnode().ino).into_bytes();
+        Ok(Opened { found: Dir { mount: dir.mount.clone(), node }, made: true, name: Some((dir, name)) })
     }
 
     fn may_open(&self, found: &Dir, flags: i32, made: bool) -> Result<()> {
@@ -158,6 +185,27 @@ mod tests {
         view.unlink(&view.cwd, b"/tmp/named").unwrap();
         assert_eq!(view.link(&file.at, &view.cwd, b"/tmp/named"), Err(Errno::ENOENT));
         assert_eq!(view.link(&unnamed(O_EXCL).at, &view.cwd, b"/tmp/named"), Err(Errno::ENOENT));
+    }
+
+    #[test]
+    fn an_open_file_knows_its_name() {
+        let vfs = testing::boot();
+        let view = vfs.root_view().unwrap();
+        view.mkdir(&view.cwd, b"/tmp/d", 0o755).unwrap();
+        let file = view.open(&view.cwd, b"/tmp/a", O_RDWR | O_CREAT, 0o600).unwrap();
+        let dir = view.open(&view.cwd, b"/tmp/d/.", O_RDONLY, 0).unwrap();
+        let path = |file: &VnodeFile| view.path_of_open(file).map(|path| String::from_utf8(path).unwrap());
+        assert_eq!((path(&file), path(&dir)), (Ok("/tmp/a".into()), Ok("/tmp/d".into())));
+        view.rename(&view.cwd, b"/tmp/a", &view.cwd, b"/tmp/d/b").unwrap();
+        assert_eq!(path(&file), Ok("/tmp/d/b".into()));
+        let again = view.open_again(&file, O_RDONLY).unwrap();
+        view.unlink(&view.cwd, b"/tmp/d/b").unwrap();
+        view.open(&view.cwd, b"/tmp/a", O_RDWR | O_CREAT, 0o600).unwrap();
+        assert_eq!((path(&file), path(&again)), (Ok("/tmp/a (deleted)".into()), Ok("/tmp/a (deleted)".into())));
+        let unnamed = view.open(&view.cwd, b"/tmp/d", O_TMPFILE | O_DIRECTORY | O_RDWR, 0o600).unwrap();
+        assert!(path(&unnamed).unwrap().starts_with("/tmp/d/#"));
+        view.rmdir(&view.cwd, b"/tmp/d").unwrap();
+        assert_eq!((path(&unnamed), path(&dir)), (Err(Errno::ENOENT), Err(Errno::ENOENT)));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod files;
 mod forking;
 mod interfaces;
 mod interrupts;
+mod links;
 mod linux;
 mod local_sockets;
 mod messages;
@@ -86,6 +87,7 @@ const FAMILIES: &[&[Row]] = &[
     files::content::TABLE,
     forking::TABLE,
     interrupts::TABLE,
+    links::TABLE,
     linux::copying::TABLE,
     linux::locks::TABLE,
     linux::mapping::TABLE,
