@@ -3,15 +3,16 @@
 //! What the new image must know stands in a memfd that it finds by its name under `/proc/self/fd` (no environment variable, which
 //! `env -i` would lose): the server, the connection's socket, the map from numbers to rump descriptors, and where relative
 //! paths go. Just before the call the memfd, the socket and the template of the placeholders lose their close-on-exec flag; if it
-//! fails they get it back. The server closes its close-on-exec descriptors at the handshake of the new image, the host the placeholders.
+//! fails they get it back. Where the program's limit of file sizes (RLIMIT_FSIZE) leaves no room, the text stands in a pipe instead, whose number the
+//! memfd's name tells. The server closes its close-on-exec descriptors at the handshake of the new image, the host the placeholders.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fmt::Write;
 
 use abi::{Errno, Result};
 use client::signals::Blocked;
 use client::{Adopted, Remote, Retry, stubs};
-use sysproxy::host::{self, HostFd};
+use sysproxy::host::{self, HostFd, Owned};
 
 use crate::calls::{self, Outcome};
 use crate::fds::{self, RumpFd};
@@ -19,10 +20,10 @@ use crate::original::{self, Numbers};
 use crate::route::{self, Owner};
 use crate::rump::copies;
 use crate::rump::program::Program;
-use crate::{image, process, raw, sets};
+use crate::{image, process, raw, sets, trace};
 
 /// Name of the memfd.
-const NAME: &std::ffi::CStr = c"rumphijack-state";
+const NAME: &CStr = c"rumphijack-state";
 
 /// How `/proc/self/fd` shows it.
 const LINK: &[u8] = b"/memfd:rumphijack-state";
@@ -126,7 +127,8 @@ fn with_state(nr: i64, args: [usize; 6]) -> Outcome {
 
 /// What was changed for an exec.
 struct State {
-    memfd: Option<i32>,
+    /// The memfd, and the pipe if there is one.
+    memfd: Option<(i32, Option<i32>)>,
     /// Placeholders that only the library made close-on-exec, because no kernel will be behind them.
     orphans: Vec<i32>,
 }
@@ -134,14 +136,20 @@ struct State {
 impl State {
     fn hand_over() -> Self {
         match process::remote() {
-            Some(remote) => Self { memfd: hand_over(remote).ok(), orphans: Vec::new() },
+            Some(remote) => {
+                let memfd = hand_over(remote).inspect_err(|error| {
+                    trace::say(format_args!("exec: the new program begins without rump descriptors: {error}"));
+                });
+                Self { memfd: memfd.ok(), orphans: Vec::new() }
+            }
             None => Self { memfd: None, orphans: leave_behind() },
         }
     }
 
     fn take_back(self) {
-        if let (Some(memfd), Some(remote)) = (self.memfd, process::remote()) {
+        if let (Some((memfd, pipe)), Some(remote)) = (self.memfd, process::remote()) {
             raw::close(memfd);
+            pipe.map(raw::close);
             let _ = remote.survive_exec(false);
             close_on_exec(fds::template(), true);
         }
@@ -161,18 +169,40 @@ fn leave_behind() -> Vec<i32> {
     numbers
 }
 
-fn hand_over(remote: &Remote) -> Result<i32> {
+fn hand_over(remote: &Remote) -> Result<(i32, Option<i32>)> {
     let text = describe(remote);
-    let memfd = host::memfd(NAME).and_then(|low| client::fds::raise(low.fd())).map_err(host::errno)?;
-    let mut rest = text.as_bytes();
-    while !rest.is_empty() {
-        let wrote = host::write(memfd.fd(), rest).map_err(host::errno)?;
-        rest = rest.get(wrote..).unwrap_or_default();
-    }
+    let (memfd, pipe) = written(text.as_bytes())?;
     remote.survive_exec(true)?;
     close_on_exec(fds::template(), false);
     close_on_exec(memfd.fd().0, false);
-    Ok(memfd.into_fd().0)
+    if let Some(pipe) = &pipe {
+        close_on_exec(pipe.fd().0, false);
+    }
+    Ok((memfd.into_fd().0, pipe.map(|pipe| pipe.into_fd().0)))
+}
+
+/// Makes the memfd that holds `text`, or the memfd that tells the number of the pipe that holds it.
+fn written(text: &[u8]) -> Result<(Owned, Option<Owned>)> {
+    let raised = |low: Owned| client::fds::raise(low.fd()).map_err(host::errno);
+    let named = |name: &CStr| raised(host::memfd(name).map_err(host::errno)?);
+    if host::file_limit() >= text.len() as u64 {
+        let memfd = named(NAME)?;
+        write_all(memfd.fd(), text)?;
+        return Ok((memfd, None));
+    }
+    let (read, write) = host::pipe_with_room(text.len()).map_err(host::errno)?;
+    write_all(write.fd(), text)?;
+    let read = raised(read)?;
+    let name = CString::new(format!("{}:{}", NAME.to_string_lossy(), read.fd().0)).map_err(|_| Errno::EINVAL)?;
+    Ok((named(&name)?, Some(read)))
+}
+
+fn write_all(fd: HostFd, mut rest: &[u8]) -> Result<()> {
+    while !rest.is_empty() {
+        let wrote = host::write(fd, rest).map_err(host::errno)?;
+        rest = rest.get(wrote..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// The text of the memfd: a word and its values a line.
@@ -221,18 +251,13 @@ pub struct Inherited {
 impl Inherited {
     /// Finds what an earlier image has handed over, and takes it away.
     pub fn find() -> Option<Self> {
-        let memfd = find_memfd()?;
-        let mut text = Vec::new();
-        let mut piece = [0u8; 4096];
-        while text.len() < STATE_MAX {
-            let args = [raw::word(memfd), piece.as_mut_ptr() as usize, piece.len(), text.len()];
-            let got = raw::checked(raw::call(libc::SYS_pread64, args)).unwrap_or(0);
-            text.extend_from_slice(piece.get(..got).unwrap_or_default());
-            if got == 0 {
-                break;
-            }
+        let (memfd, pipe) = find_memfd()?;
+        if pipe.is_none() {
+            raw::call(libc::SYS_lseek, [raw::word(memfd), 0, libc::SEEK_SET as usize]);
         }
+        let text = read_all(pipe.unwrap_or(memfd));
         raw::close(memfd);
+        pipe.map(raw::close);
         Self::parse(std::str::from_utf8(&text).ok()?)
     }
 
@@ -322,8 +347,21 @@ impl Inherited {
     }
 }
 
-/// The number of the memfd, by its name.
-fn find_memfd() -> Option<i32> {
+/// Reads what was written.
+fn read_all(fd: i32) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut piece = [0u8; 4096];
+    while text.len() < STATE_MAX {
+        match host::read(HostFd(fd), &mut piece) {
+            Ok(got @ 1..) => text.extend_from_slice(piece.get(..got).unwrap_or_default()),
+            _ => break,
+        }
+    }
+    text
+}
+
+/// The number of the memfd, by its name, and that of the pipe if the name tells one.
+fn find_memfd() -> Option<(i32, Option<i32>)> {
     let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
     let folder = host::open(c"/proc/self/fd", flags as u32, 0).ok()?;
     let mut buf = [0u8; 4096];
@@ -347,13 +385,19 @@ fn next_entry(entries: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((name, entries.get(length..)?))
 }
 
-fn is_memfd(folder: i32, name: &[u8]) -> Option<i32> {
+fn is_memfd(folder: i32, name: &[u8]) -> Option<(i32, Option<i32>)> {
     let number = std::str::from_utf8(name).ok()?.parse().ok()?;
     let name = CString::new(name).ok()?;
-    let mut link = [0u8; LINK.len()];
+    // With room for the number of a pipe and for what Linux puts behind a name.
+    let mut link = [0u8; LINK.len() + 32];
     let args = [raw::word(folder), name.as_ptr() as usize, link.as_mut_ptr() as usize, link.len()];
     let got = raw::checked(raw::call(libc::SYS_readlinkat, args)).ok()?;
-    (got == LINK.len() && link == LINK).then_some(number)
+    let rest = link.get(..got)?.strip_prefix(LINK)?.strip_suffix(b" (deleted)")?;
+    match rest.split_first() {
+        None => Some((number, None)),
+        Some((b':', pipe)) => Some((number, Some(std::str::from_utf8(pipe).ok()?.parse().ok()?))),
+        Some(_) => None,
+    }
 }
 
 #[cfg(test)]
@@ -381,7 +425,7 @@ mod tests {
     fn the_memfd_is_found_by_its_name() {
         let memfd = host::memfd(NAME).unwrap();
         host::write(memfd.fd(), b"rumphijack 1\ncwd 1\n").unwrap();
-        assert_eq!(find_memfd(), Some(memfd.fd().0));
+        assert_eq!(find_memfd(), Some((memfd.fd().0, None)));
         assert!(Inherited::find().unwrap().cwd_in_rump);
         let _ = memfd.into_fd();
         assert_eq!(find_memfd(), None);

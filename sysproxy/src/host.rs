@@ -231,6 +231,20 @@ pub fn memfd(name: &CStr) -> Result<Owned> {
     fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).map(owned)
 }
 
+/// How long a file this process may write (`RLIMIT_FSIZE`); a longer one is `EFBIG`, and the signal SIGXFSZ even for a memory file.
+pub fn file_limit() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Fsize).current.unwrap_or(u64::MAX)
+}
+
+/// Makes a close-on-exec pipe that holds at least `bytes`, its reading end first. `EPERM` where the host does not allow one of that size.
+pub fn pipe_with_room(bytes: usize) -> Result<(Owned, Owned)> {
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?;
+    if rustix::pipe::fcntl_getpipe_size(&write)? < bytes {
+        rustix::pipe::fcntl_setpipe_size(&write, bytes)?;
+    }
+    Ok((owned(read), owned(write)))
+}
+
 /// Maps fresh, private, writable memory and returns its address.
 pub fn map(len: usize) -> Result<u64> {
     use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};

@@ -107,9 +107,12 @@ impl Packed {
     }
 }
 
-/// Parks a descriptor and makes the memfd for it.
+/// Parks a descriptor and makes the memfd for it; `EFBIG` if the program's RLIMIT_FSIZE leaves no room in one.
 fn pack(rump: RumpFd) -> Result<(Owned, Token)> {
     let mut token = Token::default();
+    if host::file_limit() < token.len() as u64 {
+        return Err(Errno::EFBIG);
+    }
     stubs::park(kernel()?, rump.fd(), Out::new(&mut token)).inspect_err(|error| {
         if *error == Errno::ENOSYS {
             trace::say(format_args!("sendmsg: this server cannot pass rump descriptors over a socket of the host"));

@@ -11,7 +11,7 @@ use sysproxy::host::{self, Owned};
 use super::kernel;
 use crate::fds::RumpFd;
 use crate::route::RumpAt;
-use crate::user;
+use crate::{trace, user};
 
 /// Bytes copied at a time.
 const PIECE: usize = 1 << 20;
@@ -108,10 +108,17 @@ fn read(rump: RumpFd, bytes: &mut [u8], offset: usize) -> Result<usize> {
 }
 
 /// Copies a file, of which `got` bytes are in `bytes`, to a memfd that the new image does not see.
+///
+/// `EFBIG` if it is longer than the program may write files (RLIMIT_FSIZE).
 fn copy(rump: RumpFd, mut bytes: Vec<u8>, mut got: usize) -> Result<Owned> {
     let copy = host::memfd(c"rump-program").map_err(host::errno)?;
+    let limit = host::file_limit();
     let mut offset = 0;
     while got > 0 {
+        if (offset + got) as u64 > limit {
+            trace::say(format_args!("exec: a copy of the program would be longer than RLIMIT_FSIZE allows: {limit}"));
+            return Err(Errno::EFBIG);
+        }
         let mut rest = bytes.get(..got).unwrap_or_default();
         while !rest.is_empty() {
             let wrote = host::write(copy.fd(), rest).map_err(host::errno)?;

@@ -9,6 +9,7 @@ pub const TABLE: &[Row] = &[
     ("spawn_with_streams", Processes, spawn),
     ("exec_from_folder", Processes, execute),
     ("exec_scripts", Processes, scripts),
+    ("exec_with_a_limit_of_file_sizes", Processes, limited),
     ("dlopen", OneProcess, load),
 ];
 
@@ -286,5 +287,34 @@ fn load(folder: &str) {
         }
         chdir(CString::new(folder).unwrap().as_ptr());
         println!("relative {}", !dlopen(c"./library.so".as_ptr(), RTLD_LAZY | RTLD_GLOBAL).is_null());
+    }
+}
+
+/// A program that may write no file runs another, which has all its descriptors.
+fn limited(folder: &str) {
+    let file = create(folder, "file", b"content\n");
+    unsafe {
+        let fd = open(file.as_ptr(), O_RDONLY);
+        dup2(fd, 5);
+        let mut ends = [0; 2];
+        pipe(ends.as_mut_ptr());
+        let child = fork();
+        if child == 0 {
+            dup2(ends[1], 1);
+            let none = rlimit { rlim_cur: 0, rlim_max: 0 };
+            show("setrlimit", setrlimit(RLIMIT_FSIZE, &none));
+            let script = c"cat <&5; sh -c 'wc -c <&5; exec 6>&5; readlink /proc/self/fd/6 | wc -l'";
+            execl(c"/bin/sh".as_ptr(), c"sh".as_ptr(), c"-c".as_ptr(), script.as_ptr(), null::<c_char>());
+            _exit(errno());
+        }
+        close(ends[1]);
+        let mut bytes = [0u8; 500];
+        let mut got = 0;
+        while let n @ 1.. = read(ends[0], bytes[got..].as_mut_ptr().cast(), bytes.len() - got) {
+            got += n as usize;
+        }
+        let mut status = 0;
+        waitpid(child, &mut status, 0);
+        println!("{:?} {status:#x}", String::from_utf8_lossy(&bytes[..got]));
     }
 }
