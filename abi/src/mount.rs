@@ -51,6 +51,9 @@ pairs! {
     }
 }
 
+/// unmount(2), an extension: what is in use goes on, and only its names are gone (Linux's flag of the same name).
+pub const MNT_DETACH: i32 = 0x20_0000;
+
 /// statvfs1(2): ask the file system.
 pub const MNT_WAIT: i32 = 1;
 /// statvfs1(2): answer from memory.
@@ -61,7 +64,7 @@ pub const MNT_LAZY: i32 = 3;
 pub const ST_WAIT: i32 = MNT_WAIT;
 
 /// The flags that describe a mount and show in `f_flag`, as against those that only direct one call of mount(2).
-pub const MNT_VISFLAGMASK: i32 = !(MNT_UPDATE | MNT_RELOAD | MNT_FORCE | MNT_GETARGS);
+pub const MNT_VISFLAGMASK: i32 = !(MNT_UPDATE | MNT_RELOAD | MNT_FORCE | MNT_DETACH | MNT_GETARGS);
 
 /// Translates `f_flag` to the flags of Linux's statfs.
 pub fn st_flags_to_linux(f_flag: u64) -> u64 {

@@ -27,7 +27,7 @@ use crate::fds::{self, NewFd, RumpFd};
 pub use crate::first::Wanted;
 use crate::route::{self, Owner, RumpAt};
 use crate::rump::{
-    attr, both, copies, descriptor, dir, epoll, file, ioctl, message, name, open, option, poll, refuse, seccomp,
+    attr, both, copies, descriptor, dir, epoll, file, ioctl, message, mount, name, open, option, poll, refuse, seccomp,
     socket, times, transfer,
 };
 use crate::user;
@@ -434,8 +434,8 @@ calls! {
     by path(path) SYS_inotify_add_watch(fd, path, mask) => refuse::watch(fd, mask);
     by at(dir, path, NO_FLAGS or refuse::unsupported()) SYS_fanotify_mark(fd, flags, mask, dir, path) => refuse::unsupported();
     by at(dir, path, flags or refuse::unsupported()) SYS_name_to_handle_at(dir, path, handle, mount, flags) => refuse::handle(flags);
-    by path(path) SYS_mount(source, path, kind, flags, data) => refuse::no_such_file_system();
-    by path(path) SYS_umount2(path, flags) => name::umount2(flags);
+    by path(path) SYS_mount(source, path, kind, flags, data) => mount::mount(source, kind, flags, data);
+    by path(path) SYS_umount2(path, flags) => mount::umount2(flags);
     by at(dir, path) SYS_open_tree(dir, path, flags) => refuse::unsupported();
     by at(dir, path) SYS_fspick(dir, path, flags) => refuse::wrong_kind();
     by at(dir, path) SYS_mount_setattr(dir, path, flags, attributes, size) => refuse::wrong_kind();

@@ -28,6 +28,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use abi::Result;
+use abi::mount::{RB_AUTOBOOT, RB_DUMP, RB_NOSYNC};
 use fdtable::FdTable;
 use file::OpenFile;
 use proc::{Lwp, Proc, lock};
@@ -165,6 +166,12 @@ impl Kernel {
     pub fn halt(&self, howto: i32) {
         self.printf("rump kernel halting...\n");
         self.halted.store(howto & i32::MAX, Ordering::SeqCst);
+    }
+
+    /// Takes all file systems away and writes them back, unless the kernel was halted with `RB_NOSYNC` or `RB_DUMP`; no call is served then.
+    pub fn shutdown(&self) {
+        let howto = self.halted().unwrap_or(RB_AUTOBOOT);
+        self.vfs.shutdown(howto & (RB_NOSYNC | RB_DUMP) == 0);
     }
 
     /// Returns how the kernel was ended, if it was.

@@ -25,6 +25,10 @@ pub trait UserMem: Send + Sync {
     fn hand_over(&self, _request: u64, _fd: Owned) -> Result<()> {
         Err(Errno::EOPNOTSUPP)
     }
+    /// Whether the client is on the kernel's host and of its user: it may then name files of the host.
+    fn on_host(&self) -> bool {
+        true
+    }
     /// Whether the client is ours: data then moves in large pieces, not in those of the original.
     fn extended(&self) -> bool {
         true

@@ -1,6 +1,7 @@
 //! What the command lines share: the program's own messages, and the hand-shake between a starter and the
 //! server that it starts.
 
+pub mod commands;
 pub mod ctl;
 pub mod drive;
 pub mod explain;

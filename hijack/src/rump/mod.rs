@@ -17,6 +17,7 @@ pub mod interface;
 pub mod ioctl;
 pub mod memory;
 pub mod message;
+pub mod mount;
 pub mod name;
 pub mod nest;
 pub mod open;

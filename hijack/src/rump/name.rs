@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use abi::fcntl::{self, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW};
-use abi::{Errno, Fd, Out, Pad, Result, UserStr, mount, stat};
+use abi::{Errno, Fd, Out, Pad, Result, UserStr, stat};
 use client::stubs;
 
 use super::attr::status;
@@ -66,15 +66,6 @@ pub fn store(target: &[u8], buf: usize, len: usize) -> Result<usize> {
 pub fn unlinkat(at: &RumpAt, flags: i32) -> Result<usize> {
     let flags = fcntl::at_flags_from_linux(flags, AT_REMOVEDIR)?;
     done(stubs::unlinkat(kernel()?, at.dir, UserStr::new(at.path), flags))
-}
-
-/// See umount2(2); forced if the flags say so, the others are those of Linux's kernel alone (`EINVAL`).
-pub fn umount2(at: &RumpAt, flags: i32) -> Result<usize> {
-    if flags & !libc::MNT_FORCE != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let flags = if flags == 0 { 0 } else { mount::MNT_FORCE };
-    done(stubs::unmount(kernel()?, UserStr::new(at.path), flags))
 }
 
 /// See mkdirat(2).

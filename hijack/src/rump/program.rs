@@ -3,7 +3,8 @@
 use std::ffi::CString;
 
 use abi::fcntl::{O_CLOEXEC, O_RDONLY};
-use abi::stat::{S_IFMT, S_IFREG, Stat};
+use abi::mount::{MNT_NOEXEC, MNT_NOWAIT};
+use abi::stat::{S_IFMT, S_IFREG, Stat, Statvfs};
 use abi::{Errno, Out, Result, UserStr};
 use client::stubs;
 use sysproxy::host::{self, Owned};
@@ -74,7 +75,7 @@ impl Script {
 impl Program {
     /// Reads the program at a rump path that the program calls `path`.
     ///
-    /// `EACCES` if it is no file with a bit for execution, `ENOEXEC` if it is neither binary nor script.
+    /// `EACCES` if it is no file with a bit for execution, or mounted with `noexec`, `ENOEXEC` if it is neither binary nor script.
     pub fn load(at: &RumpAt<'_>, path: usize, argv: usize) -> Result<Self> {
         let fd = stubs::openat(kernel()?, at.dir, UserStr::new(at.path), O_RDONLY | O_CLOEXEC, 0)?;
         let program = Self::load_open(RumpFd(fd.0), path, argv);
@@ -87,6 +88,11 @@ impl Program {
         let mut status = Stat::default();
         stubs::fstat(kernel()?, rump.fd(), Out::new(&mut status))?;
         if status.st_mode & S_IFMT != S_IFREG || status.st_mode & 0o111 == 0 {
+            return Err(Errno::EACCES);
+        }
+        let mut mounted = Statvfs::default();
+        stubs::fstatvfs1(kernel()?, rump.fd(), Out::new(&mut mounted), MNT_NOWAIT)?;
+        if mounted.f_flag & MNT_NOEXEC as u64 != 0 {
             return Err(Errno::EACCES);
         }
         let mut bytes = vec![0u8; PIECE];

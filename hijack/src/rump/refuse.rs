@@ -70,8 +70,3 @@ pub fn watch(at: &RumpAt<'_>, fd: i32, mask: u32) -> Result<usize> {
 pub fn io_uring() -> Outcome {
     if process::ready() { outcome(Err(Errno::ENOSYS)) } else { Outcome::Host }
 }
-
-/// `ENODEV`: Linux's file systems; those of the rump kernel are mounted with `rumpctl mount`.
-pub fn no_such_file_system<T>(_: T) -> Result<usize> {
-    Err(Errno::ENODEV)
-}

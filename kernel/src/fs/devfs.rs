@@ -7,6 +7,7 @@ use abi::stat::{Stat, makedev};
 use abi::time::Timespec;
 use abi::{Errno, Result};
 
+use super::Request;
 use crate::dev::console::Console;
 use crate::file::{Events, File};
 use crate::proc::lock;
@@ -122,9 +123,10 @@ struct DevNode {
     this: std::sync::Weak<DevNode>,
 }
 
-/// Makes a file system of device nodes; it takes no arguments.
-pub fn mount(host: &Arc<dyn Rumpuser>, _: &[u8]) -> Result<Arc<dyn FileSystem>> {
-    let now = Timespec::from_duration(host.wall_clock());
+/// Makes a file system of device nodes; it knows no options.
+pub fn mount(request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
+    request.options.none()?;
+    let now = Timespec::from_duration(request.host.wall_clock());
     let console = [("console", CONSOLE)];
     let devices = DEVICES.iter().map(|device| (device.name, device.rdev)).chain(console);
     let entries = devices.zip(ROOT_INO + 1..).map(|((name, rdev), ino)| {

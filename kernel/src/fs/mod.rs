@@ -5,21 +5,37 @@ use std::sync::Arc;
 use abi::{Errno, Result};
 
 use crate::rumpuser::Rumpuser;
-use crate::vfs::FileSystem;
+use crate::vfs::{FileSystem, View};
+use options::Options;
 
 pub mod devfs;
 pub mod etfs;
+pub mod options;
 pub mod pages;
 pub mod tmpfs;
 
-/// Makes a file system of the arguments that mount(2) got for it; none (`&[]`) mean the defaults.
-type Make = fn(&Arc<dyn Rumpuser>, &[u8]) -> Result<Arc<dyn FileSystem>>;
+/// What a file system is made of.
+pub struct Request<'a> {
+    /// The host of the kernel.
+    pub host: &'a Arc<dyn Rumpuser>,
+    /// Who mounts, and the names that they see; nobody when the root is made.
+    pub view: Option<&'a View<'a>>,
+    /// What is mounted, in words that the type understands: a path of the rump kernel or of the host, or nothing.
+    pub source: &'a [u8],
+    /// `MNT_*`.
+    pub flags: i32,
+    /// What the type itself is told.
+    pub options: Options<'a>,
+}
+
+/// Makes a file system; `EINVAL` for an option that it does not know.
+type Make = fn(&Request<'_>) -> Result<Arc<dyn FileSystem>>;
 
 /// The file systems by the names that mount(2) takes.
 pub const TABLE: &[(&str, Make)] = &[("tmpfs", tmpfs::mount), ("devfs", devfs::mount)];
 
 /// Makes a file system of type `kind`; `ENODEV` for an unknown one.
-pub fn mount(kind: &str, host: &Arc<dyn Rumpuser>, data: &[u8]) -> Result<Arc<dyn FileSystem>> {
+pub fn mount(kind: &str, request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
     let (_, make) = TABLE.iter().find(|(name, _)| *name == kind).ok_or(Errno::ENODEV)?;
-    make(host, data)
+    make(request)
 }

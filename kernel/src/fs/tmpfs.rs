@@ -18,6 +18,7 @@ use abi::{Errno, Result};
 use content::Content;
 
 use super::pages::Account;
+use super::{Request, options};
 use crate::proc::lock;
 use crate::rumpuser::Rumpuser;
 use crate::vfs::{FileSystem, FsStat, Kind, New, Node, Vnode};
@@ -96,24 +97,24 @@ impl Shared {
     }
 }
 
-/// The arguments of mount(2), `struct tmpfs_args`; without them nothing is limited but by the host's memory.
-pub fn mount(host: &Arc<dyn Rumpuser>, data: &[u8]) -> Result<Arc<dyn FileSystem>> {
+/// Takes the options of Linux's tmpfs: `size`, `nr_inodes`, `uid`, `gid`, `mode`; without them nothing is limited but by
+/// the host's memory. A `size` below a block is no limit, `nr_inodes` up to 3 the default, as in NetBSD's `struct tmpfs_args`.
+pub fn mount(request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
+    let host = request.host;
     let half = host.physical_memory() / 2;
     let mut limits = (half / NODE_BYTES as u64, half);
     let mut root = (0, 0, 0o755);
-    if !data.is_empty() {
-        let long = |at: usize| data.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-        let int = |at: usize| data.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
-        let parsed = (int(0), long(8), long(16), int(24), int(28), int(32));
-        let (Some(1), Some(nodes), Some(size), Some(uid), Some(gid), Some(mode)) = parsed else {
-            return Err(Errno::EINVAL);
-        };
-        if uid == u32::MAX || gid == u32::MAX {
-            return Err(Errno::EINVAL);
+    for (name, value) in request.options.iter() {
+        match name {
+            b"size" => {
+                limits.1 = Some(options::size(value, half * 2)?).filter(|size| *size >= BLOCK_BYTES).unwrap_or(half)
+            }
+            b"nr_inodes" => limits.0 = Some(options::size(value, 0)?).filter(|nodes| *nodes > 3).unwrap_or(limits.0),
+            b"uid" => root.0 = options::id(value)?,
+            b"gid" => root.1 = options::id(value)?,
+            b"mode" => root.2 = options::mode(value)?,
+            _ => return Err(Errno::EINVAL),
         }
-        limits.0 = if nodes <= 3 { limits.0 } else { nodes };
-        limits.1 = if size < BLOCK_BYTES { limits.1 } else { size };
-        root = (uid, gid, mode & 0o7777);
     }
     let shared = Arc::new(Shared {
         host: host.clone(),
@@ -143,6 +144,7 @@ impl FileSystem for Tmpfs {
             block_size: BLOCK_BYTES,
             blocks: shared.bytes.limit / BLOCK_BYTES,
             blocks_free: shared.bytes.left() / BLOCK_BYTES,
+            blocks_kept: 0,
             files: shared.nodes.limit,
             files_free: shared.nodes.left(),
         }
@@ -431,6 +433,11 @@ mod tests {
         New { kind, mode: 0o755, uid: 0, gid: 0, rdev: 0, target: b"" }
     }
 
+    fn mounted(host: &Arc<dyn Rumpuser>, text: &str) -> Result<Arc<dyn FileSystem>> {
+        let (flags, options) = options::Options::parse(text.as_bytes(), 0);
+        mount(&Request { host, view: None, source: b"", flags, options })
+    }
+
     fn names(root: &Arc<dyn Node>, cookie: u64, max: usize) -> (Vec<Vec<u8>>, u64) {
         let (mut names, mut next) = (Vec::new(), cookie);
         root.read_dir(cookie, &mut |entry| {
@@ -448,7 +455,7 @@ mod tests {
     #[test]
     fn a_scan_that_removes_what_it_sees_sees_everything() {
         let host: Arc<dyn Rumpuser> = SimHost::new(1);
-        let root = mount(&host, &[]).unwrap().root();
+        let root = mounted(&host, "").unwrap().root();
         for at in 0..1000 {
             root.create(format!("f{at}").as_bytes(), &new(Kind::Regular)).unwrap();
         }
@@ -470,7 +477,7 @@ mod tests {
     fn everything_taken_is_given_back() {
         let sim = SimHost::new(1);
         let host: Arc<dyn Rumpuser> = sim.clone();
-        let fs = mount(&host, &[]).unwrap();
+        let fs = mounted(&host, "").unwrap();
         let root = fs.root();
         let before = fs.stat();
         let mut at = root.clone();
@@ -496,25 +503,22 @@ mod tests {
     #[test]
     fn limits_are_kept() {
         let host: Arc<dyn Rumpuser> = SimHost::new(1);
-        let mut args = vec![0; 40];
-        args[0] = 1;
-        args[8] = 4;
-        args[16..24].copy_from_slice(&65536u64.to_le_bytes());
-        args[32..36].copy_from_slice(&0o1777u32.to_le_bytes());
-        let root = mount(&host, &args).unwrap().root();
+        let root = mounted(&host, "nr_inodes=4,size=64k,mode=1777").unwrap().root();
         assert_eq!(root.attr().mode, 0o1777);
         let file = root.create(b"a", &new(Kind::Regular)).unwrap();
         assert_eq!(file.write_at(Position::At(0), &[0; 1 << 17]), Err(Errno::ENOSPC));
         root.create(b"b", &new(Kind::Regular)).unwrap();
         root.create(b"c", &new(Kind::Regular)).unwrap();
         assert_eq!(root.create(b"d", &new(Kind::Regular)).map(drop), Err(Errno::ENOSPC));
-        assert_eq!(mount(&host, &[0; 40]).map(drop), Err(Errno::EINVAL));
+        for bad in ["size=", "size=x", "uid=-1", "mode=10000", "quick"] {
+            assert_eq!(mounted(&host, bad).map(drop), Err(Errno::EINVAL), "{bad}");
+        }
     }
 
     #[test]
     fn a_long_chain_of_removed_directories_goes_without_recursion() {
         let host: Arc<dyn Rumpuser> = SimHost::new(1);
-        let root = mount(&host, &[]).unwrap().root();
+        let root = mounted(&host, "").unwrap().root();
         let mut chain = vec![root];
         for _ in 0..100_000 {
             let next = chain[chain.len() - 1].create(b"d", &new(Kind::Directory)).unwrap();
@@ -535,7 +539,7 @@ mod tests {
     #[test]
     fn nothing_is_made_in_a_removed_directory() {
         let host: Arc<dyn Rumpuser> = SimHost::new(1);
-        let root = mount(&host, &[]).unwrap().root();
+        let root = mounted(&host, "").unwrap().root();
         let gone = root.create(b"d", &new(Kind::Directory)).unwrap();
         root.remove(b"d", &gone).unwrap();
         assert_eq!(gone.create(b"x", &new(Kind::Regular)).map(drop), Err(Errno::ENOENT));

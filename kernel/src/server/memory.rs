@@ -66,6 +66,11 @@ impl UserMem for SessionMem {
         Ok(())
     }
 
+    /// A unix socket can be reached by the server's user only.
+    fn on_host(&self) -> bool {
+        self.0.link().passes_descriptors()
+    }
+
     fn extended(&self) -> bool {
         self.0.extended()
     }

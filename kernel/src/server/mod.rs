@@ -148,6 +148,7 @@ impl Server {
             self.shared.kernel.parked.sweep(self.shared.kernel.clock.uptime());
         }
         self.farewell(&conns);
+        self.shared.kernel.shutdown();
         if self.shared.kernel.halted().is_some_and(|howto| howto & RB_HALT != 0) {
             self.shared.kernel.printf("rump kernel halted (with RB_HALT, not exiting)\n");
             while !self.shared.released.load(Ordering::SeqCst) {

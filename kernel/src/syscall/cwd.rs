@@ -1,8 +1,6 @@
-//! Where a process stands, and what is mounted.
+//! Where a process stands.
 
-use abi::mount::{MNT_GETARGS, VFS_MAXMOUNTDATA, VFS_TYPENAME_LEN};
-use abi::stat::Statvfs;
-use abi::{Errno, Fd, InOut, Out, Result, UserStr};
+use abi::{Errno, Fd, Out, Result, UserStr};
 
 use super::file::vnode;
 use crate::Cx;
@@ -78,42 +76,4 @@ pub fn umask(cx: &Cx<'_>, newmask: u32) -> Result<u32> {
 pub fn sync(cx: &Cx<'_>) -> Result<()> {
     cx.kernel.vfs.sync();
     Ok(())
-}
-
-/// mount(2).
-pub fn mount(cx: &Cx<'_>, kind: UserStr, path: UserStr, flags: i32, data: InOut, data_len: usize) -> Result<i32> {
-    if kind.is_null() {
-        return Err(Errno::EFAULT);
-    }
-    let kind = cx.mem.copyinstr(kind.addr, VFS_TYPENAME_LEN)?;
-    let kind = str::from_utf8(&kind).map_err(|_| Errno::ENODEV)?;
-    if data_len > VFS_MAXMOUNTDATA {
-        return Err(Errno::EINVAL);
-    }
-    let data = if data.is_null() { Vec::new() } else { cx.mem.read_bytes(data.addr, data_len)? };
-    let path = cx.mem.path(path)?;
-    if flags & MNT_GETARGS != 0 {
-        // No file system of ours keeps its arguments.
-        return Err(Errno::EOPNOTSUPP);
-    }
-    View::of(cx)?.mount(kind, &path, flags, &data)?;
-    Ok(0)
-}
-
-/// unmount(2).
-pub fn unmount(cx: &Cx<'_>, path: UserStr, flags: i32) -> Result<()> {
-    let path = cx.mem.path(path)?;
-    View::of(cx)?.unmount(&path, flags)
-}
-
-/// getvfsstat(2): how many mounts there are without a buffer, else how many were stored.
-pub fn getvfsstat(cx: &Cx<'_>, buf: Out, bufsize: usize, _flags: i32) -> Result<i32> {
-    let mounts = cx.kernel.vfs.mounts();
-    if buf.is_null() {
-        return Ok(mounts.len() as i32);
-    }
-    let room = bufsize / size_of::<Statvfs>();
-    let answers: Vec<Statvfs> = mounts.iter().take(room).map(|mount| mount.statvfs()).collect();
-    cx.mem.write(buf, answers.as_slice())?;
-    Ok(answers.len() as i32)
 }

@@ -19,6 +19,7 @@ pub mod event;
 pub mod file;
 pub mod ident;
 pub mod message;
+pub mod mounting;
 pub mod passing;
 pub mod path;
 pub mod poll;
@@ -35,6 +36,7 @@ mod handlers {
     pub use super::file::*;
     pub use super::ident::*;
     pub use super::message::*;
+    pub use super::mounting::*;
     pub use super::passing::*;
     pub use super::path::*;
     pub use super::poll::*;

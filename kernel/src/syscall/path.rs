@@ -7,6 +7,7 @@ use abi::fcntl::{
     LOCK_NB, LOCK_SH, O_ACCMODE, O_CLOEXEC, O_EXLOCK, O_NONBLOCK, O_SHLOCK, R_OK, RESOLVE_BENEATH, RESOLVE_FLAGS,
     RESOLVE_IN_ROOT, RESOLVE_NO_XDEV, W_OK, X_OK,
 };
+use abi::mount::MNT_NOEXEC;
 use abi::stat::S_ISVTX;
 use abi::{Errno, Fd, In, Out, Pad, Result, UserStr};
 
@@ -183,6 +184,9 @@ pub fn faccessat(cx: &Cx<'_>, fd: Fd, path: UserStr, amode: i32, flag: i32) -> R
     let found = path.at(flag, AT_EACCESS)?;
     if amode & W_OK != 0 && matches!(found.node.vnode().kind, Kind::Regular | Kind::Directory | Kind::Symlink) {
         found.mount.writable()?;
+    }
+    if amode & X_OK != 0 && found.node.vnode().kind == Kind::Regular && found.mount.flags() & MNT_NOEXEC != 0 {
+        return Err(Errno::EACCES);
     }
     perm::access(&*found.node, &path.view.cred, amode as u32)
 }

@@ -83,6 +83,7 @@ impl View<'_> {
 
     /// Changes the length of a file that may be written.
     pub(super) fn resize(&self, at: &Dir, length: u64) -> Result<()> {
+        at.mount.alive()?;
         let mode = self.without_setid(at);
         at.node.set_attr(&Change { size: Some(length), mode, ..Change::default() })
     }

@@ -20,6 +20,7 @@ impl VnodeFile {
         if node.vnode().kind != Kind::Directory {
             return Err(Errno::ENOTDIR);
         }
+        self.at.mount.alive()?;
         let mut position = lock(&self.position);
         let start = *position;
         while *position < DOTS {

@@ -2,7 +2,7 @@
 //!
 //! A file system implements [`FileSystem`] and [`Node`]; all the rest is here. [`namei`] walks paths, [`perm`] judges
 //! permissions, [`tree`] makes, links, renames and removes, [`attr`] changes attributes, [`open`] gives open files,
-//! [`dirents`] reads directories, [`mount`] joins file systems into one tree, [`lock`] keeps advisory locks, [`pipe`] serves
+//! [`dirents`] reads directories, [`mount`] and [`mounting`] join file systems into one tree, [`lock`] keeps advisory locks, [`pipe`] serves
 //! pipes and fifos.
 //! Every operation by name is a method of [`View`]: what one process sees, and what it may do.
 
@@ -10,6 +10,7 @@ pub mod attr;
 pub mod dirents;
 pub mod lock;
 pub mod mount;
+mod mounting;
 pub mod namei;
 pub mod node;
 pub mod open;
@@ -26,6 +27,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use abi::{Errno, Result};
 
 pub use mount::Mount;
+pub use mounting::KEPT;
 pub use node::{Attr, Change, FileSystem, FsStat, Kind, New, Node, Position, Rename, Vnode};
 pub use open::VnodeFile;
 
@@ -86,7 +88,7 @@ impl Vfs {
         for (path, mode) in DIRECTORIES {
             view.mkdir(&view.cwd, path, *mode)?;
         }
-        view.mount("devfs", b"/dev", 0, &[])?;
+        view.mount("devfs", b"", b"/dev", 0, b"")?;
         Ok(vfs)
     }
 
@@ -114,6 +116,7 @@ impl Vfs {
             umask: 0,
             resolve: 0,
             prefix: None,
+            on_host: true,
         })
     }
 
@@ -181,6 +184,8 @@ pub struct View<'a> {
     pub resolve: u32,
     /// What is taken off the absolute targets of symbolic links: the path by which the program reaches the root.
     pub prefix: Option<Arc<[u8]>>,
+    /// Whether files of the host may be named: not by a client from another host.
+    pub on_host: bool,
 }
 
 impl<'a> View<'a> {
@@ -193,7 +198,7 @@ impl<'a> View<'a> {
         let prefix = cwd.prefix.filter(|_| top.is_some_and(|top| top.same(&root)));
         let dir = cwd.dir.unwrap_or_else(|| root.clone());
         let (vfs, cred, umask) = (&cx.kernel.vfs, cx.proc.credentials(), cwd.umask);
-        Ok(View { vfs, cwd: dir, root, cred, umask, resolve: 0, prefix })
+        Ok(View { vfs, cwd: dir, root, cred, umask, resolve: 0, prefix, on_host: cx.mem.on_host() })
     }
 }
 

@@ -1,21 +1,16 @@
-//! Mounts: file systems joined into one tree (mount(2), statvfs(2)).
+//! File systems at their places in the tree, and what statvfs(2) says about them.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use abi::mount::{MNT_FORCE, MNT_LOCAL, MNT_RDONLY, MNT_ROOTFS, MNT_UPDATE};
+use abi::mount::{MNT_LOCAL, MNT_RDONLY, MNT_ROOTFS};
 use abi::stat::Statvfs;
 use abi::{Errno, Result};
 use zerocopy::FromZeros;
 
-use super::namei::Follow;
-use super::{Dir, FileSystem, NAME_MAX, Node, Vfs, View};
+use super::{Dir, FileSystem, NAME_MAX, Node, Vfs};
 use crate::fs;
-
-/// Flags that a mount keeps from mount(2): the visible ones that a caller may set.
-const KEPT: i32 = 0x0400_003f | 0x0002_0000;
-/// Mounts at most.
-const MOUNTS_MAX: usize = 1024;
+use crate::fs::options::Options;
 
 /// A file system at its place in the tree.
 pub struct Mount {
@@ -29,7 +24,13 @@ pub struct Mount {
     pub id: u64,
     /// Path of the mount point when it was mounted.
     path: Vec<u8>,
-    flags: AtomicU32,
+    /// What is mounted; the type's name where that is nothing.
+    from: Vec<u8>,
+    pub(super) flags: AtomicU32,
+    /// Open files that may write.
+    writers: AtomicU32,
+    /// Set when it was taken away by force, or the kernel has ended: what is still open answers `EIO`.
+    pub(super) gone: AtomicBool,
 }
 
 impl Mount {
@@ -38,9 +39,30 @@ impl Mount {
         self.flags.load(Ordering::Relaxed) as i32
     }
 
+    /// Path of the mount point, as it was when it was mounted.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// What is mounted: a source as mount(2) got it, or the type's name.
+    pub fn from(&self) -> &[u8] {
+        &self.from
+    }
+
+    /// Checks that it was not taken away; `EIO` if it was.
+    pub fn alive(&self) -> Result<()> {
+        if self.gone.load(Ordering::Relaxed) { Err(Errno::EIO) } else { Ok(()) }
+    }
+
     /// Checks that the mount is not read-only; `EROFS` if it is.
     pub fn writable(&self) -> Result<()> {
+        self.alive()?;
         if self.flags() & MNT_RDONLY == 0 { Ok(()) } else { Err(Errno::EROFS) }
+    }
+
+    /// Whether a file is open that may write.
+    pub(super) fn is_written(&self) -> bool {
+        self.writers.load(Ordering::SeqCst) > 0
     }
 
     /// Describes the mount for statvfs(2).
@@ -53,7 +75,8 @@ impl Mount {
         answer.f_iosize = stat.block_size;
         answer.f_blocks = stat.blocks;
         answer.f_bfree = stat.blocks_free;
-        answer.f_bavail = stat.blocks_free;
+        answer.f_bavail = stat.blocks_free.saturating_sub(stat.blocks_kept);
+        answer.f_bresvd = stat.blocks_kept;
         answer.f_files = stat.files;
         answer.f_ffree = stat.files_free;
         answer.f_favail = stat.files_free;
@@ -62,8 +85,27 @@ impl Mount {
         answer.f_namemax = NAME_MAX as u64;
         put(&mut answer.f_fstypename, self.fs.kind().as_bytes());
         put(&mut answer.f_mntonname, &self.path);
-        put(&mut answer.f_mntfromname, self.fs.kind().as_bytes());
+        put(&mut answer.f_mntfromname, &self.from);
         answer
+    }
+}
+
+/// Keeps a mount from becoming read-only while a file of it is open for writing.
+pub(super) struct Writing(Arc<Mount>);
+
+impl Writing {
+    /// Registers a writer; `EROFS` if the mount is read-only.
+    pub fn begin(mount: &Arc<Mount>) -> Result<Self> {
+        // Counted first: whoever makes the mount read-only sets the flag and then looks at the count.
+        mount.writers.fetch_add(1, Ordering::SeqCst);
+        let writing = Self(mount.clone());
+        mount.writable().map(|()| writing)
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.0.writers.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -77,22 +119,33 @@ pub(super) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+pub(super) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Vfs {
     /// Mounts a file system as the root.
     pub(super) fn mount_root(&self, kind: &str) -> Result<()> {
-        let fs = fs::mount(kind, &self.rumpuser, &[])?;
-        write(&self.mounts).push(self.new_mount(fs, None, b"/".to_vec(), MNT_ROOTFS));
+        let (host, options) = (&self.rumpuser, Options::default());
+        let fs = fs::mount(kind, &fs::Request { host, view: None, source: b"", flags: MNT_ROOTFS, options })?;
+        write(&self.mounts).push(self.new_mount(fs, None, b"/".to_vec(), b"", MNT_ROOTFS));
         Ok(())
     }
 
-    fn new_mount(&self, fs: Arc<dyn FileSystem>, covered: Option<Dir>, path: Vec<u8>, flags: i32) -> Arc<Mount> {
+    pub(super) fn new_mount(
+        &self,
+        fs: Arc<dyn FileSystem>,
+        covered: Option<Dir>,
+        path: Vec<u8>,
+        source: &[u8],
+        flags: i32,
+    ) -> Arc<Mount> {
         let id = self.next_device.fetch_add(1, Ordering::Relaxed);
-        let flags = AtomicU32::new((flags | MNT_LOCAL) as u32);
-        Arc::new(Mount { root: fs.root(), fs, covered, id, path, flags })
+        let by_nature = if fs.read_only() { MNT_RDONLY } else { 0 };
+        let flags = AtomicU32::new((flags | by_nature | MNT_LOCAL) as u32);
+        let from = if source.is_empty() { fs.kind().as_bytes() } else { source }.to_vec();
+        let (writers, gone) = (AtomicU32::new(0), AtomicBool::new(false));
+        Arc::new(Mount { root: fs.root(), fs, covered, id, path, from, flags, writers, gone })
     }
 
     /// Lists the mounts, the root first.
@@ -108,99 +161,24 @@ impl Vfs {
         }
         self.etfs.sync();
     }
-}
 
-impl View<'_> {
-    /// Mounts a file system of type `kind` on the directory `path` (mount(2)).
-    ///
-    /// `EPERM` unless the superuser asks, `ENODEV` for an unknown type, `ENOTDIR`. `MNT_UPDATE` changes the flags of a mount.
-    pub fn mount(&self, kind: &str, path: &[u8], flags: i32, data: &[u8]) -> Result<()> {
-        self.superuser()?;
-        let at = self.namei(&self.cwd, path, Follow::Always)?.directory()?;
-        if flags & MNT_UPDATE != 0 {
-            if !super::node::same(&at.node, &at.mount.root) {
-                return Err(Errno::EINVAL);
+    /// Takes all mounts away, the last first, at the end of the kernel; `writes` their contents to where they last.
+    pub fn shutdown(&self, writes: bool) {
+        for mount in self.mounts().iter().rev() {
+            if !mount.gone.swap(true, Ordering::SeqCst) && writes {
+                // Nobody is left to hear of an error.
+                let _ = mount.fs.unmounted();
             }
-            let rest = at.mount.flags() & !KEPT;
-            at.mount.flags.store((rest | flags & KEPT) as u32, Ordering::Relaxed);
-            return Ok(());
         }
-        let path = self.path_of(&at)?;
-        let fs = fs::mount(kind, &self.vfs.rumpuser, data)?;
-        let mount = self.vfs.new_mount(fs, Some(at.clone()), path, flags & KEPT);
-        let mut mounts = write(&self.vfs.mounts);
-        if mounts.len() >= MOUNTS_MAX {
-            return Err(Errno::ENOMEM);
+        if writes {
+            self.etfs.sync();
         }
-        mounts.push(mount);
-        at.node.vnode().covers.fetch_add(1, Ordering::Release);
-        Ok(())
-    }
-
-    /// Takes the file system mounted on `path` away (unmount(2)).
-    ///
-    /// `EINVAL` if `path` is no mount point, `EBUSY` for the root, while another is mounted on it, or while something on
-    /// it is in use; what is in use lives on in a file system that `MNT_FORCE` takes away.
-    pub fn unmount(&self, path: &[u8], flags: i32) -> Result<()> {
-        self.superuser()?;
-        let at = self.namei(&self.cwd, path, Follow::Always)?;
-        let covered = at.mount.covered.as_ref().filter(|_| super::node::same(&at.node, &at.mount.root));
-        let Some(covered) = covered else {
-            let root = self.vfs.root().is_some_and(|root| root.same(&at));
-            return Err(if root { Errno::EBUSY } else { Errno::EINVAL });
-        };
-        let mut mounts = write(&self.vfs.mounts);
-        let above = |other: &Arc<Mount>| other.covered.as_ref().is_some_and(|on| Arc::ptr_eq(&on.mount, &at.mount));
-        // One reference is the table's, one is ours.
-        let used = Arc::strong_count(&at.mount) > 2;
-        if mounts.iter().any(above) || (used && flags & MNT_FORCE == 0) {
-            return Err(Errno::EBUSY);
-        }
-        let index = mounts.iter().position(|mount| Arc::ptr_eq(mount, &at.mount)).ok_or(Errno::EINVAL)?;
-        mounts.remove(index);
-        covered.node.vnode().covers.fetch_sub(1, Ordering::Release);
-        drop(mounts);
-        at.mount.fs.sync()
-    }
-
-    /// Checks that the superuser asks; `EPERM` if not.
-    pub fn superuser(&self) -> Result<()> {
-        if self.cred.privileged() { Ok(()) } else { Err(Errno::EPERM) }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::vfs::{Kind, testing};
-
-    #[test]
-    fn the_top_mount_hides_what_lies_below() {
-        let vfs = testing::boot();
-        let view = vfs.root_view().unwrap();
-        view.mknod(&view.cwd, b"/tmp/below", Kind::Regular, 0o644, 0).unwrap();
-        view.mount("tmpfs", b"/tmp", 0, &[]).unwrap();
-        assert!(view.namei(&view.cwd, b"/tmp/below", Follow::Always).is_err());
-        assert_eq!(view.rmdir(&view.cwd, b"/tmp"), Err(Errno::EBUSY));
-        let top = view.namei(&view.cwd, b"/tmp", Follow::Always).unwrap();
-        assert_eq!(view.unmount(b"/tmp", 0), Err(Errno::EBUSY));
-        drop(top);
-        assert_eq!(view.unmount(b"/tmp", 0), Ok(()));
-        assert!(view.namei(&view.cwd, b"/tmp/below", Follow::Always).is_ok());
-        assert_eq!(view.unmount(b"/tmp", 0), Err(Errno::EINVAL));
-        assert_eq!(view.unmount(b"/", 0), Err(Errno::EBUSY));
-    }
-
-    #[test]
-    fn a_read_only_mount_refuses_changes() {
-        let vfs = testing::boot();
-        let view = vfs.root_view().unwrap();
-        view.mount("tmpfs", b"/usr", MNT_RDONLY, &[]).unwrap();
-        assert_eq!(view.mkdir(&view.cwd, b"/usr/d", 0o755), Err(Errno::EROFS));
-        view.mount("", b"/usr", MNT_UPDATE, &[]).unwrap();
-        assert_eq!(view.mkdir(&view.cwd, b"/usr/d", 0o755), Ok(()));
-        assert_eq!(view.mount("nosuchfs", b"/usr", 0, &[]), Err(Errno::ENODEV));
-    }
+    use crate::vfs::testing;
 
     #[test]
     fn statvfs_names_type_and_place() {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use abi::fcntl::{RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV};
 use abi::{Errno, Result};
 
-use super::{Dir, Kind, NAME_MAX, Node, View, VnodeFile, perm};
+use super::{Dir, Kind, Mount, NAME_MAX, Node, View, VnodeFile, perm};
 
 /// The longest path, without its NUL.
 const PATH_LENGTH: usize = crate::usermem::PATH_MAX - 1;
@@ -161,6 +161,7 @@ impl View<'_> {
         if name.len() > NAME_MAX {
             return Err(Errno::ENAMETOOLONG);
         }
+        dir.mount.alive()?;
         match dir.node.lookup(name) {
             Ok(node) => Ok(Some(self.vfs.topmost(Dir { mount: dir.mount.clone(), node }))),
             Err(Errno::ENOENT) => Ok(None),
@@ -170,6 +171,7 @@ impl View<'_> {
 
     /// Returns the directory above `dir`, which is `dir` itself at the process's root.
     pub fn above(&self, dir: &Dir) -> Result<Dir> {
+        dir.mount.alive()?;
         let mut dir = dir.clone();
         while !dir.same(&self.root) {
             if !super::node::same(&dir.node, &dir.mount.root) {
@@ -280,17 +282,24 @@ impl super::Vfs {
 
     /// Returns the root of the topmost mount on `at`, or `at` itself.
     pub(super) fn topmost(&self, at: Dir) -> Dir {
-        let mut at = at;
-        while at.node.vnode().covers.load(Ordering::Acquire) > 0 {
-            let mounts = super::mount::read(&self.mounts);
-            let over = mounts.iter().find(|mount| mount.covered.as_ref().is_some_and(|covered| covered.same(&at)));
-            match over {
-                Some(mount) => at = Dir { node: mount.root.clone(), mount: mount.clone() },
-                None => break,
-            }
+        if at.node.vnode().covers.load(Ordering::Acquire) == 0 {
+            return at;
         }
-        at
+        topmost(&super::mount::read(&self.mounts), at)
     }
+}
+
+/// Returns the root of the topmost of `mounts` on `at`, or `at` itself.
+pub(super) fn topmost(mounts: &[Arc<Mount>], at: Dir) -> Dir {
+    let mut at = at;
+    while at.node.vnode().covers.load(Ordering::Acquire) > 0 {
+        let over = mounts.iter().find(|mount| mount.covered.as_ref().is_some_and(|covered| covered.same(&at)));
+        match over {
+            Some(mount) => at = Dir { node: mount.root.clone(), mount: mount.clone() },
+            None => break,
+        }
+    }
+    at
 }
 
 fn slashes(path: &[u8]) -> usize {

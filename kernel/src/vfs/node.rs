@@ -12,6 +12,7 @@ use zerocopy::FromZeros;
 
 use super::lock::Locks;
 use super::pipe::{Pipe, Ways};
+use crate::fs::options::Options;
 use crate::proc::lock;
 use crate::rumpuser::Access;
 use crate::wait::WaitQueue;
@@ -30,6 +31,18 @@ pub trait FileSystem: Send + Sync {
     fn sync(&self) -> Result<()> {
         Ok(())
     }
+    /// Whether nothing can ever be changed; it is then mounted read-only, whatever mount(2) said.
+    fn read_only(&self) -> bool {
+        false
+    }
+    /// Told the flags of its mount, `MNT_*`, and its options, before they change (`MNT_UPDATE`); an error leaves all as it was.
+    fn update(&self, _flags: i32, options: &Options<'_>) -> Result<()> {
+        options.none()
+    }
+    /// Told that it is in the tree no more, and that nothing will change it; leaves in good order what it lies on.
+    fn unmounted(&self) -> Result<()> {
+        self.sync()
+    }
 }
 
 /// Sizes of a file system; blocks are of `block_size` bytes.
@@ -41,6 +54,8 @@ pub struct FsStat {
     pub blocks: u64,
     /// Blocks that are free.
     pub blocks_free: u64,
+    /// Free blocks that the superuser keeps.
+    pub blocks_kept: u64,
     /// Nodes in all.
     pub files: u64,
     /// Nodes that are free.
@@ -241,9 +256,9 @@ pub trait Node: Any + Send + Sync {
     fn share(&self, _access: Access) -> Result<Owned> {
         Err(Errno::EOPNOTSUPP)
     }
-    /// Writes what a file has to where it lasts, where the file system as a whole does not see to it.
+    /// Writes what a file has to where it lasts; `EOPNOTSUPP` where the file system as a whole sees to it.
     fn sync(&self) -> Result<()> {
-        Ok(())
+        Err(Errno::EOPNOTSUPP)
     }
     /// Returns the target of a symbolic link.
     fn read_link(&self) -> Result<Vec<u8>> {

@@ -13,6 +13,7 @@ use abi::stat::Stat;
 use abi::{Errno, Result};
 use sysproxy::host::Owned;
 
+use super::mount::Writing;
 use super::pipe::{End, Ways};
 use super::{Change, Dir, Kind, Position, View, attr, pipe};
 use crate::file::{Events, File};
@@ -44,6 +45,8 @@ pub struct VnodeFile {
     /// Offset in a file; cookie in a directory.
     pub(super) position: Mutex<u64>,
     queue: WaitQueue,
+    /// There if the file may be written.
+    writing: Option<Writing>,
 }
 
 /// What reads and writes go to.
@@ -80,6 +83,7 @@ impl VnodeFile {
             strips,
             position: Mutex::new(0),
             queue: WaitQueue::new(),
+            writing: None,
         }
     }
 
@@ -99,7 +103,11 @@ impl VnodeFile {
                 Body::Node
             }
         };
-        Ok(Self::with_body(at, body, flags & O_APPEND != 0, !view.cred.privileged()))
+        let changes_content = ways.write && at.node.vnode().kind == Kind::Regular;
+        let writing = changes_content.then(|| Writing::begin(&at.mount)).transpose()?;
+        let mut file = Self::with_body(at, body, flags & O_APPEND != 0, !view.cred.privileged());
+        file.writing = writing;
+        Ok(file)
     }
 
     /// Waits until the fifo's other end is open too, unless `nonblocking`; anything else is ready at once.
@@ -162,6 +170,7 @@ impl VnodeFile {
 
     /// Reads at an offset; the position stays (pread(2)).
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        self.at.mount.alive()?;
         match &self.body {
             Body::Node if self.at.node.vnode().kind == Kind::Directory => Err(Errno::EISDIR),
             Body::Node => self.at.node.read_at(offset, buf),
@@ -178,6 +187,7 @@ impl VnodeFile {
 
     /// Writes at an offset or, without one, at the position, with flags of pwritev2(2).
     pub fn write_flagged(&self, offset: Option<u64>, data: &[u8], flags: u32) -> Result<usize> {
+        self.at.mount.alive()?;
         let Some(offset) = offset else {
             let Body::Node = self.body else { return File::write(self, data) };
             let mut position = lock(&self.position);
@@ -195,10 +205,14 @@ impl VnodeFile {
 
     /// Writes everything to where it lasts (fsync(2)); `EINVAL` for what keeps nothing.
     pub fn sync(&self) -> Result<()> {
+        self.at.mount.alive()?;
         match &self.body {
             Body::Disk(disk) => disk.sync(),
             Body::Fifo(_) | Body::Device(_) => Err(Errno::EINVAL),
-            Body::Node => self.at.node.sync().and_then(|()| self.at.mount.fs.sync()),
+            Body::Node => match self.at.node.sync() {
+                Err(Errno::EOPNOTSUPP) => self.at.mount.fs.sync(),
+                done => done,
+            },
         }
     }
 
@@ -240,6 +254,7 @@ impl VnodeFile {
     ///
     /// `ESPIPE` for a fifo, `EISDIR` for a directory, `ENODEV` for anything else that is no file; `EFBIG`.
     pub fn allocate(&self, offset: u64, len: u64, mode: u32) -> Result<()> {
+        self.at.mount.alive()?;
         match self.at.node.vnode().kind {
             Kind::Regular => {}
             Kind::Fifo => return Err(Errno::ESPIPE),
@@ -257,6 +272,7 @@ impl VnodeFile {
     ///
     /// `ENODEV` for what has no content of its own; `EOPNOTSUPP` of a file system that cannot share.
     pub fn share(&self, flags: i32) -> Result<Owned> {
+        self.at.mount.alive()?;
         let (Body::Node, Kind::Regular) = (&self.body, self.at.node.vnode().kind) else { return Err(Errno::ENODEV) };
         self.at.node.share(match flags & O_ACCMODE {
             O_WRONLY => Access::Write,
@@ -268,6 +284,7 @@ impl VnodeFile {
 
 impl File for VnodeFile {
     fn read(&self, buf: &mut [u8]) -> Result<usize> {
+        self.at.mount.alive()?;
         match &self.body {
             Body::Node | Body::Disk(_) => {
                 let mut position = lock(&self.position);
@@ -281,6 +298,7 @@ impl File for VnodeFile {
     }
 
     fn write(&self, buf: &[u8]) -> Result<usize> {
+        self.at.mount.alive()?;
         match &self.body {
             Body::Node => {
                 let mut position = lock(&self.position);
@@ -335,6 +353,7 @@ impl File for VnodeFile {
     }
 
     fn stat(&self) -> Result<Stat> {
+        self.at.mount.alive()?;
         Ok(self.at.node.stat(self.at.mount.id))
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use abi::fcntl::{O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY, O_TMPFILE, O_TRUNC, O_WRONLY};
+use abi::mount::MNT_NODEV;
 use abi::{Errno, Result};
 
 use super::namei::{Follow, Last};
@@ -25,7 +26,8 @@ impl View<'_> {
     /// Opens `path` (open(2)). A fifo's opener must then [`VnodeFile::meet`] its partner.
     ///
     /// `ELOOP` for a symbolic link with `O_NOFOLLOW`, as Linux says (NetBSD: `EFTYPE`); `EISDIR` for writing a directory;
-    /// `ENXIO` for a socket, as Linux says (NetBSD: `EOPNOTSUPP`), and for a device that does not exist.
+    /// `ENXIO` for a socket, as Linux says (NetBSD: `EOPNOTSUPP`), and for a device that does not exist; `EACCES` for one on a mount
+    /// with `nodev`.
     pub fn open(&self, at: &Dir, path: &[u8], flags: i32, mode: u32) -> Result<Arc<VnodeFile>> {
         let follow = if flags & O_NOFOLLOW == 0 { Follow::Always } else { Follow::WithSlash };
         let opened = match () {
@@ -116,6 +118,7 @@ impl View<'_> {
             Kind::Socket => return Err(Errno::ENXIO),
             Kind::Directory if writes || flags & O_CREAT != 0 => return Err(Errno::EISDIR),
             Kind::Directory => {}
+            Kind::Character | Kind::Block if found.mount.flags() & MNT_NODEV != 0 => return Err(Errno::EACCES),
             _ if flags & O_DIRECTORY != 0 && flags & O_TMPFILE == 0 => return Err(Errno::ENOTDIR),
             _ => {}
         }

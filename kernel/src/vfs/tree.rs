@@ -187,7 +187,8 @@ impl View<'_> {
 }
 
 impl Dir {
-    fn is_mount_root(&self) -> bool {
+    /// Whether it is the root of a mount.
+    pub(super) fn is_mount_root(&self) -> bool {
         super::node::same(&self.node, &self.mount.root)
     }
 }

@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use client::{Caller, Handshake, Remote, Retry};
-use serde_json::{Value, json};
-use tools::ctl;
+use clap::Parser;
+use client::{Handshake, Remote, Retry};
+use tools::commands::{self, Command};
 
 /// Looks at and changes a running rump kernel.
 ///
@@ -21,44 +20,6 @@ struct Args {
     json: bool,
     #[command(subcommand)]
     command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Halts the kernel; its server ends
-    // -h is rump.halt's own option.
-    #[command(disable_help_flag = true)]
-    Halt {
-        /// Print help
-        #[arg(long, action = clap::ArgAction::Help)]
-        help: Option<bool>,
-        /// End by an abort, with a core dump
-        #[arg(short = 'd')]
-        dump: bool,
-        /// Halt but do not exit
-        #[arg(short = 'h')]
-        halt: bool,
-        /// Do not write file systems back
-        #[arg(short = 'n')]
-        nosync: bool,
-    },
-    /// Lists the processes
-    Ps,
-    /// Prints or sets values: NAME, NAME=VALUE, or all
-    Sysctl {
-        /// Print everything
-        #[arg(short = 'a')]
-        all: bool,
-        /// A name, or NAME=VALUE to set it
-        names: Vec<String>,
-    },
-    /// Shows the network interfaces
-    Ifconfig {
-        /// Only this one
-        interface: Option<String>,
-    },
-    /// Lists the mounted file systems
-    Mount,
 }
 
 fn main() -> ExitCode {
@@ -83,139 +44,5 @@ fn run(args: &Args) -> anyhow::Result<Vec<String>> {
     let url = url.ok_or_else(|| anyhow::anyhow!("no server: give -s URL or set RUMP_SERVER"))?;
     let kernel = Remote::connect(&url, Handshake::Guest(b"rumpctl".to_vec()), Retry::Never)
         .map_err(|error| anyhow::anyhow!("{url}: {error}"))?;
-    let json = args.json;
-    match &args.command {
-        Command::Halt { dump, halt, nosync, .. } => {
-            use abi::mount::{RB_DUMP, RB_HALT, RB_NOSYNC};
-            let bits = [(*dump, RB_DUMP), (*halt, RB_HALT), (*nosync, RB_NOSYNC)];
-            let how = bits.iter().filter(|(given, _)| *given).fold(0, |how, (_, bit)| how | bit);
-            ctl::halt(&kernel, how).map(|()| Vec::new()).map_err(said("reboot"))
-        }
-        Command::Ps => ps(&kernel, json),
-        Command::Sysctl { all, names } => sysctl(&kernel, *all, names, json),
-        Command::Ifconfig { interface } => ifconfig(&kernel, interface.as_deref(), json),
-        Command::Mount => mount(&kernel, json),
-    }
-}
-
-fn said(what: &str) -> impl Fn(abi::Errno) -> anyhow::Error + '_ {
-    move |errno| anyhow::anyhow!("{what}: {errno}")
-}
-
-fn array(values: impl Iterator<Item = Value>) -> Vec<String> {
-    vec![Value::Array(values.collect()).to_string()]
-}
-
-fn ps(kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
-    let all = ctl::processes(kernel).map_err(said("kern.proc2"))?;
-    if json {
-        let row =
-            |p: &ctl::Process| json!({"pid": p.pid, "ppid": p.ppid, "uid": p.uid, "lwps": p.lwps, "command": p.name});
-        return Ok(array(all.iter().map(row)));
-    }
-    let row = |p: &ctl::Process| format!("{:>5} {:>5} {:>5} {:>5} {}", p.pid, p.ppid, p.uid, p.lwps, p.name);
-    Ok(std::iter::once(format!("{:>5} {:>5} {:>5} {:>5} COMMAND", "PID", "PPID", "UID", "NLWP"))
-        .chain(all.iter().map(row))
-        .collect())
-}
-
-fn sysctl(kernel: &dyn Caller, all: bool, names: &[String], json: bool) -> anyhow::Result<Vec<String>> {
-    let mut lines = Vec::new();
-    let mut values = serde_json::Map::new();
-    if all || names.is_empty() {
-        for leaf in ctl::sysctl_leaves(kernel, ctl::sysctl_root()).map_err(said("sysctl"))? {
-            // Tables that take an argument have no value of their own.
-            if let Ok(value) = ctl::sysctl_read(kernel, &leaf.mib) {
-                let value = ctl::sysctl_format(leaf.kind, &value);
-                lines.push(format!("{} = {value}", leaf.name));
-                values.insert(leaf.name, value.into());
-            }
-        }
-    }
-    for name in names {
-        let (name, new) = name.split_once('=').map_or((name.as_str(), None), |(name, new)| (name, Some(new)));
-        let node = ctl::sysctl_find(kernel, name).map_err(said(name))?;
-        for leaf in ctl::sysctl_leaves(kernel, node).map_err(said(name))? {
-            let old = ctl::sysctl_read(kernel, &leaf.mib).map_err(said(name))?;
-            let old = ctl::sysctl_format(leaf.kind, &old);
-            let Some(new) = new else {
-                lines.push(format!("{} = {old}", leaf.name));
-                values.insert(leaf.name, old.into());
-                continue;
-            };
-            ctl::sysctl_write(kernel, &leaf.mib, &encode(leaf.kind, new)?).map_err(said(name))?;
-            lines.push(format!("{}: {old} -> {new}", leaf.name));
-            values.insert(leaf.name, new.into());
-        }
-    }
-    Ok(if json { vec![Value::Object(values).to_string()] } else { lines })
-}
-
-fn encode(kind: u32, value: &str) -> anyhow::Result<Vec<u8>> {
-    use abi::sysctl::{CTLTYPE_INT, CTLTYPE_QUAD, CTLTYPE_STRING};
-    Ok(match kind {
-        CTLTYPE_INT => value.parse::<i32>()?.to_ne_bytes().to_vec(),
-        CTLTYPE_QUAD => value.parse::<i64>()?.to_ne_bytes().to_vec(),
-        CTLTYPE_STRING => value.bytes().chain([0]).collect(),
-        _ => anyhow::bail!("a value of this type cannot be set"),
-    })
-}
-
-fn ifconfig(kernel: &dyn Caller, only: Option<&str>, json: bool) -> anyhow::Result<Vec<String>> {
-    const FLAGS: [(u32, &str); 9] = [
-        (0x1, "UP"),
-        (0x2, "BROADCAST"),
-        (0x4, "DEBUG"),
-        (0x8, "LOOPBACK"),
-        (0x10, "POINTOPOINT"),
-        (0x40, "RUNNING"),
-        (0x100, "PROMISC"),
-        (0x800, "SIMPLEX"),
-        (0x8000, "MULTICAST"),
-    ];
-    let mut all = ctl::interfaces(kernel).map_err(said("ifconfig"))?;
-    if let Some(name) = only {
-        all.retain(|interface| interface.name == name);
-        anyhow::ensure!(!all.is_empty(), "{name}: {}", abi::Errno::ENXIO);
-    }
-    let flags =
-        |bits: u32| FLAGS.iter().filter(move |(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect::<Vec<_>>();
-    if json {
-        return Ok(array(all.iter().map(|i| {
-            let addresses =
-                i.addresses.iter().map(|(addr, prefix)| json!({"address": addr.to_string(), "prefixlen": prefix}));
-            json!({"name": i.name, "flags": flags(i.flags), "mtu": i.mtu, "addresses": addresses.collect::<Vec<_>>()})
-        })));
-    }
-    let mut lines = Vec::new();
-    for i in &all {
-        lines.push(format!("{}: flags={:#x}<{}> mtu {}", i.name, i.flags, flags(i.flags).join(","), i.mtu));
-        lines.extend(i.addresses.iter().map(|(addr, prefix)| match addr {
-            std::net::IpAddr::V4(addr) => {
-                let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
-                format!("\tinet {addr} netmask {mask:#010x}")
-            }
-            std::net::IpAddr::V6(addr) => format!("\tinet6 {addr} prefixlen {prefix}"),
-        }));
-    }
-    Ok(lines)
-}
-
-fn mount(kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
-    const FLAGS: [(u64, &str); 5] =
-        [(0x1, "read-only"), (0x8, "nosuid"), (0x10, "nodev"), (0x4, "noexec"), (0x1000, "local")];
-    let all = ctl::mounts(kernel).map_err(said("getvfsstat"))?;
-    let flags =
-        |bits: u64| FLAGS.iter().filter(move |(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect::<Vec<_>>();
-    if json {
-        return Ok(array(
-            all.iter().map(|m| json!({"from": m.from, "on": m.on, "type": m.kind, "flags": flags(m.flags)})),
-        ));
-    }
-    let row = |m: &ctl::Mounted| {
-        let flags = flags(m.flags);
-        let tail = if flags.is_empty() { String::new() } else { format!(" ({})", flags.join(", ")) };
-        format!("{} on {} type {}{tail}", m.from, m.on, m.kind)
-    };
-    Ok(all.iter().map(row).collect())
+    commands::run(&args.command, &kernel, args.json)
 }

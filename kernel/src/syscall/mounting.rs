@@ -1,0 +1,99 @@
+//! What is mounted, and mounting it.
+
+use abi::mount::{
+    MNT_FORCE, MNT_GETARGS, MNT_UPDATE, NullArgs, TMPFS_ARGS_VERSION, TmpfsArgs, UfsArgs, VFS_MAXMOUNTDATA,
+    VFS_MNAME_LEN, VFS_TYPENAME_LEN,
+};
+use abi::stat::Statvfs;
+use abi::{Errno, InOut, Out, Result, UserStr};
+use zerocopy::FromBytes;
+
+use crate::Cx;
+use crate::vfs::View;
+
+/// mount(2): the data is a structure of the type's own.
+pub fn mount(cx: &Cx<'_>, kind: UserStr, path: UserStr, flags: i32, data: InOut, data_len: usize) -> Result<i32> {
+    let kind = kind_name(cx, kind)?;
+    if data_len > VFS_MAXMOUNTDATA {
+        return Err(Errno::EINVAL);
+    }
+    let data = if data.is_null() { Vec::new() } else { cx.mem.read_bytes(data.addr, data_len)? };
+    let path = cx.mem.path(path)?;
+    if flags & MNT_GETARGS != 0 {
+        // No file system of ours keeps its arguments.
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let (source, options) = arguments(cx, &kind, &data)?;
+    View::of(cx)?.mount(&kind, &source, &path, flags, &options)?;
+    Ok(0)
+}
+
+/// mount(2) in Linux's manner, an extension: source and options are text.
+pub fn mount_text(
+    cx: &Cx<'_>,
+    source: UserStr,
+    path: UserStr,
+    kind: UserStr,
+    flags: i32,
+    options: UserStr,
+) -> Result<()> {
+    let text = |from: UserStr, max| if from.is_null() { Ok(Vec::new()) } else { cx.mem.copyinstr(from.addr, max) };
+    let kind = if kind.is_null() && flags & MNT_UPDATE != 0 { String::new() } else { kind_name(cx, kind)? };
+    let (source, options) = (text(source, VFS_MNAME_LEN)?, text(options, VFS_MAXMOUNTDATA)?);
+    let path = cx.mem.path(path)?;
+    View::of(cx)?.mount(&kind, &source, &path, flags & !(MNT_FORCE | MNT_GETARGS), &options)
+}
+
+/// The name of a type; one that is not even text is as good as unknown.
+fn kind_name(cx: &Cx<'_>, kind: UserStr) -> Result<String> {
+    if kind.is_null() {
+        return Err(Errno::EFAULT);
+    }
+    String::from_utf8(cx.mem.copyinstr(kind.addr, VFS_TYPENAME_LEN)?).map_err(|_| Errno::ENODEV)
+}
+
+/// The source and the options in a structure of NetBSD's for mount(2). A type that NetBSD does not have takes a pointer to its
+/// source, as ffs does.
+fn arguments(cx: &Cx<'_>, kind: &str, data: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
+    let string = |addr| if addr == 0 { Ok(Vec::new()) } else { cx.mem.copyinstr(addr, VFS_MNAME_LEN) };
+    match kind {
+        _ if data.is_empty() => Ok((Vec::new(), Vec::new())),
+        "devfs" | "kernfs" | "procfs" | "ptyfs" => Ok((Vec::new(), Vec::new())),
+        "tmpfs" => {
+            let (args, _) = TmpfsArgs::read_from_prefix(data).map_err(|_| Errno::EINVAL)?;
+            if args.ta_version != TMPFS_ARGS_VERSION {
+                return Err(Errno::EINVAL);
+            }
+            let TmpfsArgs { ta_size_max: size, ta_nodes_max: nodes, ta_root_mode: mode, .. } = args;
+            let owner = format!("uid={},gid={}", args.ta_root_uid, args.ta_root_gid);
+            let text = format!("size={size},nr_inodes={nodes},{owner},mode={:o}", mode & 0o7777);
+            Ok((Vec::new(), text.into_bytes()))
+        }
+        "null" => {
+            let (args, _) = NullArgs::read_from_prefix(data).map_err(|_| Errno::EINVAL)?;
+            Ok((string(args.target)?, Vec::new()))
+        }
+        _ => {
+            let (args, _) = UfsArgs::read_from_prefix(data).map_err(|_| Errno::EINVAL)?;
+            Ok((string(args.fspec)?, Vec::new()))
+        }
+    }
+}
+
+/// unmount(2).
+pub fn unmount(cx: &Cx<'_>, path: UserStr, flags: i32) -> Result<()> {
+    let path = cx.mem.path(path)?;
+    View::of(cx)?.unmount(&path, flags)
+}
+
+/// getvfsstat(2): how many mounts there are without a buffer, else how many were stored.
+pub fn getvfsstat(cx: &Cx<'_>, buf: Out, bufsize: usize, _flags: i32) -> Result<i32> {
+    let mounts = cx.kernel.vfs.mounts();
+    if buf.is_null() {
+        return Ok(mounts.len() as i32);
+    }
+    let room = bufsize / size_of::<Statvfs>();
+    let answers: Vec<Statvfs> = mounts.iter().take(room).map(|mount| mount.statvfs()).collect();
+    cx.mem.write(buf, answers.as_slice())?;
+    Ok(answers.len() as i32)
+}
