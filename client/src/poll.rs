@@ -10,12 +10,12 @@ use abi::poll::{POLLIN, PollFd};
 use abi::slot::Direction;
 use abi::syscalls::nr;
 use abi::{Errno, Fd, In, Region, Result};
-use sysproxy::host;
+use sysproxy::host::{self, HostFd, SigSet};
 
 use crate::conn::Conn;
 use crate::exchange::Terms;
 use crate::remote::Remote;
-use crate::signals::{self, Blocked};
+use crate::signals::{self, Blocked, Watch};
 use crate::{HostPollFd, stubs};
 
 /// What is written to wake a foreign server: as much as the original writes.
@@ -30,7 +30,7 @@ pub fn mixed(
 ) -> Result<(usize, usize)> {
     let _blocked = Blocked::enter();
     if rump.is_empty() {
-        return Ok((0, host_only(host, timeout)?));
+        return Ok((0, host_only(remote.signals(), host, timeout)?));
     }
     let ready = look(host)?;
     let timeout = if ready > 0 { Some(Duration::ZERO) } else { timeout };
@@ -85,9 +85,30 @@ fn look(host: &mut [HostPollFd]) -> Result<usize> {
     }
 }
 
-/// Waits with the program's own mask, as the plain call does.
-fn host_only(host: &mut [HostPollFd], timeout: Option<Duration>) -> Result<usize> {
-    signals::unblocked(|| host::ppoll(host, timeout, None)).map_err(host::errno)
+/// Waits for the host alone; `EINTR` for a signal that ends a call.
+fn host_only(signals: HostFd, host: &mut [HostPollFd], timeout: Option<Duration>) -> Result<usize> {
+    let deadline = timeout.map(|timeout| host::uptime().saturating_add(timeout));
+    let mut watch = Watch::new(signals);
+    let mut all = host.to_vec();
+    all.push(HostPollFd::new(watch.fd(), POLLIN));
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_sub(host::uptime()));
+        let ready = host::ppoll(&mut all, left, None).map_err(host::errno)?;
+        let (told, rest) = all.split_last_mut().ok_or(Errno::EIO)?;
+        if ready == 0 || rest.iter().any(|host| host.revents != 0) {
+            host.copy_from_slice(rest);
+            return Ok(ready - usize::from(told.revents != 0));
+        }
+        let pending = signals::pending();
+        if pending.is_empty() {
+            watch.without(SigSet::EMPTY);
+            told.fd = watch.fd().0;
+        } else if pending.caught.is_empty() {
+            signals::open();
+        } else {
+            return Err(Errno::EINTR);
+        }
+    }
 }
 
 /// Leaves a `pollts` with the pipe in its set outstanding, and writes to the pipe when the host is first.

@@ -176,6 +176,11 @@ impl Remote {
         moved.map(drop).map_err(host::errno)
     }
 
+    /// What is readable while a signal is pending.
+    pub(crate) fn signals(&self) -> HostFd {
+        self.signals.fd()
+    }
+
     pub(crate) fn conn(&self) -> Arc<Conn> {
         let _blocked = Blocked::enter();
         Arc::clone(&self.conn.lock())
@@ -222,6 +227,9 @@ impl Remote {
         for attempt in 0.. {
             if attempt > 0 {
                 signals::unblocked(|| host::sleep(delay(attempt)));
+                if signals::pending().cancel {
+                    return Err(Errno::EINTR);
+                }
             }
             if self.reconnect(lost) {
                 if attempt > 0 {

@@ -16,7 +16,7 @@ use rustix_futex_sync::Mutex;
 use crate::calls::Outcome;
 use crate::fds::{self, RumpFd};
 use crate::process::{self, Rump};
-use crate::{first, pages, raw, roomy, trace};
+use crate::{cancel, first, pages, raw, roomy, trace};
 
 thread_local! {
     /// What the child is to find, in a function that has one.
@@ -208,15 +208,37 @@ pub fn forget() {
 
 /// Runs a function that has a child in this memory, and comes back when that has its own or has ended.
 pub fn spawn<R>(real: impl FnOnce() -> R) -> R {
+    let begun = prepare();
+    let answer = real();
+    if begun {
+        end();
+    }
+    answer
+}
+
+/// The same of a function that goes on to wait for the child, in which the thread may be cancelled.
+///
+/// The frame has no destructor, nor may those above it.
+#[inline(always)]
+pub fn spawn_and_wait<R>(real: impl FnOnce() -> R) -> R {
+    extern "C" fn cancelled(_: usize) {
+        end();
+    }
+    if !prepare() {
+        return real();
+    }
+    let answer = cancel::with_cleanup(cancelled, 0, real);
+    end();
+    answer
+}
+
+/// Gets ready for a child; whether that is to be undone.
+fn prepare() -> bool {
     let begun = begin();
     if begun.is_err() {
         // The child has no rump process, which is said when it wants one.
         let _blocked = Blocked::enter();
         plan(Plan { token: None, table: fds::entries(0, u32::MAX) });
     }
-    let answer = real();
-    if begun != Ok(false) {
-        end();
-    }
-    answer
+    begun != Ok(false)
 }

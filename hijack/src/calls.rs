@@ -27,8 +27,8 @@ use crate::fds::{self, NewFd, RumpFd};
 pub use crate::first::Wanted;
 use crate::route::{self, Owner, RumpAt};
 use crate::rump::{
-    attr, both, copies, descriptor, dir, epoll, file, ioctl, message, mount, name, open, option, poll, refuse, seccomp,
-    socket, times, transfer,
+    attr, bell, both, copies, descriptor, dir, epoll, file, ioctl, message, mount, name, open, option, poll, refuse,
+    seccomp, socket, times, transfer,
 };
 use crate::user;
 use crate::{borrower, cancel, clone, exec, first, process, sandbox, trace};
@@ -526,6 +526,12 @@ const O_CREAT: usize = (libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC) as usize
 ///
 /// On the way to [`Outcome::Host`] nothing is allocated, locked or called in libc, except to record the call.
 pub fn dispatch(nr: usize, args: [usize; 6]) -> Outcome {
+    if bell::is_waiting(nr, &args) {
+        if trace::on() {
+            trace::record(nr, &args, Outcome::Host);
+        }
+        return Outcome::Host;
+    }
     // Where libc's own call is a cancellation point, libc has made the thread's type asynchronous.
     cancel::point(nr, &args, false, || {
         let outcome = decide(nr, args);
@@ -538,7 +544,7 @@ pub fn dispatch(nr: usize, args: [usize; 6]) -> Outcome {
 
 /// The same for a hooked function, which leaves the host's calls to the real one if `goes_on`.
 ///
-/// `function` for one that is a cancellation point if its call is in the list of [`cancel`].
+/// `function` says that it is a cancellation point if its call is in the list of [`cancel`].
 pub fn dispatch_first(nr: usize, args: [usize; 6], goes_on: bool, function: bool) -> Outcome {
     cancel::point(nr, &args, function, || guarded(nr, args, goes_on))
 }

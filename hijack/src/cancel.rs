@@ -11,7 +11,7 @@ use core::ffi::c_int;
 use client::signals;
 
 use crate::calls::Outcome;
-use crate::{borrower, fds, sets};
+use crate::{borrower, process};
 
 const ENABLE: c_int = 0;
 const DISABLE: c_int = 1;
@@ -22,6 +22,28 @@ unsafe extern "C-unwind" {
     fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
     fn pthread_setcanceltype(kind: c_int, before: *mut c_int) -> c_int;
     fn pthread_testcancel();
+    fn _pthread_cleanup_push(buffer: *mut Cleanup, routine: Routine, argument: usize);
+    fn _pthread_cleanup_pop(buffer: *mut Cleanup, run: c_int);
+}
+
+/// What a thread does that is cancelled, see pthread_cleanup_push(3). Its argument is a pointer in C, which nobody but it looks at.
+pub type Routine = extern "C" fn(usize);
+
+/// Room for the C library's note of a [`Routine`].
+type Cleanup = [usize; 4];
+
+/// Makes a call of the host's in which the thread may be cancelled: then it runs `routine` with `argument` as it goes.
+///
+/// Neither the call's frames nor those above may have a destructor.
+#[inline(always)]
+pub fn with_cleanup<R>(routine: Routine, argument: usize, call: impl FnOnce() -> R) -> R {
+    let mut buffer = Cleanup::default();
+    // SAFETY: the buffer stays in this frame until it is popped, or passed by the unwinder.
+    unsafe { _pthread_cleanup_push(&mut buffer, routine, argument) };
+    let value = call();
+    // SAFETY: pushed above.
+    unsafe { _pthread_cleanup_pop(&mut buffer, 0) };
+    value
 }
 
 fn set_state(state: c_int) -> c_int {
@@ -38,24 +60,26 @@ fn set_kind(kind: c_int) -> c_int {
     before
 }
 
-/// Makes a call. If it may sleep in the rump kernel, and its function is a cancellation point, the thread may end before it or instead of
-/// its `EINTR`. `function` is false for a call that is a point only if the thread's type is asynchronous already.
+/// Makes a call. If its function is a cancellation point, or the thread's type is asynchronous already, the thread may end before
+/// it or instead of its `EINTR`. `function` says whether a function of C's has been called, and not its system call.
 ///
 /// The frame has no destructor and catches nothing, nor may those above it. In the middle of another call, which a handler has
 /// interrupted, nothing is changed: the thread ends with that one.
 #[inline(always)]
 pub fn point(nr: usize, args: &[usize; 6], function: bool, call: impl FnOnce() -> Outcome) -> Outcome {
-    if !sleeps(nr, args) || borrower::shares_memory() || signals::is_inside() || set_state(DISABLE) == DISABLE {
+    if !process::ready() || makes_process(nr) || borrower::shares_memory() || signals::is_inside() {
         return call();
     }
-    let kind = set_kind(ASYNCHRONOUS);
-    if kind == DEFERRED && !function {
-        set_kind(DEFERRED);
-        set_state(ENABLE);
+    if set_state(DISABLE) == DISABLE {
         return call();
     }
-    // Here ends a thread that was cancelled before.
+    let kind = set_kind(DEFERRED);
     set_state(ENABLE);
+    if kind == DEFERRED && !(function && is_point(nr, args)) {
+        return call();
+    }
+    // Here ends a thread that was cancelled before. (In `set_state` its end would not be `PTHREAD_CANCELED`.)
+    set_kind(ASYNCHRONOUS);
     signals::begin_point();
     let outcome = call();
     set_kind(DEFERRED);
@@ -72,23 +96,36 @@ pub fn point(nr: usize, args: &[usize; 6], function: bool, call: impl FnOnce() -
 
 const INTERRUPTED: Outcome = Outcome::Done(-(libc::EINTR as isize));
 
-/// Whether a call is one of a cancellation point, and perhaps on a descriptor of the rump kernel.
-fn sleeps(nr: usize, args: &[usize; 6]) -> bool {
-    let [fd, command, ..] = *args;
+/// Whether a call makes a process, another program or an end: in the middle of these no thread is cancelled.
+fn makes_process(nr: usize) -> bool {
+    matches!(
+        nr as i64,
+        libc::SYS_fork
+            | libc::SYS_vfork
+            | libc::SYS_clone
+            | libc::SYS_clone3
+            | libc::SYS_execve
+            | libc::SYS_execveat
+            | libc::SYS_exit_group
+    )
+}
+
+/// Whether the function of a call is a cancellation point, see pthreads(7); of those that may be one, the C library's are.
+fn is_point(nr: usize, args: &[usize; 6]) -> bool {
+    let [_, command, ..] = *args;
     match nr as i64 {
-        libc::SYS_poll | libc::SYS_ppoll | libc::SYS_select | libc::SYS_pselect6 => fds::any(),
-        libc::SYS_epoll_wait | libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => sets::kqueue(fd as i32).is_some(),
-        libc::SYS_fcntl => matches!(command as c_int, libc::F_SETLKW | libc::F_OFD_SETLKW) && fds::perhaps(fd as i32),
-        libc::SYS_read | libc::SYS_pread64 | libc::SYS_readv | libc::SYS_preadv | libc::SYS_preadv2 => {
-            fds::perhaps(fd as i32)
-        }
-        libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_writev | libc::SYS_pwritev | libc::SYS_pwritev2 => {
-            fds::perhaps(fd as i32)
-        }
-        libc::SYS_sendto | libc::SYS_sendmsg | libc::SYS_sendmmsg => fds::perhaps(fd as i32),
-        libc::SYS_recvfrom | libc::SYS_recvmsg | libc::SYS_recvmmsg => fds::perhaps(fd as i32),
-        libc::SYS_connect | libc::SYS_accept | libc::SYS_accept4 => fds::perhaps(fd as i32),
-        libc::SYS_fsync | libc::SYS_fdatasync | libc::SYS_close => fds::perhaps(fd as i32),
+        libc::SYS_open | libc::SYS_openat | libc::SYS_creat | libc::SYS_close => true,
+        libc::SYS_poll | libc::SYS_ppoll | libc::SYS_select | libc::SYS_pselect6 => true,
+        libc::SYS_epoll_wait | libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => true,
+        libc::SYS_fcntl => matches!(command as c_int, libc::F_SETLKW | libc::F_OFD_SETLKW),
+        libc::SYS_read | libc::SYS_pread64 | libc::SYS_readv | libc::SYS_preadv | libc::SYS_preadv2 => true,
+        libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_writev | libc::SYS_pwritev | libc::SYS_pwritev2 => true,
+        libc::SYS_sendto | libc::SYS_sendmsg | libc::SYS_sendmmsg => true,
+        libc::SYS_recvfrom | libc::SYS_recvmsg | libc::SYS_recvmmsg => true,
+        libc::SYS_connect | libc::SYS_accept | libc::SYS_accept4 => true,
+        libc::SYS_fsync | libc::SYS_fdatasync | libc::SYS_sync_file_range | libc::SYS_msync => true,
+        libc::SYS_splice | libc::SYS_tee | libc::SYS_vmsplice | libc::SYS_copy_file_range => true,
+        libc::SYS_fallocate => true,
         _ => false,
     }
 }

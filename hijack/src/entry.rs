@@ -9,6 +9,28 @@ pub trait Word {
     fn word(self) -> usize;
 }
 
+/// A C argument that a function gets anew.
+pub trait OfWord {
+    /// Makes the argument of a register.
+    fn of_word(word: usize) -> Self;
+}
+
+/// A call, and what its row wants.
+#[derive(Clone, Copy)]
+pub struct Call {
+    /// Its number.
+    pub nr: i64,
+    /// By what the first level judges it.
+    pub wanted: Wanted,
+}
+
+impl Call {
+    /// Looks a number up.
+    pub const fn of(nr: i64) -> Self {
+        Self { nr, wanted: crate::calls::wanted(nr as usize) }
+    }
+}
+
 /// A C return value that a call's result can become.
 pub trait Return: Sized {
     /// Makes the value of what the kernel returned, -1 for an error.
@@ -62,6 +84,12 @@ macro_rules! words {
             }
         }
 
+        impl OfWord for $type {
+            fn of_word(word: usize) -> Self {
+                word as Self
+            }
+        }
+
         impl Return for $type {
             fn of(result: isize) -> Self {
                 result as Self
@@ -78,9 +106,21 @@ impl<T> Word for *const T {
     }
 }
 
+impl<T> OfWord for *const T {
+    fn of_word(word: usize) -> Self {
+        word as Self
+    }
+}
+
 impl<T> Word for *mut T {
     fn word(self) -> usize {
         self as usize
+    }
+}
+
+impl<T> OfWord for *mut T {
+    fn of_word(word: usize) -> Self {
+        word as Self
     }
 }
 

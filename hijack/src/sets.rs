@@ -96,6 +96,16 @@ impl Set {
         }
     }
 
+    /// The set as one word.
+    pub fn word(self) -> usize {
+        self.0.into()
+    }
+
+    /// The set that [`Set::word`] has made one word of.
+    pub fn of_word(word: usize) -> Self {
+        Self(word as u16)
+    }
+
     fn slot(self) -> Option<&'static Slot> {
         SETS.get(usize::from(self.0).checked_sub(1)?)
     }

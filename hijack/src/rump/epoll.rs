@@ -208,34 +208,39 @@ pub fn change(kqueue: RumpFd, member: RumpFd, fd: i32, flags: u32, event: Event)
     stubs::kevent(kernel()?, kqueue.fd(), In::new(&changes), 1, Out::NULL, 0, In::NULL, 0).map(drop)
 }
 
+/// Whether a call waits for a set.
+pub fn waits(nr: i64) -> bool {
+    matches!(nr, libc::SYS_epoll_wait | libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2)
+}
+
+/// The time limit of a call that waits for a set.
+pub fn time_limit(nr: i64, limit: usize) -> Result<Option<Duration>> {
+    match nr {
+        libc::SYS_epoll_pwait2 => duration(user::read_if(limit)?),
+        _ => Ok(u64::try_from(limit as i32).ok().map(Duration::from_millis)),
+    }
+}
+
 /// See epoll_wait(2).
 pub fn wait(set: i32, events: usize, max: i32, timeout: i32) -> Outcome {
-    let host = (libc::SYS_epoll_wait, [raw::word(set), events, raw::word(max), raw::word(timeout), 0, 0]);
-    let timeout = u64::try_from(timeout).ok().map(Duration::from_millis);
-    waited(host, max, || Ok(timeout), None)
+    waited((libc::SYS_epoll_wait, [raw::word(set), events, raw::word(max), raw::word(timeout), 0, 0]), max, None)
 }
 
 /// See epoll_pwait(2).
 pub fn pwait(set: i32, events: usize, max: i32, timeout: i32, mask: usize, size: usize) -> Outcome {
     let host = (libc::SYS_epoll_pwait, [raw::word(set), events, raw::word(max), raw::word(timeout), mask, size]);
-    let timeout = u64::try_from(timeout).ok().map(Duration::from_millis);
-    waited(host, max, || Ok(timeout), Some((mask, size)))
+    waited(host, max, Some((mask, size)))
 }
 
 /// See epoll_pwait2(2).
 pub fn pwait2(set: i32, events: usize, max: i32, timeout: usize, mask: usize, size: usize) -> Outcome {
     let host = (libc::SYS_epoll_pwait2, [raw::word(set), events, raw::word(max), timeout, mask, size]);
-    waited(host, max, || duration(user::read_if(timeout)?), Some((mask, size)))
+    waited(host, max, Some((mask, size)))
 }
 
 /// Waits; `host` is the call as the host has it.
-fn waited(
-    (nr, args): (i64, [usize; 6]),
-    max: i32,
-    timeout: impl FnOnce() -> Result<Option<Duration>>,
-    mask: Option<(usize, usize)>,
-) -> Outcome {
-    let [fd, events, ..] = args;
+fn waited((nr, args): (i64, [usize; 6]), max: i32, mask: Option<(usize, usize)>) -> Outcome {
+    let [fd, events, _, limit, ..] = args;
     let fd = fd as i32;
     if fds::lookup(fd).is_some() {
         return calls::outcome(Err(Errno::EINVAL));
@@ -245,9 +250,7 @@ fn waited(
     };
     let mut waited = Duration::ZERO;
     if set.kqueue().is_none() {
-        let [.., limit, _, _] = args;
-        let finite = if nr == libc::SYS_epoll_pwait2 { limit != 0 } else { limit as i32 > 0 };
-        let begun = finite.then(host::uptime);
+        let begun = (time_limit(nr, limit) != Ok(None)).then(host::uptime);
         if let Some(result) = bell::wait_in_host(set, events, nr, args) {
             return Outcome::Done(result);
         }
@@ -258,7 +261,7 @@ fn waited(
     calls::outcome((|| {
         let room = usize::try_from(max).ok().filter(|_| (1..=MAX_EVENTS).contains(&max)).ok_or(Errno::EINVAL)?;
         let wait = Wait { fd, set, kqueue, room: room.min(FETCHED) };
-        let (timeout, mask): (_, Option<SigSet>) = (timeout()?, signal_mask(mask)?);
+        let (timeout, mask): (_, Option<SigSet>) = (time_limit(nr, limit)?, signal_mask(mask)?);
         let timeout = timeout.map(|timeout| timeout.saturating_sub(waited));
         let found = poll::retried(timeout, mask, |left| wait.once(left))?;
         let bytes: Vec<u8> = found.iter().flat_map(Event::bytes).collect();

@@ -9,15 +9,14 @@ use std::ffi::CStr;
 
 use abi::linux::{MmsgHdr, MsgHdr};
 use abi::{Errno, Fd, In, Out, Result};
-use client::signals::{self, Blocked};
+use client::signals::Blocked;
 use client::stubs;
 use sysproxy::host::{self, Owned};
 
 use super::kernel;
-use crate::calls::{self, Wanted};
-use crate::entry::{Return, Word, c_return, hooked};
+use crate::entry::{Call, Return, Word, c_return, errno, hooked, set_errno};
 use crate::fds::{self, RumpFd};
-use crate::{process, raw, trace, user};
+use crate::{cancel, process, raw, trace, user};
 
 /// Name of the memfds.
 const NAME: &CStr = c"rumphijack-descriptor";
@@ -170,47 +169,132 @@ fn concerns(args: &[usize; 6]) -> bool {
     process::ready() && fds::lookup(fd as i32).is_none()
 }
 
-/// Sends with `header` in the place of the program's, under the program's own signal mask.
-fn send_packed(fd: usize, mut header: MsgHdr, packed: Packed, flags: usize) -> isize {
-    header.msg_control = packed.control.as_ptr() as u64;
-    let sent = signals::unblocked(|| raw::call(libc::SYS_sendmsg, [fd, &raw const header as usize, flags]));
-    if sent < 0 {
-        packed.unpack();
+/// A message to be sent in the place of the program's.
+struct Parcel {
+    /// The host fills in how much it took.
+    message: MmsgHdr,
+    packed: Packed,
+}
+
+impl Parcel {
+    /// Makes one that [`Parcel::finish`] gets rid of.
+    fn new(mut header: MsgHdr, packed: Packed) -> *mut Self {
+        header.msg_control = packed.control.as_ptr() as u64;
+        Box::into_raw(Box::new(Self { message: MmsgHdr { msg_hdr: header, ..MmsgHdr::default() }, packed }))
     }
-    sent
+
+    /// Lets go of one that was `sent`, or was not; returns how much of it was.
+    fn finish(parcel: *mut Self, sent: bool) -> u32 {
+        let _blocked = Blocked::enter();
+        // SAFETY: `new` has made it, and this is the end of it.
+        let Self { message, packed } = *unsafe { Box::from_raw(parcel) };
+        if !sent {
+            packed.unpack();
+        }
+        message.msg_len
+    }
+}
+
+/// Makes the host's call that sends a parcel, under the program's own signal mask. No frame from here to the program has a destructor: the
+/// thread may be cancelled.
+#[inline(always)]
+fn send_parcel<R: Return + Word + Copy>(parcel: *mut Parcel, send: impl FnOnce(usize) -> R) -> R {
+    extern "C" fn cancelled(parcel: usize) {
+        Parcel::finish(parcel as *mut Parcel, false);
+    }
+    // The header stands first in the message of sendmmsg, too.
+    let message = parcel as usize + core::mem::offset_of!(Parcel, message);
+    cancel::with_cleanup(cancelled, parcel as usize, || send(message))
+}
+
+/// Makes a parcel of a message that passes rump descriptors; nothing of any other.
+fn parcel_of(fits: bool, message: usize) -> Result<Option<*mut Parcel>> {
+    if !fits {
+        return Ok(None);
+    }
+    let _blocked = Blocked::enter();
+    let made = user::read(message).and_then(|header| Ok((header, Packed::of(&header)?)));
+    match made {
+        Ok((header, packed)) => Ok(packed.map(|packed| Parcel::new(header, packed))),
+        // What cannot be read is the host's to refuse.
+        Err(Errno::EFAULT) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// See sendmsg(2).
-pub fn sendmsg<R: Return>(args: [usize; 6], real: Option<impl FnOnce() -> R>) -> R {
-    const WANTED: Wanted = calls::wanted(libc::SYS_sendmsg as usize);
+pub fn sendmsg<R: Return + Word + Copy>(
+    Call { nr, wanted }: Call,
+    args: [usize; 6],
+    real: Option<impl Fn([usize; 6]) -> R + Copy>,
+) -> R {
     let [fd, message, flags, ..] = args;
-    if fds::any_entry() && concerns(&args) {
-        let _blocked = Blocked::enter();
-        // What cannot be read is the host's to refuse.
-        let packed = user::read(message).and_then(|header| Ok((header, Packed::of(&header)?)));
-        match packed {
-            Ok((header, Some(packed))) => return c_return(send_packed(fd, header, packed, flags)),
-            Err(error) if error != Errno::EFAULT => return c_return(-(error.to_linux() as isize)),
-            _ => {}
+    match parcel_of(fds::any_entry() && concerns(&args), message) {
+        Ok(None) => hooked(nr, wanted, args, real.map(|real| move || real(args))),
+        Ok(Some(parcel)) => {
+            let sent = send_parcel(parcel, |message| match real {
+                Some(real) => real([fd, message, flags, 0, 0, 0]),
+                None => c_return(raw::call(nr, [fd, message, flags])),
+            });
+            finished(parcel, sent)
         }
+        Err(error) => c_return(-(error.to_linux() as isize)),
     }
-    hooked(libc::SYS_sendmsg, WANTED, args, real)
+}
+
+/// Gets rid of a parcel, and leaves what its call has answered.
+fn finished<R: Return + Word + Copy>(parcel: *mut Parcel, sent: R) -> R {
+    let error = errno();
+    Parcel::finish(parcel, sent.word() as isize >= 0);
+    set_errno(error);
+    sent
 }
 
 /// See sendmmsg(2): messages go one by one where one of them passes a rump descriptor.
-pub fn sendmmsg<R: Return>(args: [usize; 6], real: Option<impl FnOnce() -> R>) -> R {
-    const WANTED: Wanted = calls::wanted(libc::SYS_sendmmsg as usize);
+pub fn sendmmsg<R: Return + Word + Copy>(
+    Call { nr, wanted }: Call,
+    args: [usize; 6],
+    real: Option<impl Fn([usize; 6]) -> R + Copy>,
+) -> R {
     let [fd, vector, count, flags, ..] = args;
-    if fds::any_entry() && concerns(&args) {
-        let _blocked = Blocked::enter();
-        let headers = |at: usize| user::read::<MmsgHdr>(vector.wrapping_add(at * size_of::<MmsgHdr>()));
-        let count = (count as u32 as usize).min(1024);
-        let passes = |at: usize| headers(at).is_ok_and(|header| names_rump(&header.msg_hdr));
-        if (0..count).any(passes) {
-            return c_return(send_many(fd, vector, count, flags));
+    let count = (count as u32 as usize).min(1024);
+    if !(fds::any_entry() && concerns(&args) && any_passes(vector, count)) {
+        return hooked(nr, wanted, args, real.map(|real| move || real(args)));
+    }
+    let one = |message: usize| match real {
+        Some(real) => real([fd, message, 1, flags, 0, 0]),
+        None => c_return(raw::call(nr, [fd, message, 1, flags])),
+    };
+    for at in 0..count {
+        let place = vector.wrapping_add(at * size_of::<MmsgHdr>());
+        let sent = match parcel_of(true, place) {
+            Ok(None) => one(place),
+            Ok(Some(parcel)) => {
+                let sent = send_parcel(parcel, one);
+                let error = errno();
+                let length = Parcel::finish(parcel, sent.word() as isize >= 0);
+                set_errno(error);
+                match user::write(place + core::mem::offset_of!(MmsgHdr, msg_len), &length) {
+                    Ok(()) => sent,
+                    Err(error) => c_return(-(error.to_linux() as isize)),
+                }
+            }
+            Err(error) => c_return(-(error.to_linux() as isize)),
+        };
+        match sent.word() as isize {
+            1.. => {}
+            _ if at == 0 => return sent,
+            _ => return R::of(at as isize),
         }
     }
-    hooked(libc::SYS_sendmmsg, WANTED, args, real)
+    R::of(count as isize)
+}
+
+/// Whether one of the messages passes a rump descriptor.
+fn any_passes(vector: usize, count: usize) -> bool {
+    let _blocked = Blocked::enter();
+    let headers = |at: usize| user::read::<MmsgHdr>(vector.wrapping_add(at * size_of::<MmsgHdr>()));
+    (0..count).any(|at| headers(at).is_ok_and(|header| names_rump(&header.msg_hdr)))
 }
 
 /// Whether a message passes a rump descriptor.
@@ -225,31 +309,13 @@ fn names_rump(message: &MsgHdr) -> bool {
     any
 }
 
-fn send_many(fd: usize, vector: usize, count: usize, flags: usize) -> isize {
-    for at in 0..count {
-        let place = vector.wrapping_add(at * size_of::<MmsgHdr>());
-        let sent = user::read::<MmsgHdr>(place).and_then(|mut message| {
-            let header = message.msg_hdr;
-            let sent = match Packed::of(&header)? {
-                Some(packed) => send_packed(fd, header, packed, flags),
-                None => raw::call(libc::SYS_sendmsg, [fd, place, flags]),
-            };
-            message.msg_len = raw::checked(sent)? as u32;
-            user::write(place, &message)
-        });
-        match sent {
-            Ok(()) => {}
-            Err(error) if at == 0 => return -(error.to_linux() as isize),
-            Err(_) => return at as isize,
-        }
-    }
-    count as isize
-}
-
 /// See recvmsg(2).
-pub fn recvmsg<R: Return + Word + Copy>(args: [usize; 6], real: Option<impl FnOnce() -> R>) -> R {
-    const WANTED: Wanted = calls::wanted(libc::SYS_recvmsg as usize);
-    let got = hooked(libc::SYS_recvmsg, WANTED, args, real);
+pub fn recvmsg<R: Return + Word + Copy>(
+    Call { nr, wanted }: Call,
+    args: [usize; 6],
+    real: Option<impl Fn([usize; 6]) -> R + Copy>,
+) -> R {
+    let got = hooked(nr, wanted, args, real.map(|real| move || real(args)));
     let [_, message, flags, ..] = args;
     if got.word() as isize >= 0 && concerns(&args) && has_control(message) {
         let _blocked = Blocked::enter();
@@ -259,9 +325,12 @@ pub fn recvmsg<R: Return + Word + Copy>(args: [usize; 6], real: Option<impl FnOn
 }
 
 /// See recvmmsg(2).
-pub fn recvmmsg<R: Return + Word + Copy>(args: [usize; 6], real: Option<impl FnOnce() -> R>) -> R {
-    const WANTED: Wanted = calls::wanted(libc::SYS_recvmmsg as usize);
-    let got = hooked(libc::SYS_recvmmsg, WANTED, args, real);
+pub fn recvmmsg<R: Return + Word + Copy>(
+    Call { nr, wanted }: Call,
+    args: [usize; 6],
+    real: Option<impl Fn([usize; 6]) -> R + Copy>,
+) -> R {
+    let got = hooked(nr, wanted, args, real.map(|real| move || real(args)));
     let [_, vector, _, flags, ..] = args;
     let count = usize::try_from(got.word() as isize).unwrap_or(0);
     if concerns(&args) {

@@ -90,7 +90,7 @@ mod c {
 ///
 /// A binary of unit tests has the table, any other the hooks.
 macro_rules! symbols {
-    ($(fn $name:ident $args:tt -> $return:ty = $nr:ident $values:tt $(through $by:ident)? $(, also $($alias:ident)+)?;)*) => {
+    ($(fn $name:ident $args:tt -> $return:ty = $nr:ident $values:tt $(through $family:ident::$by:ident)? $(, also $($alias:ident)+)?;)*) => {
         /// The names of this family.
         #[cfg(test)]
         pub const TABLE: &[$crate::symbols::Symbol] = &[$(
@@ -98,7 +98,7 @@ macro_rules! symbols {
             $($($crate::symbols::Symbol { name: stringify!($alias), call: Some(stringify!($nr)) },)+)?
         )*];
 
-        $(symbols!(@hook $name $args $return, $nr $values $(through $by)?);)*
+        $(symbols!(@hook $name $args $return, $nr $values $(through $family::$by)?);)*
         $($($(symbols!(@hook $alias $args $return, $nr $values);)+)?)*
 
         /// Finds the real functions of this family.
@@ -115,8 +115,17 @@ macro_rules! symbols {
         });
     };
 
-    (@hook $name:ident $args:tt $return:ty, $nr:ident ($($value:expr),*) through $by:ident) => {
-        symbols!(@point $name $args $return, |real| crate::rump::passing::$by(words([$($value.word()),*]), real));
+    (@hook $name:ident ($($arg:ident: $type:ty),*) $return:ty, $nr:ident ($($value:expr),*) through $family:ident::$by:ident) => {
+        symbols!(@real $name ($($arg: $type),*) $return, |real| {
+            // Judged when the library is built.
+            const CALL: crate::entry::Call = crate::entry::Call::of(libc::$nr);
+            let real = real.map(|real| move |words: [usize; 6]| {
+                let [$($arg,)* ..] = words;
+                // SAFETY: the real function, with arguments that are as good as the program's.
+                unsafe { real($(crate::entry::OfWord::of_word($arg)),*) }
+            });
+            crate::rump::$family::$by(CALL, words([$($value.word()),*]), real)
+        });
     };
 
     (@hook $name:ident $args:tt $return:ty, $nr:ident ($($value:expr),*)) => {
@@ -128,6 +137,16 @@ macro_rules! symbols {
     };
 
     (@point $name:ident ($($arg:ident: $type:ty),*) $return:ty, |$real:ident| $body:expr) => {
+        symbols!(@real $name ($($arg: $type),*) $return, |$real| {
+            let $real = $real.map(|real| {
+                // SAFETY: the real function, with the arguments that the program gave for it.
+                move || unsafe { real($($arg),*) }
+            });
+            $body
+        });
+    };
+
+    (@real $name:ident ($($arg:ident: $type:ty),*) $return:ty, |$real:ident| $body:expr) => {
         #[cfg(not(test))]
         #[allow(non_snake_case, reason = "_Exit")]
         mod $name {
@@ -147,11 +166,7 @@ macro_rules! symbols {
             unsafe extern "C-unwind" fn $name($($arg: $type),*) -> $return {
                 let found = REAL.load(Ordering::Relaxed);
                 // SAFETY: 0 is `None`; all else is what `resolve` found under this name.
-                let real = unsafe { std::mem::transmute::<usize, Option<Prototype>>(found) };
-                let $real = real.map(|real| {
-                    // SAFETY: the real function, with the arguments that the program gave for it.
-                    move || unsafe { real($($arg),*) }
-                });
+                let $real = unsafe { std::mem::transmute::<usize, Option<Prototype>>(found) };
                 $body
             }
 

@@ -20,6 +20,7 @@ macro_rules! processes {
             super::Symbol { name: "vfork", call: None },
             super::Symbol { name: "clone", call: None },
             super::Symbol { name: "getcwd", call: Some("SYS_getcwd") },
+            super::Symbol { name: "system", call: None },
         ];
 
         $(symbols!(@module $name $args $return, |real| $around(real));)*
@@ -30,6 +31,7 @@ macro_rules! processes {
             $($name::resolve();)*
             clone_function::resolve();
             getcwd::resolve();
+            system::resolve();
         }
     };
 }
@@ -65,10 +67,17 @@ processes! {
     around forked_bare fn _Fork() -> pid_t;
     around spawned fn posix_spawn(pid: *mut pid_t, path: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int;
     around spawned fn posix_spawnp(pid: *mut pid_t, file: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int;
-    around spawned fn system(command: *const c_char) -> c_int;
     around spawned fn popen(command: *const c_char, mode: *const c_char) -> *mut c_void;
     around spawned fn wordexp(words: *const c_char, result: *mut c_void, flags: c_int) -> c_int;
 }
+
+/// system(3), in which the thread may be cancelled while it waits for the command.
+#[cfg(not(test))]
+pub fn run_and_waited(real: Option<impl FnOnce() -> i32>) -> i32 {
+    real.map_or_else(|| c_return(-(libc::ENOSYS as isize)), borrower::spawn_and_wait)
+}
+
+symbols!(@point system (command: *const c_char) c_int, |real| crate::symbols::processes::run_and_waited(real));
 
 /// vfork(2). It returns twice on one stack: the child's calls overwrite what lies below its caller's frame, so the way
 /// back is kept in a register meanwhile, as libc does.

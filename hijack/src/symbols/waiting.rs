@@ -12,8 +12,8 @@ symbols! {
     fn fanotify_mark(fd: c_int, flags: c_uint, mask: c_ulong, dir: c_int, path: *const c_char) -> c_int = SYS_fanotify_mark(fd, flags, mask, dir, path);
     fn epoll_create(size: c_int) -> c_int = SYS_epoll_create(size);
     fn epoll_create1(flags: c_int) -> c_int = SYS_epoll_create1(flags);
-    fn epoll_wait(set: c_int, events: *mut c_void, max: c_int, timeout: c_int) -> c_int = SYS_epoll_wait(set, events, max, timeout);
-    fn epoll_pwait(set: c_int, events: *mut c_void, max: c_int, timeout: c_int, mask: *const sigset_t) -> c_int = SYS_epoll_pwait(set, events, max, timeout, mask, 8);
-    fn epoll_pwait2(set: c_int, events: *mut c_void, max: c_int, timeout: *const timespec, mask: *const sigset_t) -> c_int = SYS_epoll_pwait2(set, events, max, timeout, mask, 8);
+    fn epoll_wait(set: c_int, events: *mut c_void, max: c_int, timeout: c_int) -> c_int = SYS_epoll_wait(set, events, max, timeout) through bell::wait;
+    fn epoll_pwait(set: c_int, events: *mut c_void, max: c_int, timeout: c_int, mask: *const sigset_t) -> c_int = SYS_epoll_pwait(set, events, max, timeout, mask, 8) through bell::wait;
+    fn epoll_pwait2(set: c_int, events: *mut c_void, max: c_int, timeout: *const timespec, mask: *const sigset_t) -> c_int = SYS_epoll_pwait2(set, events, max, timeout, mask, 8) through bell::wait;
     fn epoll_ctl(set: c_int, operation: c_int, fd: c_int, event: *mut c_void) -> c_int = SYS_epoll_ctl(set, operation, fd, event);
 }

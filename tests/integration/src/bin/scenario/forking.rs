@@ -420,12 +420,10 @@ fn fork_in_a_signal_handler(folder: &str) {
         let parent = getpid();
         let child = fork();
         if child == 0 {
-            // The parent sleeps in recv, or soon will: it is told until it says that it was.
-            for _ in 0..1000 {
-                if kill(parent, SIGUSR1) != 0 || getppid() != parent {
-                    break;
-                }
-                usleep(20_000);
+            // The parent sleeps in recv, or in its handler: it is told until it says that it was.
+            while getppid() == parent {
+                until_asleep(parent, parent);
+                kill(parent, SIGUSR1);
             }
             _exit(0);
         }

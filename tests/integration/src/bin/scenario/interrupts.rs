@@ -1,4 +1,4 @@
-//! Signals and threads in blocking calls: restart, handlers that call, timers, cancellation, closing under a sleeper.
+//! Signals and threads in blocking calls: restart, handlers that call, timers, closing under a sleeper.
 
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
@@ -15,9 +15,6 @@ pub const TABLE: &[Row] = &[
     ("blocked_signals_wait", Processes, blocked_signals_wait),
     ("signal_ends_a_call", Processes, signal_ends_a_call),
     ("terminal_interrupts", Processes, terminal_interrupts),
-    ("cancel_disabled", OneProcess, cancel_disabled),
-    ("cancelled_in_calls", OneProcess, cancelled_in_calls),
-    ("cancelled_on_the_host", OneProcess, cancelled_on_the_host),
     ("close_under_a_reader", OneProcess, close_under_a_reader),
     ("shutdown_under_a_reader", OneProcess, shutdown_under_a_reader),
     ("longjmp_out_of_a_handler", Processes, longjmp_out_of_a_handler),
@@ -47,7 +44,7 @@ unsafe fn pestered(signal: c_int) -> pid_t {
         let child = fork();
         if child == 0 {
             while getppid() == parent {
-                usleep(10_000);
+                until_asleep(parent, parent);
                 kill(parent, signal);
             }
             _exit(0);
@@ -345,241 +342,18 @@ fn terminal_interrupts(_: &str) {
     }
 }
 
-unsafe extern "C" {
-    fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
-    fn pthread_testcancel();
-}
-
-fn cancel_disabled(_: &str) {
-    unsafe {
-        let (c, a) = connected();
-        static READY: AtomicI32 = AtomicI32::new(0);
-        extern "C-unwind" fn body(fd: *mut c_void) -> *mut c_void {
-            unsafe {
-                pthread_setcancelstate(1, null_mut());
-                READY.store(1, Ordering::SeqCst);
-                let mut byte = 0u8;
-                let got = recv(fd as usize as c_int, (&raw mut byte).cast(), 1, 0);
-                READY.store(got as i32 + 10, Ordering::SeqCst);
-                pthread_setcancelstate(0, null_mut());
-                pthread_testcancel();
-                null_mut()
-            }
-        }
-        let mut thread: pthread_t = zeroed();
-        let run = std::mem::transmute::<*const (), extern "C" fn(*mut c_void) -> *mut c_void>(body as *const ());
-        pthread_create(&mut thread, null(), run, a as usize as *mut c_void);
-        while READY.load(Ordering::SeqCst) == 0 {
-            usleep(1000);
-        }
-        pthread_cancel(thread);
-        usleep(20_000);
-        put(c, b"x");
-        let mut result = null_mut();
-        pthread_join(thread, &mut result);
-        println!("received {}, then cancelled: {}", READY.load(Ordering::SeqCst) - 10, result as isize == -1);
-    }
-}
-
-/// A call to be cancelled in.
-type Sleep = unsafe fn(c_int) -> i64;
-
-/// What the thread that is to be cancelled does.
-struct Victim {
-    fd: c_int,
-    sleep: Sleep,
-    /// Its cancelability type: 1 is asynchronous.
-    kind: c_int,
-    task: AtomicI32,
-    returned: AtomicI32,
-    cleaned: AtomicI32,
-}
-
-unsafe extern "C-unwind" {
-    fn pthread_setcanceltype(kind: c_int, before: *mut c_int) -> c_int;
-    fn _pthread_cleanup_push(buffer: *mut c_void, routine: extern "C" fn(*mut c_void), argument: *mut c_void);
-    fn _pthread_cleanup_pop(buffer: *mut c_void, run: c_int);
-}
-
-extern "C" fn cleaned(victim: *mut c_void) {
-    unsafe { (*victim.cast::<Victim>()).cleaned.store(1, Ordering::SeqCst) };
-}
-
-extern "C-unwind" fn victim(victim: *mut c_void) -> *mut c_void {
-    unsafe {
-        let own = &*victim.cast::<Victim>();
-        let mut buffer = [0usize; 4];
-        _pthread_cleanup_push(buffer.as_mut_ptr().cast(), cleaned, victim);
-        pthread_setcanceltype(own.kind, null_mut());
-        own.task.store(gettid(), Ordering::SeqCst);
-        let value = (own.sleep)(own.fd);
-        own.returned.store(value as i32 + 10, Ordering::SeqCst);
-        pthread_setcanceltype(0, null_mut());
-        pthread_testcancel();
-        _pthread_cleanup_pop(buffer.as_mut_ptr().cast(), 0);
-        null_mut()
-    }
-}
-
-/// Cancels a thread in a call that sleeps, or just before it.
-unsafe fn cancelled(what: &str, fd: c_int, kind: c_int, asleep: bool, sleep: Sleep) {
-    unsafe {
-        let zero = || AtomicI32::new(0);
-        let own = Victim { fd, sleep, kind, task: zero(), returned: zero(), cleaned: zero() };
-        let mut thread: pthread_t = zeroed();
-        let run = std::mem::transmute::<*const (), extern "C" fn(*mut c_void) -> *mut c_void>(victim as *const ());
-        assert_eq!(pthread_create(&mut thread, null(), run, (&raw const own).cast_mut().cast()), 0);
-        while own.task.load(Ordering::SeqCst) == 0 {
-            usleep(100);
-        }
-        let status = format!("/proc/self/task/{}/stat", own.task.load(Ordering::SeqCst));
-        let mut calm = 0;
-        while asleep && calm < 20 {
-            let text = std::fs::read_to_string(&status).unwrap_or_default();
-            calm = if text.contains(") S ") { calm + 1 } else { 0 };
-            usleep(1000);
-        }
-        assert_eq!(pthread_cancel(thread), 0);
-        let mut result = null_mut();
-        assert_eq!(pthread_join(thread, &mut result), 0);
-        let (returned, cleaned) = (own.returned.load(Ordering::SeqCst), own.cleaned.load(Ordering::SeqCst));
-        println!("{what}: ended {}, returned {returned}, cleaned up {cleaned}", result as isize == -1);
-    }
-}
-
-unsafe fn one_byte(fd: c_int) -> i64 {
-    let mut byte = 0u8;
-    unsafe { read(fd, (&raw mut byte).cast(), 1) as i64 }
-}
-
-unsafe fn receive(fd: c_int) -> i64 {
-    let mut byte = 0u8;
-    unsafe { recvfrom(fd, (&raw mut byte).cast(), 1, 0, null_mut(), null_mut()) as i64 }
-}
-
-unsafe fn receive_message(fd: c_int) -> i64 {
-    unsafe {
-        let mut byte = 0u8;
-        let mut vector = iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
-        let mut message: msghdr = zeroed();
-        (message.msg_iov, message.msg_iovlen) = (&mut vector, 1);
-        recvmsg(fd, &mut message, 0) as i64
-    }
-}
-
-unsafe fn wait_by_poll(fd: c_int) -> i64 {
-    let mut fds = pollfd { fd, events: POLLIN, revents: 0 };
-    unsafe { i64::from(poll(&mut fds, 1, -1)) }
-}
-
-/// Without `FD_SET`, through whose frame nothing can be unwound.
-unsafe fn wait_by_select(fd: c_int) -> i64 {
-    unsafe {
-        let mut set = [0u64; 16];
-        set.as_mut_ptr().add(fd as usize / 64).write(1 << (fd % 64));
-        i64::from(select(fd + 1, (&raw mut set).cast(), null_mut(), null_mut(), null_mut()))
-    }
-}
-
-unsafe fn wait_by_epoll(set: c_int) -> i64 {
-    unsafe {
-        let mut event: epoll_event = zeroed();
-        i64::from(epoll_wait(set, &mut event, 1, -1))
-    }
-}
-
-unsafe fn accepts(fd: c_int) -> i64 {
-    unsafe { i64::from(accept(fd, null_mut(), null_mut())) }
-}
-
-/// Until there is no more room, and then on.
-unsafe fn fills(fd: c_int) -> i64 {
-    let bytes = [7u8; 1 << 14];
-    loop {
-        let wrote = unsafe { write(fd, bytes.as_ptr().cast(), bytes.len()) };
-        if wrote < 0 {
-            return wrote as i64;
-        }
-    }
-}
-
-unsafe fn by_stdio(fd: c_int) -> i64 {
-    unsafe {
-        let stream = fdopen(fd, c"r".as_ptr());
-        i64::from(fgetc(stream))
-    }
-}
-
-/// While another thread sleeps in the same kernel, and goes on afterwards.
-fn cancelled_in_calls(folder: &str) {
-    unsafe {
-        let (c, a) = connected();
-        let (s, _) = listener();
-        let (mine, other) = connected();
-        let stays = std::thread::spawn(move || one_byte(other));
-        let udp = socket(AF_INET, SOCK_DGRAM, 0);
-        let mut address: sockaddr_in = zeroed();
-        address.sin_family = AF_INET as u16;
-        show("bind", bind(udp, (&raw const address).cast(), size_of::<sockaddr_in>() as u32));
-        let set = epoll_create1(0);
-        let mut event = epoll_event { events: EPOLLIN as u32, u64: 0 };
-        show("epoll_ctl", epoll_ctl(set, EPOLL_CTL_ADD, a, &mut event));
-        let name = path(folder, "fifo");
-        mkfifo(name.as_ptr(), 0o600);
-        let fifo = open(name.as_ptr(), O_RDWR);
-        let calls: [(&str, c_int, Sleep); 10] = [
-            ("read", a, one_byte),
-            ("fifo", fifo, one_byte),
-            ("recvfrom", udp, receive),
-            ("recvmsg", a, receive_message),
-            ("poll", a, wait_by_poll),
-            ("select", a, wait_by_select),
-            ("epoll_wait", set, wait_by_epoll),
-            ("accept", s, accepts),
-            ("write", c, fills),
-            ("fgetc", dup(mine), by_stdio),
-        ];
-        for (what, fd, sleep) in calls {
-            for (kind, asleep) in [(0, true), (1, true), (0, false)] {
-                cancelled(what, fd, kind, asleep, sleep);
-            }
-        }
-        println!("works: {}", put(fresh(folder, "f"), b"x"));
-        println!("sent: {}", put(mine, b"x"));
-        println!("the other thread: {}", stays.join().unwrap());
-    }
-}
-
-/// The same in a pipe of the host's.
-fn cancelled_on_the_host(folder: &str) {
-    unsafe {
-        let file = fresh(folder, "f");
-        let mut ends = [0; 2];
-        pipe(ends.as_mut_ptr());
-        let calls: [(&str, Sleep); 4] =
-            [("read", one_byte), ("poll", wait_by_poll), ("select", wait_by_select), ("fgetc", by_stdio)];
-        for (what, sleep) in calls {
-            for (kind, asleep) in [(0, true), (1, true), (0, false)] {
-                cancelled(what, ends[0], kind, asleep, sleep);
-            }
-        }
-        println!("works: {}", put(file, b"x"));
-    }
-}
-
 /// On Linux a sleeper keeps the file: it goes on sleeping, and what arrives is still its own.
 fn close_under_a_reader(folder: &str) {
     unsafe {
         let (c, a) = connected();
         let (ready, wait) = std::sync::mpsc::channel();
         let reader = std::thread::spawn(move || {
-            ready.send(()).unwrap();
+            ready.send(gettid()).unwrap();
             let mut byte = 0u8;
             let got = recv(a, (&raw mut byte).cast(), 1, 0);
             (got, byte)
         });
-        wait.recv().unwrap();
-        usleep(50_000);
+        until_asleep(getpid(), wait.recv().unwrap());
         show("close", close(a));
         println!("number is free: {}", dup2(fresh(folder, "f"), a) == a);
         println!("sent: {}", put(c, b"z"));
@@ -595,7 +369,7 @@ fn shutdown_under_a_reader(_: &str) {
         for (fd, accepts) in [(a, false), (s, true)] {
             let (ready, wait) = std::sync::mpsc::channel();
             let sleeper = std::thread::spawn(move || {
-                ready.send(()).unwrap();
+                ready.send(gettid()).unwrap();
                 let mut byte = 0u8;
                 let got = if accepts {
                     accept(fd, null_mut(), null_mut()) as isize
@@ -604,8 +378,7 @@ fn shutdown_under_a_reader(_: &str) {
                 };
                 (got, if got < 0 { errno() } else { 0 })
             });
-            wait.recv().unwrap();
-            usleep(50_000);
+            until_asleep(getpid(), wait.recv().unwrap());
             show("shutdown", shutdown(fd, SHUT_RDWR));
             println!("{:?}", sleeper.join().unwrap());
         }

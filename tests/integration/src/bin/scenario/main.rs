@@ -9,6 +9,7 @@
     reason = "each line is one libc call with valid arguments, or deliberately bad ones"
 )]
 
+mod cancellation;
 mod confined;
 mod databases;
 mod descriptors;
@@ -54,7 +55,7 @@ mod prelude {
 
     pub(crate) use super::Needs::*;
     pub(crate) use super::sockets::*;
-    pub(crate) use super::{Row, contents, create, devices_of, errno, mode_of, path, show, text, works};
+    pub(crate) use super::{Row, contents, create, devices_of, errno, mode_of, path, show, text, until_asleep, works};
 }
 
 use prelude::*;
@@ -75,6 +76,7 @@ type Row = (&'static str, Needs, fn(&str));
 
 /// All scenarios, a family a file.
 const FAMILIES: &[&[Row]] = &[
+    cancellation::TABLE,
     confined::TABLE,
     databases::TABLE,
     descriptors::TABLE,
@@ -197,6 +199,27 @@ fn mode_of(path: &CStr) -> i32 {
     unsafe {
         let mut st: stat = zeroed();
         if stat(path.as_ptr(), &mut st) < 0 { -1 } else { (st.st_mode & 0o7777) as i32 }
+    }
+}
+
+/// Waits until a thread sleeps, and goes on sleeping: in the call that is to wait, and not only on its way there. Or until it is gone.
+///
+/// Its state says that it sleeps; that it was never awake in between, the number of times that it fell asleep.
+fn until_asleep(process: pid_t, thread: pid_t) {
+    const CALM: u32 = 20;
+    let status = format!("/proc/{process}/task/{thread}/status");
+    let (mut before, mut calm) = (String::new(), 0);
+    while calm < CALM {
+        let Ok(text) = std::fs::read_to_string(&status) else { return };
+        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+        let (state, slept) = (field("State:"), field("voluntary_ctxt_switches:"));
+        if state.starts_with('Z') || state.starts_with('X') {
+            return;
+        }
+        let same = state.starts_with('S') && slept == before;
+        calm = if same { calm + 1 } else { 0 };
+        before = slept.to_owned();
+        unsafe { usleep(1000) };
     }
 }
 

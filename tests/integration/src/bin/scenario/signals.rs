@@ -65,7 +65,7 @@ fn signals(_: &str) {
             recv(b, (&raw mut byte).cast(), 1, 0);
             _exit(0);
         }
-        usleep(50_000);
+        until_asleep(child, child);
         kill(child, SIGTERM);
         let mut status = 0;
         waitpid(child, &mut status, 0);

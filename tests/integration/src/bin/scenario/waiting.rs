@@ -376,7 +376,7 @@ fn poll_mixed(_: &str) {
         recv(a, (&raw mut byte).cast(), 1, 0);
         let child = fork();
         if child == 0 {
-            usleep(20_000);
+            until_asleep(getppid(), getppid());
             write(ends[1], b"y".as_ptr().cast(), 1);
             _exit(0);
         }
@@ -385,7 +385,7 @@ fn poll_mixed(_: &str) {
         read(ends[0], (&raw mut byte).cast(), 1);
         let child = fork();
         if child == 0 {
-            usleep(20_000);
+            until_asleep(getppid(), getppid());
             send(c, b"y".as_ptr().cast(), 1, 0);
             _exit(0);
         }

@@ -155,24 +155,24 @@ fn waits(folder: &str) {
     create(folder, "file", b"0123456789");
     unsafe {
         let fd = opened(folder, "file", O_RDWR);
-        let mut ready = [0; 2];
+        let (mut ready, mut done) = ([0; 2], [0; 2]);
         pipe(ready.as_mut_ptr());
+        pipe(done.as_mut_ptr());
+        let mut byte = 0u8;
         let child = fork();
         if child == 0 {
             let fd = opened(folder, "file", O_RDWR);
             set(fd, F_SETLK, F_WRLCK, 0, 0);
             write(ready[1], c"x".as_ptr().cast(), 1);
-            // Until the parent waits, or has what it asks for.
-            let mut lock = region(F_WRLCK, SEEK_SET, 0, 0);
-            usleep(20_000);
-            lock.l_type = F_UNLCK as i16;
-            fcntl(fd, F_SETLK, &lock);
-            usleep(20_000);
+            until_asleep(getppid(), getppid());
+            set(fd, F_SETLK, F_UNLCK, 0, 0);
+            // Not its end gives the lock back.
+            read(done[0], (&raw mut byte).cast(), 1);
             _exit(0);
         }
-        let mut byte = 0u8;
         read(ready[0], (&raw mut byte).cast(), 1);
         show("F_SETLKW", set(fd, F_SETLKW, F_WRLCK, 0, 0));
+        write(done[1], c"x".as_ptr().cast(), 1);
         waitpid(child, null_mut(), 0);
     }
 }
