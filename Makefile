@@ -24,7 +24,7 @@ tables: ## Writes the generated parts of docs/COMPATIBILITY.md
 	$(CARGO) test --quiet --release --locked -p hijack compatibility::write_the_page -- --ignored
 	$(CARGO) run --quiet --release --locked -p integration --bin tables
 
-soak: build ## Runs what takes minutes: fork storms, and transfers under load
+soak: build ## Runs what takes minutes: storms of forks and file operations, and transfers under load
 	$(CARGO) test --release --locked -p integration --test soak -- --nocapture
 
 bench: build ## Measures against the host, side by side

@@ -1,4 +1,4 @@
-//! What takes minutes: storms of forks, and transfers on a loaded machine. Not a part of `make test`.
+//! What takes minutes: storms of forks, of file operations, and transfers on a loaded machine. Not a part of `make test`.
 
 use std::process::{Command, Stdio};
 
@@ -48,5 +48,27 @@ fn transfers_end_however_busy_the_machine() {
         let running: Vec<_> = (0..8).map(run).collect();
         let ended: Vec<_> = running.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
         assert!(ended.iter().all(|done| done.status.success() && done.stdout == ended[0].stdout), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_million_random_operations_agree() {
+    let rump = Rump::start(Transport::Unix);
+    for seed in 0..40u32 {
+        for name in ["random_operations", "random_operations_of_processes"] {
+            let mut command = scenario(&rump, name, "/rump/tmp/random");
+            let text = stdout(command.env("RANDOM_SEED", seed.to_string()).env("RANDOM_STEPS", "10000"));
+            assert!(text.starts_with("all agree") && !text.contains("false"), "seed {seed}: {text}");
+        }
+    }
+}
+
+#[test]
+fn storms_on_one_folder_lose_nothing() {
+    let rump = Rump::start(Transport::Unix);
+    let storms = stdout(Command::new(built("scenario")).arg("-"));
+    for name in storms.lines().filter_map(|line| line.split(' ').next()).filter(|name| name.starts_with("storm_")) {
+        let text = stdout(scenario(&rump, name, &format!("/rump/tmp/{name}")).env("STORM_ROUNDS", "67"));
+        assert!(!text.contains("false"), "{name}: {text}");
     }
 }

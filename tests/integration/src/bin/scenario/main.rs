@@ -31,6 +31,7 @@ mod passing;
 mod paths;
 mod processes;
 mod programs;
+mod random;
 mod resolver;
 mod signals;
 mod socket_addresses;
@@ -41,6 +42,7 @@ mod socket_options;
 mod sockets;
 mod spawning;
 mod stdio;
+mod storms;
 mod streams;
 mod waiting;
 mod walks;
@@ -105,6 +107,7 @@ const FAMILIES: &[&[Row]] = &[
     paths::TABLE,
     processes::TABLE,
     programs::TABLE,
+    random::TABLE,
     signals::TABLE,
     socket_addresses::TABLE,
     socket_calls::TABLE,
@@ -114,6 +117,7 @@ const FAMILIES: &[&[Row]] = &[
     sockets::TABLE,
     spawning::TABLE,
     stdio::TABLE,
+    storms::TABLE,
     streams::TABLE,
     waiting::TABLE,
     walks::TABLE,
