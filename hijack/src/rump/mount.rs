@@ -51,7 +51,7 @@ pub fn mount(at: &RumpAt, source: usize, kind: usize, flags: u64, data: usize) -
     }
     if kind.to_bytes() == HOST_FOLDER && sandbox::on() {
         trace::say(format_args!("mount: no folders of the host in a sandbox"));
-        return Err(Errno::EACCES);
+        return Err(Errno::EPERM);
     }
     // A source may lie in the rump kernel, under the program's name for it.
     let source = match route::path(source) {

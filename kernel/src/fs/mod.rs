@@ -10,6 +10,7 @@ use options::Options;
 
 pub mod devfs;
 pub mod etfs;
+pub mod hostfs;
 pub mod options;
 pub mod pages;
 pub mod tmpfs;
@@ -32,7 +33,7 @@ pub struct Request<'a> {
 type Make = fn(&Request<'_>) -> Result<Arc<dyn FileSystem>>;
 
 /// The file systems by the names that mount(2) takes.
-pub const TABLE: &[(&str, Make)] = &[("tmpfs", tmpfs::mount), ("devfs", devfs::mount)];
+pub const TABLE: &[(&str, Make)] = &[("tmpfs", tmpfs::mount), ("devfs", devfs::mount), ("hostfs", hostfs::mount)];
 
 /// Makes a file system of type `kind`; `ENODEV` for an unknown one.
 pub fn mount(kind: &str, request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {

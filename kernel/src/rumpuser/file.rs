@@ -1,10 +1,16 @@
-//! Files of the host, which etfs shows in the rump kernel.
+//! Files of the host, which etfs and hostfs show in the rump kernel.
 
+use std::any::Any;
+use std::io::IoSlice;
 use std::path::Path;
+use std::sync::Mutex;
 
 use abi::{Errno, Result};
-use rustix::fs::{FileType, Mode, OFlags, SeekFrom};
-use rustix::io::retry_on_intr;
+use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, SeekFrom};
+use rustix::io::{ReadWriteFlags, retry_on_intr};
+use sysproxy::host::{self, HostFd, Owned};
+
+use crate::proc::lock;
 
 /// What a host file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +48,40 @@ pub trait HostFile: Send + Sync {
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<usize>;
     /// Waits until everything written is on the disk.
     fn sync(&self) -> Result<()>;
+    /// Writes at the end, wherever that is at the moment; returns where the data ended and how much was taken.
+    fn append(&self, _data: &[u8]) -> Result<(u64, usize)> {
+        Err(Errno::EOPNOTSUPP)
+    }
+    /// Changes the length; growing shows zeros.
+    fn resize(&self, _len: u64) -> Result<()> {
+        Err(Errno::EOPNOTSUPP)
+    }
+    /// Takes the room for a range in advance; the file reaches at least to its end then, unless `keep_size`.
+    fn allocate(&self, _offset: u64, _len: u64, _keep_size: bool) -> Result<()> {
+        Err(Errno::EOPNOTSUPP)
+    }
+    /// Gives a range back; it reads as zeros, and the length stays.
+    fn punch(&self, _offset: u64, _len: u64) -> Result<()> {
+        Err(Errno::EOPNOTSUPP)
+    }
+    /// Where data (or a hole) begins at or after `offset`; `ENXIO` if there is none.
+    fn seek(&self, _offset: u64, _data: bool) -> Result<u64> {
+        Err(Errno::EOPNOTSUPP)
+    }
+    /// A descriptor for a client to map, with the access that the file was opened for.
+    fn share(&self) -> Result<Owned> {
+        Err(Errno::EOPNOTSUPP)
+    }
 }
 
 /// A file of a Linux host.
 pub(super) struct LinuxFile {
     fd: rustix::fd::OwnedFd,
     kind: HostKind,
+    /// Held by whoever uses the position of the descriptor.
+    position: Mutex<()>,
+    /// What ends with it.
+    _holds: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl LinuxFile {
@@ -59,18 +93,28 @@ impl LinuxFile {
             Access::ReadWrite => OFlags::RDWR,
         };
         let flags = mode | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-        let fd = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty())).map_err(errno)?;
+        Self::of(retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty())).map_err(errno)?)
+    }
+
+    /// Takes an open file.
+    pub fn of(fd: rustix::fd::OwnedFd) -> Result<Self> {
         let kind = match FileType::from_raw_mode(rustix::fs::fstat(&fd).map_err(errno)?.st_mode) {
             FileType::RegularFile => HostKind::Regular,
             FileType::BlockDevice => HostKind::Block,
             FileType::CharacterDevice => HostKind::Character,
             _ => HostKind::Other,
         };
-        Ok(Self { fd, kind })
+        Ok(Self { fd, kind, position: Mutex::default(), _holds: None })
+    }
+
+    /// Keeps something as long as the file is open.
+    pub fn holding(mut self, what: impl Any + Send + Sync) -> Self {
+        self._holds = Some(Box::new(what));
+        self
     }
 }
 
-fn errno(error: rustix::io::Errno) -> Errno {
+pub(super) fn errno(error: rustix::io::Errno) -> Errno {
     Errno::from_linux(error.raw_os_error())
 }
 
@@ -98,6 +142,41 @@ impl HostFile for LinuxFile {
 
     fn sync(&self) -> Result<()> {
         retry_on_intr(|| rustix::fs::fsync(&self.fd)).map_err(errno)
+    }
+
+    fn append(&self, data: &[u8]) -> Result<(u64, usize)> {
+        /// Write at the position of the descriptor, which moves.
+        const AT_POSITION: u64 = u64::MAX;
+        let _position = lock(&self.position);
+        let data = [IoSlice::new(data)];
+        let len = retry_on_intr(|| rustix::io::pwritev2(&self.fd, &data, AT_POSITION, ReadWriteFlags::APPEND))
+            .map_err(errno)?;
+        Ok((rustix::fs::tell(&self.fd).map_err(errno)?, len))
+    }
+
+    fn resize(&self, len: u64) -> Result<()> {
+        retry_on_intr(|| rustix::fs::ftruncate(&self.fd, len)).map_err(errno)
+    }
+
+    fn allocate(&self, offset: u64, len: u64, keep_size: bool) -> Result<()> {
+        let mode = if keep_size { FallocateFlags::KEEP_SIZE } else { FallocateFlags::empty() };
+        retry_on_intr(|| rustix::fs::fallocate(&self.fd, mode, offset, len)).map_err(errno)
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> Result<()> {
+        let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        retry_on_intr(|| rustix::fs::fallocate(&self.fd, mode, offset, len)).map_err(errno)
+    }
+
+    fn seek(&self, offset: u64, data: bool) -> Result<u64> {
+        let _position = lock(&self.position);
+        let to = if data { SeekFrom::Data(offset) } else { SeekFrom::Hole(offset) };
+        rustix::fs::seek(&self.fd, to).map_err(errno)
+    }
+
+    fn share(&self) -> Result<Owned> {
+        use std::os::fd::AsRawFd;
+        host::dup_from(HostFd(self.fd.as_raw_fd()), 0).map_err(host::errno)
     }
 }
 

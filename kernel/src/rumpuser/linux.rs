@@ -14,9 +14,10 @@ use sysproxy::host::signal::{self, SIG_DFL, SIG_IGN, SigSet};
 use sysproxy::host::{self, HostFd, Owned, PollFd};
 
 use super::file::LinuxFile;
+use super::folder::LinuxNode;
 use super::memory::Account;
 use super::shared::LinuxShared;
-use super::{Access, HostFile, Parker, Rumpuser, SharedMemory, Woken};
+use super::{Access, HostFile, HostNode, Parker, Rumpuser, SharedMemory, Woken};
 use crate::config::Config;
 use crate::proc::lock;
 
@@ -133,6 +134,10 @@ impl Rumpuser for LinuxHost {
 
     fn open_host(&self, path: &Path, access: Access) -> Result<Box<dyn HostFile>> {
         Ok(Box::new(LinuxFile::open(path, access)?))
+    }
+
+    fn open_folder(&self, path: &Path) -> Result<Box<dyn HostNode>> {
+        Ok(Box::new(LinuxNode::open_folder(path)?))
     }
 }
 

@@ -9,9 +9,11 @@ use std::time::Duration;
 use abi::{Errno, Result};
 
 pub use file::{Access, HostFile, HostKind};
+pub use folder::{HostChange, HostEntry, HostNode, HostSizes};
 pub use shared::SharedMemory;
 
 pub mod file;
+pub mod folder;
 pub mod linux;
 pub mod memory;
 pub mod shared;
@@ -68,6 +70,10 @@ pub trait Rumpuser: Send + Sync {
     }
     /// Opens a file of the host that exists; a host that shows none answers `EOPNOTSUPP`.
     fn open_host(&self, _path: &Path, _access: Access) -> Result<Box<dyn HostFile>> {
+        Err(Errno::EOPNOTSUPP)
+    }
+    /// Opens a folder of the host; a host that shows none answers `EOPNOTSUPP`.
+    fn open_folder(&self, _path: &Path) -> Result<Box<dyn HostNode>> {
         Err(Errno::EOPNOTSUPP)
     }
 }

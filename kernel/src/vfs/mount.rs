@@ -141,8 +141,7 @@ impl Vfs {
         flags: i32,
     ) -> Arc<Mount> {
         let id = self.next_device.fetch_add(1, Ordering::Relaxed);
-        let by_nature = if fs.read_only() { MNT_RDONLY } else { 0 };
-        let flags = AtomicU32::new((flags | by_nature | MNT_LOCAL) as u32);
+        let flags = AtomicU32::new((flags | fs.nature() | MNT_LOCAL) as u32);
         let from = if source.is_empty() { fs.kind().as_bytes() } else { source }.to_vec();
         let (writers, gone) = (AtomicU32::new(0), AtomicBool::new(false));
         Arc::new(Mount { root: fs.root(), fs, covered, id, path, from, flags, writers, gone })

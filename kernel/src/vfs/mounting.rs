@@ -97,11 +97,12 @@ fn update(at: &Dir, flags: i32, options: &Options<'_>) -> Result<()> {
     if !at.is_mount_root() {
         return Err(Errno::EINVAL);
     }
-    if flags & MNT_RDONLY == 0 && mount.fs.read_only() {
+    let nature = mount.fs.nature();
+    if flags & MNT_RDONLY < nature & MNT_RDONLY {
         return Err(Errno::EROFS);
     }
     let old = mount.flags();
-    let new = old & !KEPT | flags;
+    let new = old & !KEPT | flags | nature;
     let becomes_read_only = new & !old & MNT_RDONLY != 0;
     if becomes_read_only {
         // From here on nobody begins to write.

@@ -31,9 +31,9 @@ pub trait FileSystem: Send + Sync {
     fn sync(&self) -> Result<()> {
         Ok(())
     }
-    /// Whether nothing can ever be changed; it is then mounted read-only, whatever mount(2) said.
-    fn read_only(&self) -> bool {
-        false
+    /// Flags that its mount has whatever mount(2) said: `MNT_RDONLY` if nothing can ever be changed, `MNT_NODEV`.
+    fn nature(&self) -> i32 {
+        0
     }
     /// Told the flags of its mount, `MNT_*`, and its options, before they change (`MNT_UPDATE`); an error leaves all as it was.
     fn update(&self, _flags: i32, options: &Options<'_>) -> Result<()> {
