@@ -21,6 +21,8 @@ pub const IPPROTO_IP_EXT: i32 = EXTENSION + IPPROTO_IP;
 pub const IPPROTO_IPV6_EXT: i32 = EXTENSION + IPPROTO_IPV6;
 /// Extensions of `IPPROTO_TCP`.
 pub const IPPROTO_TCP_EXT: i32 = EXTENSION + IPPROTO_TCP;
+/// Options of UDP.
+pub const IPPROTO_UDP_EXT: i32 = EXTENSION + IPPROTO_UDP;
 
 /// What the value of an option is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,6 +233,9 @@ options! {
     }
     IPPROTO_UDP, host::IPPROTO_UDP {
         Int UDP_ENCAP 100 => 100;
+    }
+    IPPROTO_UDP_EXT, host::IPPROTO_UDP {
+        Int UDP_CORK 1 => 1;
     }
 }
 

@@ -16,7 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::control;
 use super::file::Vector;
 use super::kernel;
-use super::socket::{AddressOut, destination};
+use super::socket::{AddressOut, destination, send_flags};
 use crate::fds::RumpFd;
 use crate::user;
 
@@ -25,7 +25,7 @@ const MESSAGES: usize = 1024;
 
 /// See sendmsg(2).
 pub fn sendmsg(fd: RumpFd, msg: usize, flags: i32) -> Result<usize> {
-    let flags = socket::msg_flags_from_linux(flags)?;
+    let flags = send_flags(flags)?;
     send(fd, &user::read(msg)?, flags)
 }
 
@@ -40,7 +40,7 @@ pub fn recvmsg(fd: RumpFd, msg: usize, flags: i32) -> Result<usize> {
 
 /// See sendmmsg(2).
 pub fn sendmmsg(fd: RumpFd, messages: usize, count: usize, flags: i32) -> Result<usize> {
-    let flags = socket::msg_flags_from_linux(flags)?;
+    let flags = send_flags(flags)?;
     many(messages, count, |header, _| send(fd, header, flags))
 }
 

@@ -13,7 +13,7 @@ use super::file::MAX_TRANSFER;
 use super::kernel;
 use crate::config;
 use crate::fds::{NewFd, RumpFd};
-use crate::user;
+use crate::{process, user};
 
 pub use super::message::{recvmmsg, recvmsg, sendmmsg, sendmsg};
 pub use super::option::{getsockopt, setsockopt};
@@ -252,9 +252,18 @@ pub fn shutdown(fd: RumpFd, how: i32) -> Result<usize> {
     Ok(0)
 }
 
+/// The flags of a call that sends. A NetBSD server knows no `MSG_MORE`: it sends at once.
+pub fn send_flags(flags: i32) -> Result<i32> {
+    let flags = socket::msg_flags_from_linux(flags)?;
+    match process::remote() {
+        Some(remote) if flags & socket::MSG_MORE != 0 && !remote.extended() => Ok(flags & !socket::MSG_MORE),
+        _ => Ok(flags),
+    }
+}
+
 /// See sendto(2).
 pub fn sendto(fd: RumpFd, buf: usize, len: usize, flags: i32, addr: usize, addr_len: i32) -> Result<usize> {
-    let flags = socket::msg_flags_from_linux(flags)?;
+    let flags = send_flags(flags)?;
     let len = len.min(MAX_TRANSFER);
     let address = if addr == 0 { Vec::new() } else { destination(fd, addr, addr_len)? };
     let (to, to_len) = (In::new(address.as_slice()), address.len() as u32);

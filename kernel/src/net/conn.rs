@@ -57,12 +57,23 @@ impl TcpState {
 pub struct Tuning {
     /// Send small segments at once.
     pub no_delay: bool,
+    /// Wait for more before a small segment is sent; that there is more is told by [`Hold`].
+    pub cork: bool,
     /// Idle time before a probe, and how long the peer may then be silent.
     pub keep_alive: Option<(Duration, Duration)>,
     /// TTL or hop limit.
     pub hop_limit: Option<u8>,
     /// How long a connect may take.
     pub connect_timeout: Duration,
+}
+
+/// How bytes wait that more is to follow (`MSG_MORE`, `TCP_CORK`): those that make no whole segment, until a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Hold {
+    /// Bytes of a whole segment.
+    pub segment: usize,
+    /// When they are sent nevertheless.
+    pub until: Instant,
 }
 
 /// One connection.
@@ -75,8 +86,8 @@ pub trait TcpConn: Send {
     fn deadline(&mut self, link: &mut Link, now: Instant) -> Option<Instant>;
     /// Returns the state.
     fn state(&self) -> TcpState;
-    /// Takes bytes to be sent; returns how many.
-    fn send(&mut self, data: &[u8]) -> usize;
+    /// Takes bytes to be sent; returns how many. Without `hold` they go with all that was held before.
+    fn send(&mut self, data: &[u8], hold: Option<Hold>) -> usize;
     /// Gives received bytes; with `peek` they stay.
     fn recv(&mut self, buf: &mut [u8], peek: bool) -> usize;
     /// Bytes received, taken to be sent, and room for more to be sent.
@@ -121,6 +132,12 @@ pub struct Smol {
     handle: SocketHandle,
     connect_timeout: Duration,
     keep_alive: Option<(Duration, Duration)>,
+    /// Taken to be sent, but waiting for more; the engine has room for it.
+    held: Vec<u8>,
+    /// When what is held is sent; `None` if nothing is.
+    held_until: Option<Instant>,
+    /// As it was set last.
+    tuning: Tuning,
 }
 
 impl Smol {
@@ -131,9 +148,20 @@ impl Smol {
         socket.set_ack_delay(None);
         let mut set = SocketSet::new(Vec::with_capacity(1));
         let handle = set.add(socket);
-        let mut conn = Self { set, handle, connect_timeout: tuning.connect_timeout, keep_alive: None };
-        conn.tune(tuning);
+        let (held, held_until, tuning) = (Vec::new(), None, *tuning);
+        let connect_timeout = tuning.connect_timeout;
+        let mut conn = Self { set, handle, connect_timeout, keep_alive: None, held, held_until, tuning };
+        conn.tune(&tuning);
         conn
+    }
+
+    /// Gives what is held to the engine.
+    fn release(&mut self) {
+        self.held_until = None;
+        let held = std::mem::take(&mut self.held);
+        if !held.is_empty() {
+            let _ = self.socket_mut().send_slice(&held);
+        }
     }
 
     /// Starts a connection to `remote`.
@@ -187,11 +215,14 @@ impl TcpConn for Smol {
     }
 
     fn emit(&mut self, link: &mut Link, now: Instant) {
+        if self.held_until.is_some_and(|until| until <= now) {
+            self.release();
+        }
         while link.egress(now, &mut self.set) {}
     }
 
     fn deadline(&mut self, link: &mut Link, now: Instant) -> Option<Instant> {
-        link.deadline(now, &self.set)
+        [link.deadline(now, &self.set), self.held_until].into_iter().flatten().min()
     }
 
     fn state(&self) -> TcpState {
@@ -210,8 +241,25 @@ impl TcpConn for Smol {
         }
     }
 
-    fn send(&mut self, data: &[u8]) -> usize {
-        self.socket_mut().send_slice(data).unwrap_or(0)
+    fn send(&mut self, data: &[u8], hold: Option<Hold>) -> usize {
+        if hold.is_none() && self.held.is_empty() {
+            return self.socket_mut().send_slice(data).unwrap_or(0);
+        }
+        let data = &data[..data.len().min(self.queues().writable())];
+        if data.is_empty() {
+            return 0;
+        }
+        self.held.extend_from_slice(data);
+        match hold {
+            None => self.release(),
+            Some(Hold { segment, until }) => {
+                let rest = self.held.split_off(self.held.len() - self.held.len() % segment.max(1));
+                self.release();
+                self.held_until = (!rest.is_empty()).then_some(until);
+                self.held = rest;
+            }
+        }
+        data.len()
     }
 
     fn recv(&mut self, buf: &mut [u8], peek: bool) -> usize {
@@ -224,12 +272,13 @@ impl TcpConn for Smol {
         Queues {
             readable: socket.recv_queue(),
             receive_buffer: socket.recv_capacity(),
-            unsent: socket.send_queue(),
+            unsent: socket.send_queue() + self.held.len(),
             send_buffer: socket.send_capacity(),
         }
     }
 
     fn shut_write(&mut self) {
+        self.release();
         self.socket_mut().close();
     }
 
@@ -238,6 +287,10 @@ impl TcpConn for Smol {
     }
 
     fn tune(&mut self, tuning: &Tuning) {
+        let before = std::mem::replace(&mut self.tuning, *tuning);
+        if before.cork && !tuning.cork || tuning.no_delay && !before.no_delay {
+            self.release();
+        }
         self.keep_alive = tuning.keep_alive;
         let socket = self.socket_mut();
         socket.set_nagle_enabled(!tuning.no_delay);

@@ -124,6 +124,7 @@ const HINTS: &[Hint] = &[
     Hint { option: (IPPROTO_IPV6_EXT, IPV6_MTU_DISCOVER), default: 1, values: 0..=5, keep: as_is },
     Hint { option: (IPPROTO_IPV6_EXT, IPV6_RECVERR), default: 0, values: ANY, keep: truth },
     Hint { option: (IPPROTO_TCP_EXT, TCP_CORK), default: 0, values: ANY, keep: truth },
+    Hint { option: (IPPROTO_UDP_EXT, UDP_CORK), default: 0, values: ANY, keep: truth },
     Hint { option: (IPPROTO_TCP_EXT, TCP_SYNCNT), default: 6, values: 1..=127, keep: as_is },
     Hint { option: (IPPROTO_TCP_EXT, TCP_LINGER2), default: 60, values: ANY, keep: linger2 },
     Hint { option: (IPPROTO_TCP_EXT, TCP_DEFER_ACCEPT), default: 0, values: ANY, keep: as_is },
@@ -187,11 +188,18 @@ impl Options {
         self.send_low.min(self.send_buffer)
     }
 
+    /// Whether all that is sent waits for more (`TCP_CORK`, `UDP_CORK`).
+    pub fn is_corked(&self) -> bool {
+        let cork = if self.kind == Kind::Tcp { (IPPROTO_TCP_EXT, TCP_CORK) } else { (IPPROTO_UDP_EXT, UDP_CORK) };
+        self.hints.contains(&(cork, 1))
+    }
+
     /// Returns what concerns a TCP connection.
     pub fn tuning(&self) -> super::conn::Tuning {
         let silence = self.keep_interval * self.keep_count;
         super::conn::Tuning {
             no_delay: self.no_delay,
+            cork: self.is_corked(),
             keep_alive: self.has(SO_KEEPALIVE).then_some((self.keep_idle, silence)),
             hop_limit: self.hop_limit,
             connect_timeout: self.keep_init,
@@ -246,6 +254,7 @@ impl Options {
             IPPROTO_IP_EXT => matches!(self.kind, Kind::Tcp | Kind::Udp),
             IPPROTO_IPV6_EXT => self.ipv6,
             IPPROTO_TCP_EXT => self.kind == Kind::Tcp,
+            IPPROTO_UDP_EXT => self.kind == Kind::Udp,
             _ => false,
         };
         HINTS.iter().find(|hint| applies && hint.option == (level, name))

@@ -3,12 +3,14 @@
 use abi::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM};
 use abi::socket::{SHUT_RD, SHUT_RDWR, SHUT_WR};
 use abi::{Errno, Result};
+use smoltcp::time::Duration;
 use smoltcp::wire::{IpAddress, IpEndpoint, Ipv4Address, Ipv6Address};
 
+use super::info::segment;
 use super::{Conn, Pcb, Role, Tcp, Told};
 use crate::file::Events;
 use crate::net::addr::Binding;
-use crate::net::conn::{Queues, Smol, TcpState};
+use crate::net::conn::{Hold, Queues, Smol, TcpState};
 use crate::net::option::Options;
 use crate::net::port::Id;
 use crate::net::stack::Base;
@@ -16,6 +18,9 @@ use crate::wait::{EVERYTHING, NOTHING_NEW};
 
 /// The longest listen queue (Linux's `net.core.somaxconn`; NetBSD's is 128).
 const SOMAXCONN: i32 = 4096;
+
+/// How long a small segment waits for more (tcp(7), `TCP_CORK`).
+const CORKED: Duration = Duration::from_millis(200);
 
 /// Turns the wildcard, as a destination, into the loopback address, as Linux and NetBSD do.
 pub fn destination(mut remote: IpEndpoint) -> IpEndpoint {
@@ -138,8 +143,8 @@ impl Tcp {
         }
     }
 
-    /// Takes bytes to be sent; `EAGAIN` when there is room for none.
-    pub fn send(&mut self, base: &mut Base, id: Id, data: &[u8]) -> Result<usize> {
+    /// Takes bytes to be sent, of which there will be `more`; `EAGAIN` when there is room for none.
+    pub fn send(&mut self, base: &mut Base, id: Id, data: &[u8], more: bool) -> Result<usize> {
         let pcb = self.pcb_mut(id)?;
         if let Some(error) = pcb.error.take() {
             return Err(error);
@@ -152,7 +157,9 @@ impl Tcp {
             TcpState::Established | TcpState::CloseWait => {}
             _ => return Err(Errno::EPIPE),
         }
-        let taken = conn.engine.send(data);
+        let hold = (more || pcb.options.is_corked())
+            .then(|| Hold { segment: segment(conn, base.links[conn.link].device.mtu()), until: base.now + CORKED });
+        let taken = conn.engine.send(data, hold);
         if taken == 0 && !data.is_empty() {
             return Err(Errno::EAGAIN);
         }

@@ -93,9 +93,13 @@ impl TcpSocket {
 
     /// Sends all that there is room for, in as many turns as the peer keeps up.
     pub fn send_bytes(&self, data: &[u8]) -> Result<usize> {
+        self.send_all(data, false)
+    }
+
+    fn send_all(&self, data: &[u8], more: bool) -> Result<usize> {
         let mut sent = 0;
         loop {
-            match self.inet.with(|stack| stack.tcp.send(&mut stack.base, self.id, &data[sent..])) {
+            match self.inet.with(|stack| stack.tcp.send(&mut stack.base, self.id, &data[sent..], more)) {
                 Ok(taken) => sent += taken,
                 Err(_) if sent > 0 => return Ok(sent),
                 Err(error) => return Err(error),
@@ -200,7 +204,7 @@ impl Socket for TcpSocket {
         if flags & MSG_OOB != 0 || control.iter().any(|control| matches!(control, Control::Rights(_))) {
             return Err(Errno::EOPNOTSUPP);
         }
-        self.send_bytes(data)
+        self.send_all(data, flags & MSG_MORE != 0)
     }
 
     fn recv(&self, _cx: &Cx<'_>, buf: &mut [u8], flags: i32) -> Result<Received> {

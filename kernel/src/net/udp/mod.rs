@@ -62,6 +62,16 @@ pub struct Pcb {
     pub shut_read: bool,
     /// Whether writing was shut down.
     pub shut_write: bool,
+    /// A datagram that waits for more.
+    corked: Option<Corked>,
+}
+
+/// The beginning of a datagram (`MSG_MORE`, `UDP_CORK`): where it goes is what its first part said.
+#[derive(Debug)]
+struct Corked {
+    data: Vec<u8>,
+    to: Option<IpEndpoint>,
+    wish: Wish,
 }
 
 /// What control messages ask for one datagram, whatever the socket's options say.
@@ -71,6 +81,14 @@ pub struct Wish {
     pub source: Option<IpAddress>,
     /// TTL or hop limit (`IP_TTL`, `IPV6_HOPLIMIT`).
     pub hop_limit: Option<u8>,
+}
+
+/// The way that a datagram goes.
+struct Route {
+    link: usize,
+    from: IpEndpoint,
+    to: IpEndpoint,
+    hop_limit: u8,
 }
 
 /// All of UDP.
@@ -98,6 +116,7 @@ impl Udp {
             inbox_bytes: 0,
             shut_read: false,
             shut_write: false,
+            corked: None,
         };
         self.pcbs.insert(self.next, pcb);
         self.next
@@ -170,8 +189,59 @@ impl Udp {
         Ok(())
     }
 
-    /// Sends one datagram. `EINVAL` for a source that is not of this host.
-    pub fn send(&mut self, base: &mut Base, id: Id, data: &[u8], to: Option<IpEndpoint>, wish: Wish) -> Result<usize> {
+    /// Sends one datagram, or a part of one if there is `more` to come. As on Linux, a datagram that does not become one is lost whole,
+    /// and the parts behind its first go where that goes.
+    pub fn send_part(
+        &mut self,
+        base: &mut Base,
+        id: Id,
+        data: &[u8],
+        to: Option<IpEndpoint>,
+        wish: Wish,
+        more: bool,
+    ) -> Result<usize> {
+        let pcb = self.pcb_mut(id)?;
+        let more = more || pcb.options.is_corked();
+        match pcb.corked.take() {
+            None if more => {
+                self.prepare(base, id, data, to, wish)?;
+                let remote = to.or(self.pcb(id)?.remote);
+                self.pcb_mut(id)?.corked = Some(Corked { data: data.to_vec(), to: remote, wish });
+            }
+            None => return self.send(base, id, data, to, wish),
+            Some(mut corked) => {
+                corked.data.extend_from_slice(data);
+                match more {
+                    true => {
+                        self.prepare(base, id, &corked.data, corked.to, corked.wish)?;
+                        self.pcb_mut(id)?.corked = Some(corked);
+                    }
+                    false => drop(self.send(base, id, &corked.data, corked.to, corked.wish)?),
+                }
+            }
+        }
+        Ok(data.len())
+    }
+
+    /// Sends what waits for more, which will not come.
+    pub fn uncork(&mut self, base: &mut Base, id: Id) {
+        let corked = self.pcb_mut(id).ok().and_then(|pcb| pcb.corked.take());
+        if let Some(Corked { data, to, wish }) = corked {
+            // Who sets an option is not told.
+            let _ = self.send(base, id, &data, to, wish);
+        }
+    }
+
+    /// Sends one datagram.
+    fn send(&mut self, base: &mut Base, id: Id, data: &[u8], to: Option<IpEndpoint>, wish: Wish) -> Result<usize> {
+        let Route { link, from, to, hop_limit } = self.prepare(base, id, data, to, wish)?;
+        let frame = frame(base, link, from, to, hop_limit, data);
+        base.links[link].device.transmit(frame);
+        Ok(data.len())
+    }
+
+    /// Finds the way of a datagram. `EINVAL` for a source that is not of this host.
+    fn prepare(&mut self, base: &mut Base, id: Id, data: &[u8], to: Option<IpEndpoint>, wish: Wish) -> Result<Route> {
         let pcb = self.pcb_mut(id)?;
         if let Some(error) = pcb.error.take() {
             return Err(error);
@@ -203,9 +273,7 @@ impl Udp {
         if source.version() != remote.addr.version() {
             return Err(Errno::ENETUNREACH);
         }
-        let frame = frame(base, link, IpEndpoint::new(source, binding.port), remote, hop_limit, data);
-        base.links[link].device.transmit(frame);
-        Ok(data.len())
+        Ok(Route { link, from: IpEndpoint::new(source, binding.port), to: remote, hop_limit })
     }
 
     /// Delivers a datagram to the socket that fits best; whether there was one.

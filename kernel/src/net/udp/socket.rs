@@ -70,14 +70,14 @@ impl UdpSocket {
 
     /// Sends a datagram.
     pub fn send_bytes(&self, data: &[u8], to: Option<&Sockaddr>) -> Result<usize> {
-        self.send_as(data, to, Wish::default())
+        self.send_as(data, to, Wish::default(), false)
     }
 
-    fn send_as(&self, data: &[u8], to: Option<&Sockaddr>, wish: Wish) -> Result<usize> {
+    fn send_as(&self, data: &[u8], to: Option<&Sockaddr>, wish: Wish, more: bool) -> Result<usize> {
         self.inet.with(|stack| {
             let family = stack.udp.pcb(self.id)?.family;
             let to = to.map(|to| Self::endpoint(family, to)).transpose()?;
-            stack.udp.send(&mut stack.base, self.id, data, to, wish)
+            stack.udp.send_part(&mut stack.base, self.id, data, to, wish, more)
         })
     }
 
@@ -199,7 +199,7 @@ impl Socket for UdpSocket {
         if flags & MSG_OOB != 0 || control.iter().any(|control| matches!(control, Control::Rights(_))) {
             return Err(Errno::EOPNOTSUPP);
         }
-        self.send_as(data, to, wish(&control)?)
+        self.send_as(data, to, wish(&control)?, flags & MSG_MORE != 0)
     }
 
     fn recv(&self, _cx: &Cx<'_>, buf: &mut [u8], flags: i32) -> Result<Received> {
@@ -260,9 +260,13 @@ impl Socket for UdpSocket {
             if self.ipv6 {
                 pcb.family = Family::V6 { v6only: pcb.options.v6only };
             }
+            let corked = pcb.options.is_corked();
             if let Some(binding) = pcb.binding {
                 let (addr, port) = (pcb.options.has(SO_REUSEADDR), pcb.options.has(SO_REUSEPORT));
                 stack.udp.ports.agree(self.id, binding.port, addr, port);
+            }
+            if (level, name) == (IPPROTO_UDP_EXT, UDP_CORK) && !corked {
+                stack.udp.uncork(&mut stack.base, self.id);
             }
             Ok(())
         })

@@ -11,6 +11,7 @@
 
 mod cancellation;
 mod confined;
+mod corks;
 mod databases;
 mod descriptors;
 mod directories;
@@ -80,6 +81,7 @@ type Row = (&'static str, Needs, fn(&str));
 const FAMILIES: &[&[Row]] = &[
     cancellation::TABLE,
     confined::TABLE,
+    corks::TABLE,
     databases::TABLE,
     descriptors::TABLE,
     directories::TABLE,
