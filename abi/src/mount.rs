@@ -139,6 +139,10 @@ plain! {
     }
 }
 
+/// [`IsoArgs`]: names and attributes of Rock Ridge are not looked at.
+pub const ISOFSMNT_NORRIP: i32 = 1;
+/// [`IsoArgs`]: the names of Joliet are not looked at.
+pub const ISOFSMNT_NOJOLIET: i32 = 8;
 /// The version in [`TmpfsArgs`].
 pub const TMPFS_ARGS_VERSION: i32 = 1;
 

@@ -11,9 +11,11 @@ use options::Options;
 pub mod devfs;
 pub mod etfs;
 pub mod hostfs;
+pub mod msdos;
 pub mod options;
 pub mod pages;
 pub mod tmpfs;
+pub mod volume;
 
 /// What a file system is made of.
 pub struct Request<'a> {
@@ -33,10 +35,16 @@ pub struct Request<'a> {
 type Make = fn(&Request<'_>) -> Result<Arc<dyn FileSystem>>;
 
 /// The file systems by the names that mount(2) takes.
-pub const TABLE: &[(&str, Make)] = &[("tmpfs", tmpfs::mount), ("devfs", devfs::mount), ("hostfs", hostfs::mount)];
+pub const TABLE: &[(&str, Make)] =
+    &[("tmpfs", tmpfs::mount), ("devfs", devfs::mount), ("hostfs", hostfs::mount), ("msdos", msdos::mount)];
+
+/// Names of file systems elsewhere, and the names that they have here.
+const ALIASES: &[(&str, &str)] =
+    &[("vfat", "msdos"), ("ext2", "ext2fs"), ("ext3", "ext2fs"), ("ext4", "ext2fs"), ("iso9660", "cd9660")];
 
 /// Makes a file system of type `kind`; `ENODEV` for an unknown one.
 pub fn mount(kind: &str, request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
+    let kind = ALIASES.iter().find(|(alias, _)| *alias == kind).map_or(kind, |(_, name)| name);
     let (_, make) = TABLE.iter().find(|(name, _)| *name == kind).ok_or(Errno::ENODEV)?;
     make(request)
 }

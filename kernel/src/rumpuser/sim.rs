@@ -27,12 +27,17 @@ pub struct SimHost {
     fail_every: AtomicU64,
     reservations: AtomicU64,
     files: Mutex<HashMap<PathBuf, SimFile>>,
+    writes: Arc<Writes>,
 }
+
+/// The writes to files, in their order: where, and what.
+type Writes = Mutex<Vec<(u64, Vec<u8>)>>;
 
 /// A file of a simulated host; it can be read and written whatever it was opened for.
 #[derive(Clone, Default)]
 struct SimFile {
     content: Arc<Mutex<Vec<u8>>>,
+    writes: Option<Arc<Writes>>,
 }
 
 #[derive(Default)]
@@ -58,6 +63,7 @@ impl SimHost {
             fail_every: AtomicU64::new(0),
             reservations: AtomicU64::new(0),
             files: Mutex::default(),
+            writes: Arc::default(),
         })
     }
 
@@ -79,7 +85,7 @@ impl SimHost {
 
     /// Puts a file there, in place of what was.
     pub fn put_file(&self, path: &str, content: &[u8]) {
-        let file = SimFile { content: Arc::new(Mutex::new(content.to_vec())) };
+        let file = SimFile { content: Arc::new(Mutex::new(content.to_vec())), writes: Some(self.writes.clone()) };
         lock(&self.files).insert(PathBuf::from(path), file);
     }
 
@@ -87,6 +93,11 @@ impl SimHost {
     pub fn file(&self, path: &str) -> Vec<u8> {
         let file = lock(&self.files).get(Path::new(path)).cloned().unwrap_or_default();
         lock(&file.content).clone()
+    }
+
+    /// The writes to files since the last time, in their order: where, and what.
+    pub fn take_writes(&self) -> Vec<(u64, Vec<u8>)> {
+        std::mem::take(&mut *lock(&self.writes))
     }
 
     /// What was written to the console.
@@ -179,6 +190,9 @@ impl HostFile for SimFile {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<usize> {
+        if let Some(writes) = &self.writes {
+            lock(writes).push((offset, data.to_vec()));
+        }
         let mut content = lock(&self.content);
         let (begin, end) = (offset as usize, offset as usize + data.len());
         if content.len() < end {

@@ -1,8 +1,8 @@
 //! What is mounted, and mounting it.
 
 use abi::mount::{
-    MNT_FORCE, MNT_GETARGS, MNT_UPDATE, NullArgs, TMPFS_ARGS_VERSION, TmpfsArgs, UfsArgs, VFS_MAXMOUNTDATA,
-    VFS_MNAME_LEN, VFS_TYPENAME_LEN,
+    ISOFSMNT_NOJOLIET, ISOFSMNT_NORRIP, IsoArgs, MNT_FORCE, MNT_GETARGS, MNT_UPDATE, MsdosfsArgs, NullArgs,
+    TMPFS_ARGS_VERSION, TmpfsArgs, UfsArgs, VFS_MAXMOUNTDATA, VFS_MNAME_LEN, VFS_TYPENAME_LEN,
 };
 use abi::stat::Statvfs;
 use abi::{Errno, InOut, Out, Result, UserStr};
@@ -72,6 +72,23 @@ fn arguments(cx: &Cx<'_>, kind: &str, data: &[u8]) -> Result<(Vec<u8>, Vec<u8>)>
         "null" => {
             let (args, _) = NullArgs::read_from_prefix(data).map_err(|_| Errno::EINVAL)?;
             Ok((string(args.target)?, Vec::new()))
+        }
+        "msdos" => {
+            let (args, _) = MsdosfsArgs::read_from_prefix(data).map_err(|_| Errno::EINVAL)?;
+            // The masks name what may be set; those of the options, what may not.
+            let (files, directories) = (!args.mask & 0o777, !args.dirmask & 0o777);
+            let directories = if args.version < 2 { files } else { directories };
+            let offset = if args.version < 3 { 0 } else { args.gmtoff / 60 };
+            let owner = format!("uid={},gid={}", args.uid, args.gid);
+            let text = format!("{owner},fmask={files:o},dmask={directories:o},time_offset={offset}");
+            Ok((string(args.fspec)?, text.into_bytes()))
+        }
+        "cd9660" => {
+            let (args, _) = IsoArgs::read_from_prefix(data).map_err(|_| Errno::EINVAL)?;
+            let words = [(ISOFSMNT_NORRIP, "norock"), (ISOFSMNT_NOJOLIET, "nojoliet")];
+            let words: Vec<&str> =
+                words.iter().filter(|(flag, _)| args.flags & flag != 0).map(|(_, word)| *word).collect();
+            Ok((string(args.fspec)?, words.join(",").into_bytes()))
         }
         _ => {
             let (args, _) = UfsArgs::read_from_prefix(data).map_err(|_| Errno::EINVAL)?;

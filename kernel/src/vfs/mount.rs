@@ -8,7 +8,7 @@ use abi::stat::Statvfs;
 use abi::{Errno, Result};
 use zerocopy::FromZeros;
 
-use super::{Dir, FileSystem, NAME_MAX, Node, Vfs};
+use super::{Dir, FileSystem, Node, Vfs};
 use crate::fs;
 use crate::fs::options::Options;
 
@@ -82,7 +82,7 @@ impl Mount {
         answer.f_favail = stat.files_free;
         answer.f_fsid = self.id;
         answer.f_fsidx = [self.id as i32, 0];
-        answer.f_namemax = NAME_MAX as u64;
+        answer.f_namemax = self.fs.name_max() as u64;
         put(&mut answer.f_fstypename, self.fs.kind().as_bytes());
         put(&mut answer.f_mntonname, &self.path);
         put(&mut answer.f_mntfromname, &self.from);

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use abi::fcntl::{RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV};
 use abi::{Errno, Result};
 
-use super::{Dir, Kind, Mount, NAME_MAX, Node, View, VnodeFile, perm};
+use super::{Dir, Kind, Mount, Node, View, VnodeFile, perm};
 
 /// The longest path, without its NUL.
 const PATH_LENGTH: usize = crate::usermem::PATH_MAX - 1;
@@ -158,7 +158,7 @@ impl View<'_> {
 
     /// Returns the entry of a directory, or the root of what is mounted on it.
     fn child(&self, dir: &Dir, name: &[u8]) -> Result<Option<Dir>> {
-        if name.len() > NAME_MAX {
+        if name.len() > dir.mount.fs.name_max() {
             return Err(Errno::ENAMETOOLONG);
         }
         dir.mount.alive()?;

@@ -1,7 +1,7 @@
 //! What a file system implements: [`FileSystem`] and [`Node`].
 
 use std::any::Any;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, Weak};
 
 use abi::stat::Stat;
@@ -10,6 +10,7 @@ use abi::{Errno, Result};
 use sysproxy::host::Owned;
 use zerocopy::FromZeros;
 
+use super::NAME_MAX;
 use super::lock::Locks;
 use super::pipe::{Pipe, Ways};
 use crate::fs::options::Options;
@@ -38,6 +39,10 @@ pub trait FileSystem: Send + Sync {
     /// Told the flags of its mount, `MNT_*`, and its options, before they change (`MNT_UPDATE`); an error leaves all as it was.
     fn update(&self, _flags: i32, options: &Options<'_>) -> Result<()> {
         options.none()
+    }
+    /// The longest name that an entry can have, in bytes.
+    fn name_max(&self) -> usize {
+        NAME_MAX
     }
     /// Told that it is in the tree no more, and that nothing will change it; leaves in good order what it lies on.
     fn unmounted(&self) -> Result<()> {
@@ -213,7 +218,7 @@ pub struct Entry<'a> {
 
 /// An object of a file system. The same object is always the same `Arc`.
 ///
-/// Names are never empty, `.`, `..`, longer than 255 bytes, nor contain a slash. Permissions, read-only mounts, times of
+/// Names are never empty, `.`, `..`, longer than [`FileSystem::name_max`], nor contain a slash. Permissions, read-only mounts, times of
 /// opening and the like are judged by the caller.
 pub trait Node: Any + Send + Sync {
     /// What the VFS keeps with the node.
@@ -341,6 +346,8 @@ pub struct Vnode {
     pub kind: Kind,
     /// Number, unique within the file system.
     pub ino: u64,
+    /// Whether a file system is mounted from this disk or file.
+    pub(crate) mounted: AtomicBool,
     /// How many mounts cover this directory.
     pub(super) covers: AtomicU32,
     /// Advisory locks.
@@ -359,6 +366,7 @@ impl Vnode {
         Self {
             kind,
             ino,
+            mounted: AtomicBool::new(false),
             covers: AtomicU32::new(0),
             locks: Mutex::default(),
             unlocked: WaitQueue::new(),

@@ -160,6 +160,11 @@ impl VnodeFile {
         }
     }
 
+    /// Returns the length of a file or disk.
+    pub fn size(&self) -> Option<u64> {
+        self.end().map(|end| end as u64)
+    }
+
     /// Where it ends; a directory has no end.
     fn end(&self) -> Option<i64> {
         match &self.body {
