@@ -8,12 +8,16 @@ use crate::rumpuser::Rumpuser;
 use crate::vfs::{FileSystem, View};
 use options::Options;
 
+pub mod cd9660;
 pub mod devfs;
 pub mod etfs;
+pub mod ext2fs;
 pub mod hostfs;
 pub mod msdos;
 pub mod options;
 pub mod pages;
+mod readonly;
+pub mod squashfs;
 pub mod tmpfs;
 pub mod volume;
 
@@ -35,8 +39,15 @@ pub struct Request<'a> {
 type Make = fn(&Request<'_>) -> Result<Arc<dyn FileSystem>>;
 
 /// The file systems by the names that mount(2) takes.
-pub const TABLE: &[(&str, Make)] =
-    &[("tmpfs", tmpfs::mount), ("devfs", devfs::mount), ("hostfs", hostfs::mount), ("msdos", msdos::mount)];
+pub const TABLE: &[(&str, Make)] = &[
+    ("tmpfs", tmpfs::mount),
+    ("devfs", devfs::mount),
+    ("hostfs", hostfs::mount),
+    ("msdos", msdos::mount),
+    ("ext2fs", ext2fs::mount),
+    ("cd9660", cd9660::mount),
+    ("squashfs", squashfs::mount),
+];
 
 /// Names of file systems elsewhere, and the names that they have here.
 const ALIASES: &[(&str, &str)] =

@@ -103,7 +103,7 @@ fn change(view: &View<'_>, dir: &Dir, name: &[u8], random: &mut Random) {
 
 /// Damages an image again and again, mounts it, walks through it.
 pub fn hammer(kind: &str, image: &[u8], structure: usize, writes: bool) {
-    let rounds = std::env::var("IMAGES_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(150);
+    let rounds = std::env::var("IMAGES_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(80);
     let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ image.len() as u64);
     let (mut mounted, mut seen) = (0, 0);
     for round in 0..rounds {

@@ -2,6 +2,7 @@
 
 mod damage;
 mod fat;
+mod readonly;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -146,6 +147,7 @@ impl Machine {
                         None
                     }
                     Kind::Symlink => Some(self.link(&full).unwrap().into_bytes()),
+                    Kind::Fifo => continue,
                     _ => Some(self.read(&full).unwrap()),
                 };
                 tree.insert(path, content);

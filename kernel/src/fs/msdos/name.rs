@@ -151,7 +151,7 @@ pub fn slots(letters: &[u16], short: &[u8; 11]) -> Vec<[u8; 32]> {
         .map(|index| {
             let last = if index + 1 == count { 0x40 } else { 0 };
             let mut slot = [0; 32];
-            (slot[0], slot[11], slot[13]) = (index as u8 + 1 | last, 0x0f, checksum(short));
+            (slot[0], slot[11], slot[13]) = ((index as u8 + 1) | last, 0x0f, checksum(short));
             let places = PIECES.iter().flat_map(|(at, len)| (0..*len).map(move |letter| at + letter * 2));
             for (place, at) in places.zip(index * SLOT_LETTERS..) {
                 // A NUL ends the name, and what is left of the slot is filled.

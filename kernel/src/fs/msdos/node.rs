@@ -14,7 +14,6 @@ use super::{ROOT_NUMBER, Shared, Tree, time};
 use crate::fs::volume::Field;
 use crate::proc::lock;
 use crate::vfs::node::Entry as Shown;
-use crate::vfs::pipe::Ways;
 use crate::vfs::{Attr, Change, Kind, New, Node, Position, Rename, Vnode};
 
 /// A file or directory.
@@ -315,10 +314,6 @@ impl Node for FatNode {
             inner.entry.mtime = time::to_two_seconds(mtime, options.offset);
         }
         inner.store(shared)
-    }
-
-    fn opened(&self, _: Ways) -> Result<()> {
-        Ok(())
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {

@@ -43,8 +43,8 @@ pub fn encode(time: Timespec, offset: i64) -> (u16, u16, u8) {
     let seconds = local.clamp(EPOCH, LAST);
     let (year, month, day) = civil(seconds / DAY);
     let rest = seconds % DAY;
-    let date = (year - 1980) << 9 | month << 5 | day;
-    let clock = rest / 3600 << 11 | rest / 60 % 60 << 5 | rest % 60 / 2;
+    let date = ((year - 1980) << 9) | (month << 5) | day;
+    let clock = ((rest / 3600) << 11) | ((rest / 60 % 60) << 5) | (rest % 60 / 2);
     let hundredths = if seconds == local { rest % 2 * 100 + time.tv_nsec / 10_000_000 } else { 0 };
     (date as u16, clock as u16, hundredths as u8)
 }
