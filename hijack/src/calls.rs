@@ -11,8 +11,9 @@
 //! by two(d, p, e, q) …                                                        two paths: two RumpAt first
 //! by name(dir, path) …                                                        the handler judges for itself whose the path is
 //! by number(fd) …, by call() …                                                the handler judges for itself
-//! by fds(from, to) …, by family(domain) …, by inside() …, by copied() …        the same; the word says when it need not be asked
-//! by polled() …, by selected() …                                               (see Wanted)
+//! by fds(from, to) …, by names(d, p, e, q) …, by family(domain) …,             the same; the word says when it need not be asked
+//! by inside() …, by outside(…) …, by value(arg, VALUE) …, by range() …,        (see Wanted)
+//! by copied() …, by polled() …, by selected() …, by waits(set) …
 //! ```
 //!
 //! Arguments of a handler are made of the call's by [`Arg`], in the type that the handler has. `once` at the end of a row says
@@ -324,7 +325,17 @@ macro_rules! calls {
         ])
     };
     (@wanted family ($domain:ident) $args:tt) => { Wanted::Family(calls!(@place $domain $args)) };
+    (@wanted names ($dir:ident, $path:ident, $dir2:ident, $path2:ident) $args:tt) => {
+        calls!(@wanted two ($dir, $path, $dir2, $path2) $args)
+    };
     (@wanted inside () $args:tt) => { Wanted::Inside };
+    (@wanted outside ($fd:ident) $args:tt) => { Wanted::OutsideFd(calls!(@place $fd $args)) };
+    (@wanted outside ($dir:ident, $path:ident) $args:tt) => {
+        Wanted::OutsideAt(calls!(@place $dir $args), calls!(@place $path $args))
+    };
+    (@wanted value ($arg:ident, $value:ident) $args:tt) => { Wanted::Value(calls!(@place $arg $args), libc::$value as i32) };
+    (@wanted range () $args:tt) => { Wanted::Range };
+    (@wanted waits ($set:ident) $args:tt) => { Wanted::Waits(calls!(@place $set $args)) };
     (@wanted copied () $args:tt) => { Wanted::Copied };
     (@wanted polled () $args:tt) => { Wanted::Polled };
     (@wanted selected () $args:tt) => { Wanted::Selected };
@@ -338,6 +349,8 @@ macro_rules! calls {
     (@shown name ($dir:ident, $path:ident) $args:tt) => {
         Some(position(&calls!(@names $args), stringify!($path)))
     };
+    (@shown names ($dir:ident, $path:ident $($rest:tt)*) $args:tt) => { Some(position(&calls!(@names $args), stringify!($path))) };
+    (@shown outside ($dir:ident, $path:ident) $args:tt) => { Some(position(&calls!(@names $args), stringify!($path))) };
     (@shown path ($path:ident) $args:tt) => { Some(position(&calls!(@names $args), stringify!($path))) };
     (@shown $how:ident $key:tt $args:tt) => { None };
 
@@ -447,10 +460,10 @@ calls! {
     by path(path) SYS_acct(path) => refuse::not_built_in();
     by path(path) SYS_uselib(path) => refuse::not_built_in();
     by path(path) SYS_chroot(path) => dir::chroot();
-    by call() SYS_openat2(dir, path, how, size) => open::openat2(dir, path, how, size);
-    by call() SYS_linkat(dir, path, dir2, link, flags) => both::linkat(dir, path, dir2, link, flags);
-    by call() SYS_chdir(path) => process::chdir(path);
-    by call() SYS_fchdir(fd) => process::fchdir(fd);
+    by outside(dir, path) SYS_openat2(dir, path, how, size) => open::openat2(dir, path, how, size);
+    by names(dir, path, dir2, link) SYS_linkat(dir, path, dir2, link, flags) => both::linkat(dir, path, dir2, link, flags);
+    by outside(CWD, path) SYS_chdir(path) => process::chdir(path);
+    by outside(fd) SYS_fchdir(fd) => process::fchdir(fd);
     by inside() SYS_getcwd(buf, size) => process::getcwd(buf, size);
     by call() SYS_umask(mask) => process::umask(mask);
 
@@ -480,7 +493,7 @@ calls! {
     by number(fd) SYS_fcntl(fd, command, data) => descriptor::fcntl(fd, command, data);
     by fds(from, to) SYS_dup2(from, to) => descriptor::dup2(from, to);
     by fds(from, to) SYS_dup3(from, to, flags) => descriptor::dup3(from, to, flags);
-    by call() SYS_close_range(first, last, flags) => descriptor::close_range(first, last, flags);
+    by range() SYS_close_range(first, last, flags) => descriptor::close_range(first, last, flags);
     by number(fd) SYS_mmap(addr, len, protection, flags, fd, offset) => both::mmap(addr, len, protection, flags, fd, offset);
     by fds(out, input) SYS_sendfile(out, input, offset, count) => both::sendfile(out, input, offset, count);
     by fds(input, out) SYS_copy_file_range(input, in_at, out, out_at, len, flags) => both::copy_file_range(input, in_at, out, out_at, len, flags);
@@ -498,9 +511,9 @@ calls! {
     by call() SYS_epoll_create(size) => epoll::create(size);
     by call() SYS_epoll_create1(flags) => epoll::create1(flags);
     by fds(set, fd) SYS_epoll_ctl(set, operation, fd, event) => epoll::ctl(set, operation, fd, event);
-    by number(set) SYS_epoll_wait(set, events, max, timeout) => epoll::wait(set, events, max, timeout);
-    by number(set) SYS_epoll_pwait(set, events, max, timeout, mask, size) => epoll::pwait(set, events, max, timeout, mask, size);
-    by number(set) SYS_epoll_pwait2(set, events, max, timeout, mask, size) => epoll::pwait2(set, events, max, timeout, mask, size);
+    by waits(set) SYS_epoll_wait(set, events, max, timeout) => epoll::wait(set, events, max, timeout);
+    by waits(set) SYS_epoll_pwait(set, events, max, timeout, mask, size) => epoll::pwait(set, events, max, timeout, mask, size);
+    by waits(set) SYS_epoll_pwait2(set, events, max, timeout, mask, size) => epoll::pwait2(set, events, max, timeout, mask, size);
 
     by call() SYS_fork() => clone::fork();
     by call() SYS_vfork() => clone::fork();
@@ -510,8 +523,8 @@ calls! {
     by call() SYS_io_uring_setup(entries, parameters) => refuse::io_uring();
 
     by call() SYS_execve(path, argv, envp) => exec::execve(path, argv, envp);
-    by call() SYS_prctl(option, second, third, fourth, fifth) => seccomp::prctl(option, second, third);
-    by call() SYS_seccomp(operation, flags, program) => seccomp::seccomp(operation, flags, program);
+    by value(option, PR_SET_SECCOMP) SYS_prctl(option, second, third, fourth, fifth) => seccomp::prctl(option, second, third);
+    by value(operation, SECCOMP_SET_MODE_FILTER) SYS_seccomp(operation, flags, program) => seccomp::seccomp(operation, flags, program);
     by call() SYS_execveat(dir, path, argv, envp, flags) => exec::execveat(dir, path, argv, envp, flags);
 }
 
@@ -579,6 +592,14 @@ mod tests {
         for (at, row) in TABLE.iter().enumerate() {
             assert!(row.arguments.len() <= 6 && wanted(row.nr) != Wanted::No, "{}", row.name);
             assert!(TABLE.iter().skip(at + 1).all(|other| other.nr != row.nr), "{} stands twice", row.name);
+        }
+    }
+
+    #[test]
+    fn what_each_call_costs_that_passes_by_is_measured() {
+        let measured = include_str!("../../tests/integration/src/bin/bench/rows.rs");
+        for row in TABLE {
+            assert!(measured.contains(&format!("({},", row.name)), "{}: no row in the benchmark", row.name);
         }
     }
 

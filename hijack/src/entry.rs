@@ -1,7 +1,7 @@
 //! What a row of the symbols table expands to: a hook that asks the calls table, and the C return value.
 
 use crate::calls::{Outcome, Wanted, dispatch_first};
-use crate::{first, raw};
+use crate::{first, pages, raw};
 
 /// A C argument as the kernel takes it.
 pub trait Word {
@@ -166,10 +166,19 @@ pub fn hooked<R: Return>(nr: i64, wanted: Wanted, args: [usize; 6], real: Option
     judged::<R, true>(nr, wanted, args, real)
 }
 
-/// The same for syscall(2), which is no cancellation point whatever call it makes.
+/// The same for syscall(2), which is no cancellation point whatever call it makes. Front door 2 judges it by its number, and once
+/// is enough, but for the calls that it never takes: those that make a process.
 #[inline(always)]
-pub fn hooked_bare<R: Return>(nr: i64, wanted: Wanted, args: [usize; 6], real: Option<impl FnOnce() -> R>) -> R {
-    judged::<R, false>(nr, wanted, args, real)
+pub fn hooked_bare<R: Return>(nr: i64, args: [usize; 6], real: Option<impl FnOnce() -> R>) -> R {
+    let wanted = first::wanted(nr);
+    match real {
+        Some(real) if first::all_inside() && wanted != Wanted::Always => real(),
+        real => {
+            let result = judged::<R, false>(nr, wanted, args, real);
+            pages::forget_after(pages::forgets(nr as usize), &args);
+            result
+        }
+    }
 }
 
 #[inline(always)]

@@ -5,11 +5,13 @@
 //! calls, and saving them would cost ten times what the answer does. The functions stand in a section of their own ([`SECTION`]),
 //! which tests decode to prove this. What the first level is not sure of, [`calls::dispatch`](crate::calls::dispatch) judges.
 
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, Ordering};
 
+use crate::entry::Call;
 use crate::pages::{self, Page};
+use crate::quick::{self, LINE};
 use crate::rump::copies;
-use crate::{calls, fds, process, route, sandbox, trace};
+use crate::{calls, fds, process, raw, route, sandbox, sets, trace};
 use spec::Spec;
 
 /// Where the code of the first level stands in the library's file. (The linker makes `__start_` and `__stop_` symbols of it.)
@@ -40,6 +42,17 @@ pub enum Wanted {
     Family(u8),
     /// The table is asked while the working directory is in the rump kernel.
     Inside,
+    /// As [`Wanted::Fd`], and while the working directory is in the rump kernel.
+    OutsideFd(u8),
+    /// As [`Wanted::At`], and while the working directory is in the rump kernel.
+    OutsideAt(u8, u8),
+    /// The table is asked if the argument has this value.
+    Value(u8, i32),
+    /// The table is asked if a number from the first argument to the second may be other than the host's.
+    Range,
+    /// The table is asked if the descriptor may be other than the host's or an epoll set without rump members, which in a process
+    /// with one thread will have none when the call is over.
+    Waits(u8),
     /// The table is asked while there are mappings that are copies of rump files.
     Copied,
     /// The table is asked if the array of poll(2), at the first argument and as long as the second says, may hold a rump descriptor.
@@ -56,25 +69,44 @@ const MEMBERS: usize = 64;
 /// Most descriptors in a set of select, as `FD_SETSIZE` has it.
 const SET: usize = 1024;
 
-/// How many reasons there are to let no call pass.
-static REASONS: AtomicUsize = AtomicUsize::new(0);
+/// Most numbers of a range that the first level looks at.
+const NUMBERS: u32 = 64;
+
+/// libc's variable that says whether the process has one thread; null if this libc has none.
+static SINGLE: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 
 /// How the names begin that may be the rump kernel's; null before the constructor.
 static NAMES: AtomicPtr<Names> = AtomicPtr::new(core::ptr::null_mut());
 
 /// What the first level knows of the configuration.
 struct Names {
-    /// By the second byte of an absolute path: whether a beginning goes on so.
-    second: [bool; 256],
     /// Each with a slash at its front.
-    beginnings: Vec<Vec<u8>>,
+    beginnings: Vec<Beginning>,
     /// The prefix's own name in the folder that holds it, for relative paths.
-    in_parent: Option<Vec<u8>>,
+    in_parent: Option<Beginning>,
     /// Names that the library itself has for descriptors; they matter once there are rump descriptors.
-    descriptors: &'static [&'static [u8]],
+    descriptors: Vec<Beginning>,
     /// Only an expression can tell.
     all: bool,
     families: u64,
+}
+
+/// How a name begins.
+struct Beginning {
+    /// Its first eight bytes as a word, and which of them there are.
+    word: u64,
+    mask: u64,
+    text: Vec<u8>,
+}
+
+impl Beginning {
+    fn new(text: &[u8]) -> Self {
+        let (mut word, mut mask) = ([0; 8], [0; 8]);
+        for ((byte, there), from) in word.iter_mut().zip(&mut mask).zip(text) {
+            (*byte, *there) = (*from, u8::MAX);
+        }
+        Self { word: u64::from_ne_bytes(word), mask: u64::from_ne_bytes(mask), text: text.to_vec() }
+    }
 }
 
 /// What the table of calls wants, by the number of the call.
@@ -91,32 +123,58 @@ static CALLS: [Wanted; 512] = {
 
 /// Tells the first level what is configured.
 pub fn configure(spec: &Spec) {
-    let beginnings = spec.beginnings();
-    let mut second = [false; 256];
-    for name in beginnings.iter().map(Vec::as_slice).chain(route::DESCRIPTORS.iter().copied()) {
-        let one = name.get(1).and_then(|byte| second.get_mut(usize::from(*byte)));
-        one.into_iter().for_each(|one| *one = true);
-    }
     let all = spec.pathre.is_some();
     let in_parent = spec.prefix_in().map(|(_, name)| name.to_vec()).filter(|name| !name.is_empty());
-    let names =
-        Names { in_parent, second, beginnings, descriptors: route::DESCRIPTORS, all, families: spec.families() };
+    let names = Names {
+        beginnings: spec.beginnings().iter().map(|name| Beginning::new(name)).collect(),
+        in_parent: in_parent.as_deref().map(Beginning::new),
+        descriptors: route::DESCRIPTORS.iter().map(|name| Beginning::new(name)).collect(),
+        all,
+        families: spec.families(),
+    };
+    LINE.absolute.iter().for_each(|bits| bits.store(0, Ordering::Relaxed));
+    for name in names.beginnings.iter().chain(&names.descriptors) {
+        // After a slash alone comes anything.
+        let seconds = name.text.get(1).map_or(0..=u8::MAX, |second| *second..=*second);
+        seconds.for_each(|second| {
+            let bits = LINE.absolute.get(usize::from(second / 8));
+            bits.into_iter().for_each(|bits| _ = bits.fetch_or(1 << (second % 8), Ordering::Relaxed));
+        });
+    }
+    let relative = names.in_parent.as_ref().and_then(|name| name.text.first());
+    LINE.relative.store(relative.copied().unwrap_or(0), Ordering::Relaxed);
+    LINE.all.store(all, Ordering::Relaxed);
     NAMES.store(Box::into_raw(Box::new(names)), Ordering::Release);
+    // SAFETY: the name is a C string.
+    let single = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) };
+    SINGLE.store(single.cast(), Ordering::Relaxed);
 }
 
 /// Lets no call pass from now on: there is a trace, or a child that shares this memory, of which the first level knows nothing.
 pub fn attend() {
-    REASONS.fetch_add(1, Ordering::Relaxed);
+    LINE.reasons.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Takes an [`attend`] back.
 pub fn relax() {
-    REASONS.fetch_sub(1, Ordering::Relaxed);
+    LINE.reasons.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// Says whether each of libc's inner system calls comes through front door 2.
+pub fn set_all_inside(all: bool) {
+    LINE.all_inside.store(all, Ordering::Relaxed);
+    pages::forget();
+}
+
+/// Whether each of libc's inner system calls comes through front door 2: what libc's functions do is judged there, too.
+#[inline(always)]
+pub fn all_inside() -> bool {
+    LINE.all_inside.load(Ordering::Relaxed)
 }
 
 /// Forgets the reasons of other threads, after a fork.
 pub fn after_fork_in_child() {
-    REASONS.store(usize::from(trace::on()) + usize::from(sandbox::on()), Ordering::Relaxed);
+    LINE.reasons.store(u32::from(trace::on()) + u32::from(sandbox::on()), Ordering::Relaxed);
 }
 
 #[inline(always)]
@@ -140,8 +198,17 @@ pub extern "C-unwind" fn passes_number(nr: usize, args: &[usize; 6]) -> bool {
 /// Whether a call is surely the host's.
 #[inline(always)]
 pub fn passes(wanted: Wanted, args: &[usize; 6]) -> bool {
-    if REASONS.load(Ordering::Relaxed) != 0 {
-        return false;
+    let paths = match wanted {
+        Wanted::At(CWD, path) | Wanted::OutsideAt(CWD, path) => quick::is_host(arg(args, path)),
+        Wanted::At(dir, path) | Wanted::OutsideAt(dir, path) => quick::is_host_at(arg(args, dir), arg(args, path)),
+        Wanted::Two([CWD, from, CWD, to]) => quick::are_host(arg(args, from), arg(args, to)),
+        Wanted::Two([dir, from, dir2, to]) => {
+            quick::are_host_at(arg(args, dir), arg(args, from), arg(args, dir2), arg(args, to))
+        }
+        _ => false,
+    };
+    if paths || LINE.reasons.load(Ordering::Relaxed) != 0 {
+        return paths;
     }
     match wanted {
         Wanted::No => true,
@@ -151,11 +218,33 @@ pub fn passes(wanted: Wanted, args: &[usize; 6]) -> bool {
         Wanted::Two([dir, path, dir2, path2]) => at(args, dir, path) && at(args, dir2, path2),
         Wanted::Family(domain) => family(arg(args, domain)),
         Wanted::Inside => !process::own_cwd_in_rump(),
+        Wanted::OutsideFd(fd) => !process::own_cwd_in_rump() && plain(args, fd),
+        Wanted::OutsideAt(dir, path) => !process::own_cwd_in_rump() && at(args, dir, path),
+        Wanted::Value(place, value) => arg(args, place) as i32 != value,
+        Wanted::Range => range(arg(args, 0) as u32, arg(args, 1) as u32),
+        Wanted::Waits(set) => plain(args, set) || waits_alone(arg(args, set) as i32),
         Wanted::Copied => !copies::any(),
         Wanted::Polled => !fds::any_entry() || polled(arg(args, 0), arg(args, 1)),
-        Wanted::Selected => !fds::any_entry() || selected(args),
+        Wanted::Selected => !fds::any_entry() || selected(arg(args, 0), arg(args, 1), arg(args, 2), arg(args, 3)),
         Wanted::Always => false,
     }
+}
+
+/// Whether a function that is more than its call has nothing to do beside it.
+#[inline(always)]
+pub fn is_plain(Call { nr, wanted }: Call, args: [usize; 6]) -> bool {
+    let [_, messages, count, ..] = args;
+    let count = count as u32 as usize;
+    let nothing_else = match nr {
+        libc::SYS_sendmsg => !fds::any_entry() || have_no_control(messages, 1, 0),
+        libc::SYS_recvmsg => have_no_control(messages, 1, 0),
+        libc::SYS_sendmmsg => !fds::any_entry() || have_no_control(messages, count, size_of::<libc::mmsghdr>()),
+        libc::SYS_recvmmsg => have_no_control(messages, count, size_of::<libc::mmsghdr>()),
+        libc::SYS_pselect6 => true,
+        libc::SYS_epoll_wait | libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => true,
+        _ => false,
+    };
+    nothing_else && passes(wanted, &args)
 }
 
 #[inline(always)]
@@ -176,20 +265,44 @@ fn family(domain: usize) -> bool {
 
 #[inline(always)]
 fn at(args: &[usize; 6], dir: u8, path: u8) -> bool {
-    let inside = match dir {
-        CWD => process::own_cwd_in_rump(),
-        dir if arg(args, dir) as i32 == libc::AT_FDCWD => process::own_cwd_in_rump(),
-        dir if plain(args, dir) => false,
-        _ => return false,
+    let dir = if dir == CWD { raw::word(libc::AT_FDCWD) } else { arg(args, dir) };
+    is_host_at(dir, arg(args, path))
+}
+
+/// Whether the path at `path` is surely the host's, relative to the descriptor `dir`.
+#[inline(never)]
+#[unsafe(link_section = section!())]
+fn is_host_at(dir: usize, path: usize) -> bool {
+    let inside = match dir as i32 {
+        libc::AT_FDCWD => process::own_cwd_in_rump(),
+        dir if fds::perhaps(dir) => return false,
+        _ => false,
     };
-    is_host_path(arg(args, path), inside)
+    is_host_path(path, inside)
+}
+
+/// Whether the numbers from `first` to `last` are surely the host's.
+#[inline(always)]
+fn range(first: u32, last: u32) -> bool {
+    if last.wrapping_sub(first) > NUMBERS {
+        return first > last;
+    }
+    (first..=last).all(|fd| !fds::perhaps(fd as i32))
+}
+
+/// Whether nobody can give a set its first rump member while it is waited for.
+#[inline(always)]
+fn waits_alone(set: i32) -> bool {
+    // SAFETY: null, or libc's variable.
+    let single = unsafe { SINGLE.load(Ordering::Relaxed).as_ref() };
+    // SAFETY: libc changes it as it likes.
+    single.is_some_and(|single| unsafe { core::ptr::read_volatile(single) } != 0) && sets::is_plain(set)
 }
 
 /// Whether the path at `addr` is surely the host's, of which a relative one is `inside` the rump kernel or not.
 ///
 /// A path that cannot be read is: the host answers `EFAULT`. A name below `/proc` or `/dev/fd` is not, once there is a rump descriptor or working directory.
-#[inline(never)]
-#[unsafe(link_section = section!())]
+#[inline(always)]
 fn is_host_path(addr: usize, inside: bool) -> bool {
     let Some(names) = names() else { return true };
     if names.all {
@@ -201,20 +314,13 @@ fn is_host_path(addr: usize, inside: bool) -> bool {
         Ok(_) => return !inside && !names.in_parent.as_ref().is_some_and(|name| text.may_begin_with(name)),
         Err(page) => return page == Page::Unreadable && !inside,
     }
-    let second = match text.byte(1) {
-        Ok(second) => second,
-        Err(page) => return page == Page::Unreadable,
-    };
-    if !names.second.get(usize::from(second)).is_some_and(|some| *some) {
-        return true;
-    }
     for name in &names.beginnings {
         if text.may_begin_with(name) {
             return false;
         }
     }
     if fds::any_entry() || process::own_cwd_in_rump() {
-        for name in names.descriptors {
+        for name in &names.descriptors {
             if text.may_begin_with(name) {
                 return false;
             }
@@ -255,8 +361,16 @@ impl Text {
 
     /// Whether the string begins with `name`, as far as it can be told.
     #[inline(always)]
-    fn may_begin_with(&mut self, name: &[u8]) -> bool {
-        for (at, wanted) in name.iter().enumerate() {
+    fn may_begin_with(&mut self, name: &Beginning) -> bool {
+        let last = self.addr.wrapping_add(size_of::<u64>() - 1);
+        if last & !(pages::PAGE - 1) == self.page {
+            // SAFETY: within the page, which was readable a moment ago.
+            let word = unsafe { core::ptr::read_unaligned(self.addr as *const u64) };
+            if (word ^ name.word) & name.mask != 0 {
+                return false;
+            }
+        }
+        for (at, wanted) in name.text.iter().enumerate() {
             match self.byte(at) {
                 Ok(byte) if byte == *wanted => {}
                 Ok(_) | Err(Page::Unreadable) => return false,
@@ -265,6 +379,17 @@ impl Text {
         }
         true
     }
+}
+
+/// Whether none of `count` messages, the headers of which begin `stride` bytes apart, has control data. `false` if it cannot be told.
+#[inline(always)]
+pub fn have_no_control(headers: usize, count: usize, stride: usize) -> bool {
+    count <= MEMBERS
+        && (0..count).all(|at| {
+            let place = headers.wrapping_add(at * stride + core::mem::offset_of!(libc::msghdr, msg_controllen));
+            // SAFETY: an aligned word does not leave its page, which was readable a moment ago.
+            place.is_multiple_of(8) && pages::look(place) == Page::Readable && unsafe { *(place as *const u64) } == 0
+        })
 }
 
 /// Whether an array of poll(2) surely holds host descriptors only.
@@ -296,37 +421,37 @@ fn polled(addr: usize, count: usize) -> bool {
 /// Whether the sets of select(2) surely hold host descriptors only.
 #[inline(never)]
 #[unsafe(link_section = section!())]
-fn selected(args: &[usize; 6]) -> bool {
-    let count = arg(args, 0) as i32;
+fn selected(count: usize, read: usize, write: usize, except: usize) -> bool {
+    let count = count as i32;
     if count <= 0 {
         return true;
     }
     let count = count as usize;
-    if count > SET {
+    count <= SET && is_host_set(read, count) && is_host_set(write, count) && is_host_set(except, count)
+}
+
+/// Whether the set at `addr` surely holds host descriptors only.
+#[inline(always)]
+fn is_host_set(addr: usize, count: usize) -> bool {
+    if addr == 0 {
+        return true;
+    }
+    if !addr.is_multiple_of(size_of::<u64>()) {
         return false;
     }
-    for set in 1..=3 {
-        let addr = arg(args, set);
-        if addr == 0 {
-            continue;
+    for word in 0..count.div_ceil(64) {
+        let place = addr.wrapping_add(word * size_of::<u64>());
+        match pages::look(place) {
+            Page::Readable => {}
+            other => return other == Page::Unreadable,
         }
-        if !addr.is_multiple_of(size_of::<u64>()) {
-            return false;
-        }
-        for word in 0..count.div_ceil(64) {
-            let place = addr.wrapping_add(word * size_of::<u64>());
-            match pages::look(place) {
-                Page::Readable => {}
-                other => return other == Page::Unreadable,
+        // SAFETY: an aligned word does not leave its page, which was readable a moment ago.
+        let mut bits = unsafe { core::ptr::read_volatile(place as *const u64) };
+        while bits != 0 {
+            if fds::perhaps((word * 64) as i32 + bits.trailing_zeros() as i32) {
+                return false;
             }
-            // SAFETY: an aligned word does not leave its page, which was readable a moment ago.
-            let mut bits = unsafe { core::ptr::read_volatile(place as *const u64) };
-            while bits != 0 {
-                if fds::perhaps((word * 64) as i32 + bits.trailing_zeros() as i32) {
-                    return false;
-                }
-                bits &= bits - 1;
-            }
+            bits &= bits - 1;
         }
     }
     true
@@ -442,7 +567,8 @@ mod tests {
         // SAFETY: the last five bytes of the first page.
         unsafe { core::ptr::copy_nonoverlapping(b"/rump".as_ptr(), (last - 5) as *mut u8, 5) };
         let mut text = Text::at(last - 5);
-        assert!(text.may_begin_with(b"/rump") && !text.may_begin_with(b"/rump/") && !text.may_begin_with(b"/r/"));
+        let mut begins = |name: &[u8]| text.may_begin_with(&Beginning::new(name));
+        assert!(begins(b"/rump") && !begins(b"/rump/") && !begins(b"/r/"));
         assert_eq!(text.byte(5), Err(pages::Page::Unreadable));
     }
 }

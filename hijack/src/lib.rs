@@ -34,6 +34,7 @@ mod original;
 pub mod pages;
 mod preload;
 pub mod process;
+mod quick;
 pub mod raw;
 mod roomy;
 pub mod route;

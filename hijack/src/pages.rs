@@ -2,34 +2,34 @@
 //!
 //! The library must never fault on a bad pointer: that is the kernel's `EFAULT`. Whether a page can be read is asked of the kernel
 //! once, by a call that reads eight bytes of it and otherwise fails (rt_sigprocmask(2) with a `how` that does not exist), and kept
-//! in a table. Whatever can make a page unreadable forgets the whole table: the trampolines of munmap(2) and its kin count
-//! [`GENERATION`] up. So the table is used only where these are in place ([`remember`]); elsewhere the kernel is asked each time.
+//! in a table. Whatever can make a page unreadable forgets the whole table: the trampolines of munmap(2) and its kin count the
+//! [generation](crate::quick::Line::generation) up. Where libc has no trampolines its functions of these names do: then memory that
+//! libc gives back by itself (free, dlclose, the end of a thread) is not noticed, and a program that passes such memory as a path is
+//! not told `EFAULT`.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::first::section;
+use crate::first::{self, section};
+use crate::quick::LINE;
 use crate::raw;
 
 /// Smallest page of the host: what lies within one is readable as a whole or not at all.
 pub const PAGE: usize = 4096;
 
 /// Entries of the table, one for each low part of a page's number.
-const ENTRIES: usize = 4096;
+pub const ENTRIES: usize = 4096;
 
 /// Bits that an entry has for the high part of a page's number; addresses beyond are not kept.
-const TAG_BITS: u32 = 23;
+pub const TAG_BITS: u32 = 23;
 
-/// How often the table was forgotten; 0 is no generation.
-pub static GENERATION: AtomicU64 = AtomicU64::new(1);
-
-/// Whether all that makes a page unreadable counts [`GENERATION`] up.
+/// Whether what makes a page unreadable counts the [generation](crate::quick::Line::generation) up.
 static REMEMBER: AtomicBool = AtomicBool::new(false);
 
 /// Whether the question has to be put in another way.
 static VALGRIND: AtomicBool = AtomicBool::new(false);
 
 /// For each page its generation and the high part of its number.
-static KNOWN: [AtomicU64; ENTRIES] = [const { AtomicU64::new(0) }; ENTRIES];
+pub static KNOWN: [AtomicU64; ENTRIES] = [const { AtomicU64::new(0) }; ENTRIES];
 
 /// What is known of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,26 +82,46 @@ pub fn written_plainly() -> bool {
     VALGRIND.load(Ordering::Relaxed)
 }
 
-/// Says whether pages may be kept: whether whatever can make one unreadable comes through the doors from now on.
-pub fn remember(on: bool) {
-    REMEMBER.store(on, Ordering::Relaxed);
+/// Says that pages may be kept: what can make one unreadable comes through a door from now on.
+pub fn remember() {
+    REMEMBER.store(true, Ordering::Relaxed);
     forget();
+}
+
+/// Forgets all pages after a function of libc was called, if the call can have made one unreadable.
+#[inline(always)]
+pub fn forget_after(forgets: Forgets, args: &[usize; 6]) {
+    const GUARD: usize = 64;
+    let [_, _, third, fourth, ..] = *args;
+    let unreadable = match forgets {
+        Forgets::No => false,
+        Forgets::Always => true,
+        Forgets::Unreadable => third & libc::PROT_READ as usize == 0,
+        Forgets::Fixed => fourth & libc::MAP_FIXED as usize != 0,
+        Forgets::Guarded => third & GUARD != 0,
+    };
+    if unreadable && !first::all_inside() {
+        forget();
+    }
 }
 
 /// Forgets all pages.
 pub fn forget() {
-    GENERATION.fetch_add(1, Ordering::SeqCst);
+    LINE.generation.fetch_add(1, Ordering::SeqCst);
 }
 
 /// Tells whether the page of `addr` can be read.
 #[inline(always)]
 pub fn look(addr: usize) -> Page {
+    if is_known(addr) { Page::Readable } else { ask(addr) }
+}
+
+/// Whether the page of `addr` is known to be readable.
+#[inline(always)]
+pub fn is_known(addr: usize) -> bool {
     let page = addr / PAGE;
-    let entry = entry(page, GENERATION.load(Ordering::Acquire));
-    match KNOWN.get(page % ENTRIES) {
-        Some(known) if known.load(Ordering::Relaxed) == entry && has_entry(page) => Page::Readable,
-        _ => ask(addr),
-    }
+    let entry = entry(page, LINE.generation.load(Ordering::Acquire));
+    KNOWN.get(page % ENTRIES).is_some_and(|known| known.load(Ordering::Relaxed) == entry) && has_entry(page)
 }
 
 #[inline(always)]
@@ -121,7 +141,7 @@ const fn has_entry(page: usize) -> bool {
 #[unsafe(link_section = section!())]
 fn ask(addr: usize) -> Page {
     // Before the question: what is unmapped after it has another generation.
-    let generation = GENERATION.load(Ordering::SeqCst);
+    let generation = LINE.generation.load(Ordering::SeqCst);
     let page = addr / PAGE;
     // Not the page's first word: a null pointer would ask nothing.
     let word = page * PAGE + 8;
@@ -195,7 +215,7 @@ mod tests {
             let page = mmap_anonymous(core::ptr::null_mut(), PAGE, rw, MapFlags::PRIVATE).unwrap();
             let addr = page as usize + 17;
             assert_eq!(look(addr), Page::Readable);
-            remember(true);
+            remember();
             assert_eq!(look(addr), Page::Readable);
             mprotect(page, PAGE, MprotectFlags::empty()).unwrap();
             assert_eq!(look(addr), Page::Readable, "kept");

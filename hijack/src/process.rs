@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
 use abi::{Errno, Result};
 use client::signals::Blocked;
@@ -16,6 +16,7 @@ use sysproxy::HostFd;
 use crate::borrower::{self, shares_memory};
 use crate::calls::{self, Outcome};
 use crate::local::Local;
+use crate::quick::LINE;
 use crate::route::{self, Owner};
 use crate::rump::{copies, dir};
 use crate::{alloc, fds, first, pages, raw, sandbox, sets, trace};
@@ -32,9 +33,6 @@ pub enum Rump {
 
 /// The rump process; leaked when a fork replaces it, null before the constructor.
 static RUMP: AtomicPtr<Rump> = AtomicPtr::new(core::ptr::null_mut());
-
-/// Whether relative paths go to the rump kernel.
-static CWD_IN_RUMP: AtomicBool = AtomicBool::new(false);
 
 /// The process that the tables describe.
 static PID: AtomicI32 = AtomicI32::new(0);
@@ -71,7 +69,7 @@ impl Copy {
 pub fn init(rump: Rump, cwd_in_rump: bool) {
     PID.store(raw::getpid(), Ordering::Relaxed);
     map_claim();
-    CWD_IN_RUMP.store(cwd_in_rump, Ordering::Relaxed);
+    LINE.inside.store(cwd_in_rump, Ordering::Relaxed);
     RUMP.store(Box::into_raw(Box::new(rump)), Ordering::Release);
     // SAFETY: the three functions live as long as the library, which is never unloaded.
     unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork_in_parent), Some(after_fork_in_child)) };
@@ -258,17 +256,17 @@ fn begin_child(shared: bool) {
 
 /// Whether relative paths go to the rump kernel.
 pub fn cwd_in_rump() -> bool {
-    borrower::current().map_or(&CWD_IN_RUMP, |child| child.cwd_in_rump()).load(Ordering::Relaxed)
+    borrower::current().map_or(&LINE.inside, |child| child.cwd_in_rump()).load(Ordering::Relaxed)
 }
 
 /// As [`cwd_in_rump`], of the process itself.
 #[inline(always)]
 pub fn own_cwd_in_rump() -> bool {
-    CWD_IN_RUMP.load(Ordering::Relaxed)
+    LINE.inside.load(Ordering::Relaxed)
 }
 
 fn set_cwd_in_rump(inside: bool) {
-    borrower::for_change().map_or(&CWD_IN_RUMP, |child| child.cwd_in_rump()).store(inside, Ordering::Relaxed);
+    borrower::for_change().map_or(&LINE.inside, |child| child.cwd_in_rump()).store(inside, Ordering::Relaxed);
 }
 
 /// Makes a call of the host that leaves the rump working directory behind.

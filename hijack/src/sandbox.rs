@@ -59,7 +59,7 @@ fn allowed(sandbox: &Sandbox, nr: i64, args: &[usize; 6]) -> bool {
 /// The arguments of a call that are a name, each with that of the directory it starts from.
 fn names(nr: i64) -> [Option<(u8, u8)>; 2] {
     match calls::wanted(nr as usize) {
-        Wanted::At(dir, path) => [Some((dir, path)), None],
+        Wanted::At(dir, path) | Wanted::OutsideAt(dir, path) => [Some((dir, path)), None],
         Wanted::Two([dir, path, dir2, path2]) => [Some((dir, path)), Some((dir2, path2))],
         Wanted::Always => {
             let row = calls::TABLE.iter().find(|row| row.nr == nr as usize);

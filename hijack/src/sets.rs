@@ -170,6 +170,14 @@ impl Set {
     }
 }
 
+/// Whether a number is a set without rump members.
+#[inline(always)]
+pub fn is_plain(fd: i32) -> bool {
+    let word = usize::try_from(fd).ok().and_then(|fd| NUMBERS.get(fd)).map_or(0, |word| word.load(Ordering::Acquire));
+    let slot = usize::from(word).checked_sub(1).and_then(|at| SETS.get(at));
+    slot.is_some_and(|slot| slot.kqueue.load(Ordering::SeqCst) == 0)
+}
+
 /// The kqueue beside the set that a number is, if it has one.
 #[inline]
 pub fn kqueue(fd: i32) -> Option<RumpFd> {

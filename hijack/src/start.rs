@@ -17,7 +17,7 @@ use sysproxy::{Locator, Role};
 use crate::exec::Inherited;
 use crate::local::Local;
 use crate::process::{self, Rump};
-use crate::{calls, deep, fds, first, pages, preload, raw, sandbox, trace};
+use crate::{calls, deep, fds, first, pages, preload, quick, raw, sandbox, trace};
 
 /// What the environment says.
 struct Settings {
@@ -33,10 +33,11 @@ static SETTINGS: AtomicPtr<Settings> = AtomicPtr::new(core::ptr::null_mut());
 static DOOR: deep::Door = deep::Door {
     wanted: calls::wanted,
     passes: first::passes_number,
+    quick: Some(quick::Paths::function),
     dispatch: calls::dispatch,
     owned: &fds::OWNED,
     forgets: pages::forgets,
-    generation: &pages::GENERATION,
+    generation: &quick::LINE.generation,
     report: loaded_later,
 };
 
@@ -203,6 +204,7 @@ fn begin_trace(value: &[u8]) {
 fn open_doors(deeper: Deep, environment: &Environment) -> Result<(), String> {
     #[cfg(not(test))]
     crate::symbols::resolve();
+    pages::remember();
     let opened = match deeper {
         Deep::Off => Err("off".to_owned()),
         Deep::Auto => {
@@ -212,7 +214,7 @@ fn open_doors(deeper: Deep, environment: &Environment) -> Result<(), String> {
     let report = opened.inspect_err(|reason| trace::say(format_args!("deep: {reason}")))?;
     report.objects.iter().for_each(|(object, done)| say_changed(object, *done));
     if report.complete() {
-        pages::remember(true);
+        first::set_all_inside(true);
     }
     if !report.watching {
         trace::say(format_args!("deep: objects that are loaded later stay as they are"));
@@ -250,7 +252,7 @@ fn say_changed(object: &str, done: Result<deep::Changed, &'static str>) {
 /// The same of one that dlopen(3) or dlmopen(3) has loaded.
 fn loaded_later(object: &str, done: Result<deep::Changed, &'static str>) {
     if deep::is_libc(object) && !deep::is_whole(&done) {
-        pages::remember(false);
+        first::set_all_inside(false);
     }
     say_changed(object, done);
 }

@@ -8,7 +8,7 @@ use super::frames::Frames;
 use super::object::Object;
 use super::own::Own;
 use super::scan::{self, FARTHEST, JUMP, SHORT_JUMP, Site, Sites, Test};
-use super::{Door, Forgets};
+use super::{Door, Forgets, Paths};
 use core::mem::offset_of;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -58,7 +58,19 @@ struct Record {
 
 const _: () = assert!(size_of::<Record>() == 56);
 
-const TESTS: [Test; 5] = [Test::Never, Test::FirstArgument, Test::FifthArgument, Test::Always, Test::Number];
+const TESTS: [Test; 11] = [
+    Test::Never,
+    Test::FirstArgument,
+    Test::FifthArgument,
+    Test::Always,
+    Test::Number,
+    Test::Paths(Paths::First),
+    Test::Paths(Paths::Second),
+    Test::Paths(Paths::FirstAt),
+    Test::Paths(Paths::SecondAt),
+    Test::Paths(Paths::Two),
+    Test::Paths(Paths::TwoAt),
+];
 const FORGETS: [Forgets; 5] = [Forgets::No, Forgets::Always, Forgets::Unreadable, Forgets::Fixed, Forgets::Guarded];
 
 /// The folder, open, and what the door wants.
@@ -114,6 +126,8 @@ impl Cache {
     pub fn store(&self, object: &Object, sites: &Sites) {
         if let Some(name) = object.build_id.as_deref()
             && let Some(bytes) = self.file(object, sites)
+            // A longer file would end the process, by SIGXFSZ.
+            && sysproxy::host::file_limit() >= bytes.len() as u64
         {
             let _ = self.write(name, &bytes);
         }
@@ -382,7 +396,7 @@ mod tests {
         assert_eq!(forged(&cache, &object, &good, |record| record.syscall += 1), Some(Miss::Changed));
         assert_eq!(forged(&cache, &object, &good, |record| record.back = 255), Some(Miss::Absent));
         assert_eq!(forged(&cache, &object, &good, |record| record.back = 0), Some(Miss::Absent));
-        assert_eq!(forged(&cache, &object, &good, |record| record.test = 9), Some(Miss::Absent));
+        assert_eq!(forged(&cache, &object, &good, |record| record.test = 99), Some(Miss::Absent));
         assert_eq!(forged(&cache, &object, &good, |record| record.island = u32::MAX), Some(Miss::Absent));
         assert_eq!(forged(&cache, &object, &good, |record| record.bytes[0] ^= 1), Some(Miss::Changed));
     }

@@ -32,6 +32,7 @@ use frames::Frames;
 
 pub use crate::first::Wanted;
 pub use crate::pages::Forgets;
+pub use crate::quick::Paths;
 use object::Object;
 use patch::Others;
 use rustix::fs::{Mode, OFlags};
@@ -61,6 +62,8 @@ pub struct Door {
     pub wanted: fn(usize) -> Wanted,
     /// Whether a call is surely the host's. Calls nothing, and leaves vector registers alone.
     pub passes: extern "C-unwind" fn(usize, &[usize; 6]) -> bool,
+    /// What is asked before `passes` about calls on paths, if anything.
+    pub quick: Option<fn(Paths) -> usize>,
     pub dispatch: fn(usize, [usize; 6]) -> Outcome,
     /// By the low 16 bits of a descriptor: zero = certainly the host's.
     pub owned: &'static [AtomicU8; 65536],
@@ -152,6 +155,7 @@ pub fn install(door: &'static Door, places: Vec<CString>) -> Result<Report, &'st
     }
     let targets = Targets {
         stub: stub::prepare(door.passes),
+        quick: Paths::ALL.map(|paths| door.quick.map_or(0, |quick| quick(paths))),
         owned: door.owned.as_ptr() as usize,
         numbers: NUMBERS.as_ptr() as usize,
         generation: door.generation.as_ptr() as usize,
@@ -313,6 +317,7 @@ mod tests {
     pub const DOOR_FOR_TESTS: Door = Door {
         wanted,
         passes,
+        quick: None,
         dispatch,
         owned: &OWNED,
         forgets: crate::pages::forgets,

@@ -158,6 +158,9 @@ pub unsafe fn apply(
 /// # Safety
 /// The pages from `start` on are the caller's to replace.
 pub unsafe fn map_executable(start: usize, bytes: &[u8]) -> rustix::io::Result<()> {
+    if sysproxy::host::file_limit() < bytes.len() as u64 {
+        return Err(rustix::io::Errno::FBIG);
+    }
     let name = c"rumphijack-text";
     let memory = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::EXEC)
         .or_else(|_| memfd_create(name, MemfdFlags::CLOEXEC))

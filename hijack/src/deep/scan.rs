@@ -6,7 +6,7 @@
 use super::code::{self, Code};
 use super::frames::{Frames, Function};
 use super::object::Object;
-use super::{Door, Forgets, Wanted};
+use super::{Door, Forgets, Paths, Wanted};
 use core::ops::Range;
 use iced_x86::{Code as Op, FlowControl, Mnemonic, Register};
 
@@ -50,6 +50,8 @@ pub enum Test {
     FifthArgument,
     /// Nothing: Rust is always asked.
     Always,
+    /// The paths, by [`Door::quick`].
+    Paths(Paths),
     /// The call's number, known only at run time, and then the descriptor.
     Number,
 }
@@ -87,7 +89,7 @@ pub fn test(door: &Door, nr: usize) -> Option<(Test, Forgets)> {
         Wanted::No => Test::Never,
         Wanted::Fd(0) => Test::FirstArgument,
         Wanted::Fd(4) => Test::FifthArgument,
-        _ => Test::Always,
+        wanted => Paths::of(wanted).filter(|_| door.quick.is_some()).map_or(Test::Always, Test::Paths),
     };
     Some((test, forgets))
 }

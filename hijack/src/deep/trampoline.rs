@@ -5,17 +5,19 @@
 //! are not free, since the kernel restores them: hence `movzx`, `lea` and `jrcxz`. No stack is used on the native way, so calls
 //! that come back on another stack, signals, restarts and longjmp behave as in libc.
 
-use super::Forgets;
 use super::object::Object;
 use super::patch;
 use super::scan::{Site, Test};
+use super::{Forgets, Paths};
 use core::ops::Range;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
-/// Upper bound of a trampoline's size: 32 bytes moved, 68 of tests, 47 for the rest, twice 37 to forget.
-const ROOM: usize = 224;
-/// First bytes of the arena: the address of the stub.
-const SLOT: usize = 16;
+/// Upper bound of a trampoline's size: 32 bytes moved, 68 of tests, 64 for the rest, twice 37 to forget.
+const ROOM: usize = 240;
+/// First bytes of the arena: the address of the stub, and those of [`Targets::quick`].
+const SLOT: usize = 64;
+const WORD: usize = 8;
+const _: () = assert!(WORD + WORD * Paths::ALL.len() <= SLOT);
 const PAGE: usize = 4096;
 /// Distance between two places tried for the arena.
 const STEP: usize = 2 << 20;
@@ -25,13 +27,15 @@ const REACH: usize = 1 << 30;
 /// One trampoline: its addresses in the arena.
 pub struct Trampoline {
     pub code: Range<usize>,
-    /// The part in which rsp stands 128 bytes below libc's.
-    pub stepped: Range<usize>,
+    /// The parts in which rsp stands 128 bytes below libc's, in order.
+    pub stepped: Vec<Range<usize>>,
 }
 
 /// Addresses that trampolines contain.
 pub struct Targets {
     pub stub: usize,
+    /// What judges calls on paths, for each of [`Paths::ALL`].
+    pub quick: [usize; Paths::ALL.len()],
     /// 64 Ki bytes by the low half of a descriptor: zero = certainly the host's.
     pub owned: usize,
     /// 64 Ki bytes by the low half of a call number: 0 = native, 1 = look at the descriptor, 2 = ask, 3 = native and forget.
@@ -94,7 +98,7 @@ impl Code {
         const TWO_LESS: [u8; 3] = [0x8d, 0x49, 0xfe]; // lea ecx, [rcx - 2]
         let (mut native, mut forgetting) = (Vec::new(), None);
         match test {
-            Test::Never | Test::Always => {}
+            Test::Never | Test::Always | Test::Paths(_) => {}
             Test::FirstArgument | Test::FifthArgument => {
                 self.put(if test == Test::FirstArgument { &INDEX_DI } else { &INDEX_R8 });
                 self.look_up(targets.owned);
@@ -159,25 +163,57 @@ impl Code {
         let start = self.here();
         self.put(moved);
         let (mut native, forgetting) = self.test(site.test, targets);
-        let (mut stepped, mut level) = (self.here(), self.here());
-        if site.test != Test::Never {
-            self.put(&[0x48, 0x8d, 0x64, 0x24, 0x80]); // lea rsp, [rsp - 128]: the red zone belongs to libc
-            stepped = self.here();
-            self.relative(&[0xff, 0x15], slot); // call [rip + slot]
-            self.put(&[0x48, 0x8d, 0xa4, 0x24, 0x80, 0, 0, 0]); // lea rsp, [rsp + 128]
-            level = self.here();
-            native.push(self.jump_if_zero());
-            self.relative(&[0xe9], behind);
-        }
+        let mut stepped = Vec::new();
+        let ask = if let Test::Paths(paths) = site.test {
+            // The common case falls through: after a system call few jumps are foreseen.
+            let at = Paths::ALL.iter().position(|other| *other == paths).unwrap_or_default();
+            let mut ask = 0;
+            stepped.push(self.over_red_zone(|code| {
+                code.relative(&[0xff, 0x15], slot + WORD + WORD * at); // call [rip + quick]
+                ask = code.jump_if_zero();
+            }));
+            Some((ask, self.bytes.len()))
+        } else {
+            if site.test != Test::Never {
+                stepped.push(self.over_red_zone(|code| code.relative(&[0xff, 0x15], slot))); // call [rip + slot]
+                native.push(self.jump_if_zero());
+                self.relative(&[0xe9], behind);
+            }
+            None
+        };
         self.land(&native);
         self.native(site.forgets, targets, behind);
         if let Some(forgetting) = forgetting {
             self.land(&[forgetting]);
             self.native(Forgets::Always, targets, behind);
         }
-        Trampoline { code: start..self.here(), stepped: stepped..level }
+        if let Some((ask, native)) = ask {
+            // Comes here below the red zone already.
+            self.land(&[ask]);
+            let start = self.here();
+            self.relative(&[0xff, 0x15], slot); // call [rip + slot]
+            self.put(&STEP_UP);
+            stepped.push(start..self.here());
+            self.put(&[0xe3, 0]);
+            let distance = native.wrapping_sub(self.bytes.len()) as u8;
+            self.bytes.last_mut().into_iter().for_each(|last| *last = distance);
+            self.relative(&[0xe9], behind);
+        }
+        Trampoline { code: start..self.here(), stepped }
+    }
+
+    /// Writes what `body` does with rsp below the red zone, which belongs to libc; returns where it stands there.
+    fn over_red_zone(&mut self, body: impl FnOnce(&mut Self)) -> Range<usize> {
+        self.put(&[0x48, 0x8d, 0x64, 0x24, 0x80]); // lea rsp, [rsp - 128]
+        let start = self.here();
+        body(self);
+        self.put(&STEP_UP);
+        start..self.here()
     }
 }
+
+/// `lea rsp, [rsp + 128]`.
+const STEP_UP: [u8; 8] = [0x48, 0x8d, 0xa4, 0x24, 0x80, 0, 0, 0];
 
 /// Maps an arena near `object` and fills it with a trampoline for each of `sites`, in the same order.
 ///
@@ -187,6 +223,7 @@ pub fn build(object: &Object, sites: &[Site], targets: &Targets) -> Result<Vec<T
     let base = map_near(&object.text, length).ok_or("no address space for trampolines near the text")?;
     let mut code = Code { base, bytes: Vec::with_capacity(length) };
     code.put(&targets.stub.to_le_bytes());
+    targets.quick.iter().for_each(|function| code.put(&function.to_le_bytes()));
     code.bytes.resize(SLOT, 0);
     let mut trampolines = Vec::with_capacity(sites.len());
     for site in sites {

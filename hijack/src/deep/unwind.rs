@@ -144,10 +144,14 @@ fn put_fde(tables: &mut Vec<u8>, cie: usize, trampoline: &Trampoline, rules: &[u
         tables.push(0);
         tables.extend_from_slice(rules);
         if cfa.register == RSP {
-            advance(tables, trampoline.stepped.start - trampoline.code.start);
-            define_offset(tables, cfa.offset + RED_ZONE);
-            advance(tables, trampoline.stepped.len());
-            define_offset(tables, cfa.offset);
+            let mut at = trampoline.code.start;
+            for stepped in &trampoline.stepped {
+                advance(tables, stepped.start - at);
+                define_offset(tables, cfa.offset + RED_ZONE);
+                advance(tables, stepped.len());
+                define_offset(tables, cfa.offset);
+                at = stepped.end;
+            }
         }
     });
 }

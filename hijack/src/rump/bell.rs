@@ -41,6 +41,7 @@ pub fn is_waiting(nr: usize, args: &[usize; 6]) -> bool {
 /// See epoll_wait(2), epoll_pwait(2), epoll_pwait2(2).
 ///
 /// No frame has a destructor while the host's set is waited for: the thread may be cancelled.
+#[inline(never)]
 pub fn wait<R: Return + Word + Copy>(
     Call { nr, wanted }: Call,
     args: [usize; 6],

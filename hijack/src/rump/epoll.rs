@@ -16,10 +16,11 @@ use sysproxy::host::{self, SigSet};
 
 use super::poll::{self, duration, signal_mask};
 use super::{bell, kernel, nest};
-use crate::calls::{self, Outcome};
+use crate::calls::{self, Outcome, Wanted};
+use crate::entry::{Call, Return, c_return, hooked};
 use crate::fds::{self, RumpFd};
 use crate::sets::{Gone, Set};
-use crate::{process, raw, sets, trace, user};
+use crate::{first, process, raw, sets, trace, user};
 
 /// struct epoll_event: without padding on x86-64.
 pub const EVENT_BYTES: usize = size_of::<libc::epoll_event>();
@@ -82,6 +83,20 @@ pub fn create1(flags: i32) -> Outcome {
 /// See epoll_create(2).
 pub fn create(size: i32) -> Outcome {
     created(raw::call(libc::SYS_epoll_create, [raw::word(size)]))
+}
+
+/// The functions epoll_create(2) and epoll_create1(2). Almost every call makes a set of the host, which only has to be noted.
+pub fn create_function<R: Return>(
+    Call { nr, wanted }: Call,
+    args: [usize; 6],
+    real: Option<impl Fn([usize; 6]) -> R + Copy>,
+) -> R {
+    if first::passes(Wanted::No, &args)
+        && let Outcome::Done(fd) = created(raw::syscall(nr as usize, args))
+    {
+        return c_return(fd);
+    }
+    hooked(nr, wanted, args, real.map(|real| move || real(args)))
 }
 
 /// Notes a new set, so that its duplicates are known when it gets a rump member.

@@ -4,8 +4,6 @@
 //! socket, or in this process): the mapping is then the host's own, coherent with all other processes and with read(2) and write(2),
 //! and what is done to it afterwards (mprotect, mremap, msync, fork, …) is no concern of ours. Elsewhere a mapping is a copy.
 
-use core::sync::atomic::Ordering;
-
 use abi::slot::Slot;
 use abi::syscalls::nr;
 use abi::{Errno, Result};
@@ -35,6 +33,6 @@ pub fn mmap(fd: RumpFd, addr: usize, len: usize, protection: i32, flags: i32, of
 /// Makes a call of the host that changes what is mapped; what was known of the program's pages is then forgotten.
 pub(super) fn host<const N: usize>(nr: i64, args: [usize; N]) -> Result<usize> {
     let done = raw::call(nr, args);
-    pages::GENERATION.fetch_add(1, Ordering::AcqRel);
+    pages::forget();
     raw::checked(done)
 }

@@ -223,6 +223,7 @@ fn parcel_of(fits: bool, message: usize) -> Result<Option<*mut Parcel>> {
 }
 
 /// See sendmsg(2).
+#[inline(never)]
 pub fn sendmsg<R: Return + Word + Copy>(
     Call { nr, wanted }: Call,
     args: [usize; 6],
@@ -251,6 +252,7 @@ fn finished<R: Return + Word + Copy>(parcel: *mut Parcel, sent: R) -> R {
 }
 
 /// See sendmmsg(2): messages go one by one where one of them passes a rump descriptor.
+#[inline(never)]
 pub fn sendmmsg<R: Return + Word + Copy>(
     Call { nr, wanted }: Call,
     args: [usize; 6],
@@ -310,6 +312,7 @@ fn names_rump(message: &MsgHdr) -> bool {
 }
 
 /// See recvmsg(2).
+#[inline(never)]
 pub fn recvmsg<R: Return + Word + Copy>(
     Call { nr, wanted }: Call,
     args: [usize; 6],
@@ -325,6 +328,7 @@ pub fn recvmsg<R: Return + Word + Copy>(
 }
 
 /// See recvmmsg(2).
+#[inline(never)]
 pub fn recvmmsg<R: Return + Word + Copy>(
     Call { nr, wanted }: Call,
     args: [usize; 6],
@@ -333,7 +337,7 @@ pub fn recvmmsg<R: Return + Word + Copy>(
     let got = hooked(nr, wanted, args, real.map(|real| move || real(args)));
     let [_, vector, _, flags, ..] = args;
     let count = usize::try_from(got.word() as isize).unwrap_or(0);
-    if concerns(&args) {
+    if count > 0 && concerns(&args) {
         let places = (0..count).map(|at| vector.wrapping_add(at * size_of::<MmsgHdr>()));
         for place in places.filter(|place| has_control(*place)) {
             let _blocked = Blocked::enter();

@@ -16,6 +16,7 @@ use sysproxy::host::SigSet;
 
 use super::kernel;
 use crate::calls::{self, Outcome};
+use crate::entry::{Call, Return, hooked};
 use crate::fds::{self, RumpFd};
 use crate::{sets, user};
 
@@ -233,6 +234,19 @@ pub fn select(count: i32, read: usize, write: usize, except: usize, timeout: usi
     };
     let store = |left: Duration| user::write(timeout, &[left.as_secs() as i64, i64::from(left.subsec_micros())]);
     selected(count, [read, write, except], time, store, 0)
+}
+
+/// The function pselect(2): the system call takes the mask's address and size by one argument.
+#[inline(never)]
+pub fn pselect_function<R: Return>(
+    Call { nr, wanted }: Call,
+    args: [usize; 6],
+    real: Option<impl Fn([usize; 6]) -> R + Copy>,
+) -> R {
+    let [count, read, write, except, timeout, mask] = args;
+    let both = [mask, size_of::<u64>()];
+    let raw = [count, read, write, except, timeout, both.as_ptr() as usize];
+    hooked(nr, wanted, raw, real.map(|real| move || real(args)))
 }
 
 /// See pselect6(2), whose last argument points to the mask and its size.

@@ -34,6 +34,12 @@ symbols! {
     fn munmap(addr: *mut c_void, len: size_t) -> c_int = SYS_munmap(addr, len);
     fn msync(addr: *mut c_void, len: size_t, flags: c_int) -> c_int = SYS_msync(addr, len, flags);
     fn mremap(addr: *mut c_void, old: size_t, new: size_t, flags: c_int, to: *mut c_void) -> *mut c_void = SYS_mremap(addr, old, new, flags, to);
+    fn mprotect(addr: *mut c_void, len: size_t, protection: c_int) -> c_int = SYS_mprotect(addr, len, protection);
+    fn pkey_mprotect(addr: *mut c_void, len: size_t, protection: c_int, key: c_int) -> c_int = SYS_pkey_mprotect(addr, len, protection, key);
+    fn madvise(addr: *mut c_void, len: size_t, advice: c_int) -> c_int = SYS_madvise(addr, len, advice);
+    fn remap_file_pages(addr: *mut c_void, len: size_t, protection: c_int, page: size_t, flags: c_int) -> c_int = SYS_remap_file_pages(addr, len, protection, page, flags);
+    fn shmat(id: c_int, addr: *const c_void, flags: c_int) -> *mut c_void = SYS_shmat(id, addr, flags);
+    fn shmdt(addr: *const c_void) -> c_int = SYS_shmdt(addr);
     fn sendfile(out: c_int, input: c_int, offset: *mut off_t, count: size_t) -> ssize_t = SYS_sendfile(out, input, offset, count), also sendfile64;
     fn copy_file_range(input: c_int, in_offset: *mut off_t, out: c_int, out_offset: *mut off_t, len: size_t, flags: c_uint) -> ssize_t = SYS_copy_file_range(input, in_offset, out, out_offset, len, flags);
     fn splice(input: c_int, in_offset: *mut off_t, out: c_int, out_offset: *mut off_t, len: size_t, flags: c_uint) -> ssize_t = SYS_splice(input, in_offset, out, out_offset, len, flags);

@@ -111,7 +111,7 @@ macro_rules! symbols {
 
     (@hook $name:ident $args:tt $return:ty, ANY ($nr:expr $(, $value:expr)*)) => {
         symbols!(@point $name $args $return, |real| {
-            hooked_bare($nr, crate::first::wanted($nr), words([$($value.word()),*]), real)
+            hooked_bare($nr, words([$($value.word()),*]), real)
         });
     };
 
@@ -124,7 +124,11 @@ macro_rules! symbols {
                 // SAFETY: the real function, with arguments that are as good as the program's.
                 unsafe { real($(crate::entry::OfWord::of_word($arg)),*) }
             });
-            crate::rump::$family::$by(CALL, words([$($value.word()),*]), real)
+            let args = words([$($value.word()),*]);
+            match real {
+                Some(real) if crate::first::is_plain(CALL, args) => real(args),
+                real => crate::rump::$family::$by(CALL, args, real),
+            }
         });
     };
 
@@ -132,7 +136,11 @@ macro_rules! symbols {
         symbols!(@point $name $args $return, |real| {
             // Judged when the library is built.
             const WANTED: crate::calls::Wanted = crate::calls::wanted(libc::$nr as usize);
-            hooked(libc::$nr, WANTED, words([$($value.word()),*]), real)
+            const FORGETS: pages::Forgets = pages::forgets(libc::$nr as usize);
+            let args = words([$($value.word()),*]);
+            let result = hooked(libc::$nr, WANTED, args, real);
+            pages::forget_after(FORGETS, &args);
+            result
         });
     };
 
@@ -152,6 +160,8 @@ macro_rules! symbols {
         mod $name {
             #[allow(unused_imports, reason = "no row needs all of them")]
             use crate::entry::{IsZero, Number, Word, hooked, hooked_bare};
+            #[allow(unused_imports, reason = "no row needs all of them")]
+            use crate::pages;
             #[allow(unused_imports, reason = "no row needs all of them")]
             use crate::symbols::{c::*, exists, words};
             use std::sync::atomic::{AtomicUsize, Ordering};
@@ -225,6 +235,10 @@ mod tests {
     use super::*;
     use crate::calls;
 
+    /// Calls that stand here because a page may be unreadable after them.
+    const MEMORY: [&str; 6] =
+        ["SYS_mprotect", "SYS_pkey_mprotect", "SYS_madvise", "SYS_remap_file_pages", "SYS_shmat", "SYS_shmdt"];
+
     fn all() -> impl Iterator<Item = &'static Symbol> {
         TABLES.into_iter().flatten()
     }
@@ -233,7 +247,8 @@ mod tests {
     fn no_name_stands_twice_and_each_is_a_call_of_the_table() {
         for (at, symbol) in all().enumerate() {
             assert!(all().skip(at + 1).all(|other| other.name != symbol.name), "{} stands twice", symbol.name);
-            let known = |call: &str| call == "ANY" || calls::TABLE.iter().any(|row| row.name == call);
+            let known =
+                |call: &str| call == "ANY" || MEMORY.contains(&call) || calls::TABLE.iter().any(|row| row.name == call);
             assert!(symbol.call.is_none_or(known), "{symbol:?} is no row of the calls table");
         }
     }

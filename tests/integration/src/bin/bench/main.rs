@@ -1,6 +1,7 @@
 //! Measures against the host, side by side in one run: medians of several runs, and their ratio.
 
 mod passing;
+mod rows;
 
 use std::process::Command;
 use std::time::Instant;
@@ -36,6 +37,12 @@ fn main() {
         return passing::worker(arguments.len() > 1);
     }
     let rump = Rump::start(Transport::Unix);
+    if arguments.first().is_some_and(|first| first == "calls") {
+        return passing::table(&rump, arguments.get(1).map_or("", String::as_str));
+    }
+    if arguments.first().is_some_and(|first| first == "start") {
+        return passing::start_up(&rump);
+    }
     let host = tempfile::tempdir_in("/dev/shm").expect("a tmpfs");
     println!("{:<30} {:>10} {:>10} {:>8}", "load", "host ms", "rump ms", "ratio");
     for (name, script) in LOADS {
@@ -53,5 +60,5 @@ fn main() {
         println!("{name:<30} {native:>10.2} {ours:>10.2} {:>8.2}", ours / native);
     }
     passing::start_up(&rump);
-    passing::table(&rump);
+    passing::table(&rump, "");
 }
