@@ -166,6 +166,7 @@ macro_rules! syscalls {
             K 1034 claim(token: In, close_on_exec: i32, keep: i32) -> Fd;
             V 1035 fdpath(fd: Fd, buf: Out, len: usize) -> usize;
             V 1036 mount_text(source: UserStr, path: UserStr, kind: UserStr, flags: i32, options: UserStr) -> ();
+            K 1060 sigio(fd: Fd, side: i32) -> ();
         }
     };
 }

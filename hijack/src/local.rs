@@ -20,7 +20,7 @@ use kernel::config::Config;
 use kernel::proc::{Lwp, Proc};
 use kernel::rumpuser::linux::LinuxHost;
 use kernel::rumpuser::shared::{Keeper, LinuxShared};
-use kernel::rumpuser::{Parker, Rumpuser, SharedMemory, Woken};
+use kernel::rumpuser::{Bell, LinuxBell, Parker, Rumpuser, SharedMemory, Woken};
 use kernel::usermem::UserMem;
 use rustix_futex_sync::OnceLock;
 use sysproxy::host::{self, HostFd, Owned, POLLIN, SigSet};
@@ -205,6 +205,10 @@ impl Rumpuser for LocalHost {
     }
     fn host_pid(&self) -> u32 {
         self.inner.host_pid()
+    }
+    fn bell(&self) -> Result<Box<dyn Bell>> {
+        let keep = |low: Owned| Kept::new(low).map(High).map_err(host::errno);
+        Ok(Box::new(LinuxBell::new(keep)?))
     }
     fn shared_memory(&self) -> Result<Box<dyn SharedMemory>> {
         let low = host::memfd(c"rump-file").map_err(host::errno)?;

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use abi::stat::Stat;
 use abi::{Errno, Result};
@@ -10,6 +10,8 @@ use abi::{Errno, Result};
 use crate::Cx;
 use crate::net::Socket;
 use crate::proc::lock;
+use crate::rumpuser::Rumpuser;
+use crate::sigio::Sigio;
 use crate::vfs::VnodeFile;
 use crate::wait::{WaitQueue, Waiter};
 
@@ -69,8 +71,10 @@ pub struct OpenFile {
     pub file: Arc<dyn File>,
     /// Access mode and status flags, `abi::fcntl::O_*` of NetBSD.
     flags: AtomicU32,
-    /// Who is to be told of changes (`F_SETOWN`), as the client numbers it; nobody is told.
+    /// Who is to be told of changes (`F_SETOWN`), as a client numbers it that cannot be told.
     owner: AtomicI32,
+    /// Tells those who can, while `O_ASYNC` is on.
+    sigio: OnceLock<Arc<Sigio>>,
     /// Told when the last descriptor is gone.
     mourners: Mutex<Vec<Weak<dyn Waiter>>>,
 }
@@ -82,6 +86,7 @@ impl OpenFile {
             file,
             flags: AtomicU32::new(flags as u32),
             owner: AtomicI32::new(0),
+            sigio: OnceLock::new(),
             mourners: Mutex::default(),
         })
     }
@@ -94,6 +99,20 @@ impl OpenFile {
         mourners.push(mourner);
         drop(mourners);
         self.file.wait_queue().register(who, exclusive);
+    }
+
+    /// What tells that it became ready.
+    pub fn sigio(&self, rumpuser: &dyn Rumpuser) -> Result<&Sigio> {
+        if let Some(sigio) = self.sigio.get() {
+            return Ok(sigio);
+        }
+        let on = self.flags() & abi::fcntl::O_ASYNC != 0;
+        let new = Sigio::new(rumpuser.bell()?, self.readable(), self.writable(), on);
+        let sigio = self.sigio.get_or_init(|| {
+            self.file.wait_queue().register(&new, false);
+            new
+        });
+        Ok(sigio)
     }
 
     /// Returns the owner.
@@ -116,6 +135,9 @@ impl OpenFile {
         let _ = self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
             Some(old & !(mask as u32) | (flags & mask) as u32)
         });
+        if let Some(sigio) = self.sigio.get() {
+            sigio.switch(self.flags() & abi::fcntl::O_ASYNC != 0);
+        }
         self.file.status_changed(self.flags());
     }
 
@@ -166,6 +188,10 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
+        // What the end of the object brings about is no news to who has closed it.
+        if let Some(sigio) = self.sigio.get() {
+            sigio.switch(false);
+        }
         let mourners = std::mem::take(self.mourners.get_mut().unwrap_or_else(PoisonError::into_inner));
         mourners.iter().filter_map(Weak::upgrade).for_each(|who| who.closed());
     }

@@ -17,6 +17,7 @@ pub mod parked;
 pub mod proc;
 pub mod rumpuser;
 pub mod server;
+pub mod sigio;
 pub mod syscall;
 pub mod sysctl;
 pub mod usermem;

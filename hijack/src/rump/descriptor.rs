@@ -10,21 +10,11 @@ use abi::{Errno, InOut, Out, Result, linux};
 use client::signals::Blocked;
 use client::{Caller, stubs};
 
-use super::{epoll, kernel};
+use super::{epoll, kernel, sigio};
 use crate::calls::Outcome;
 use crate::fds::{self, NewFd, RumpFd};
 use crate::sets::{self, Set};
 use crate::{calls, process, raw, user};
-
-/// The commands of fcntl(2) that libc's headers have and its crate lacks.
-const F_SETSIG: i32 = 10;
-const F_GETSIG: i32 = 11;
-const F_SETOWN_EX: i32 = 15;
-const F_GETOWN_EX: i32 = 16;
-/// What the owner of a file is: a thread, a process, a group of processes.
-const F_OWNER_TID: i32 = 0;
-const F_OWNER_PID: i32 = 1;
-const F_OWNER_PGRP: i32 = 2;
 
 /// What a fifo holds.
 const PIPE_BYTES: usize = 65536;
@@ -199,16 +189,15 @@ fn control(fd: i32, rump: RumpFd, command: i32, arg: usize) -> Result<usize> {
             Ok((fcntl::open_flags_to_linux(flags) | libc::O_LARGEFILE) as usize)
         }
         libc::F_SETFL => {
-            let flags = fcntl::open_flags_from_linux(arg as i32)? & fcntl::STATUS_FLAGS;
+            let mut flags = fcntl::open_flags_from_linux(arg as i32)? & fcntl::STATUS_FLAGS;
+            if flags & fcntl::O_ASYNC != 0 && !sigio::begin(fd, rump)? {
+                flags &= !fcntl::O_ASYNC;
+            }
             number(stubs::fcntl(kernel, rump.fd(), fcntl::F_SETFL, InOut::at(flags as u64, 0))?)
         }
         libc::F_GETLK | libc::F_SETLK | libc::F_SETLKW => lock(kernel, rump, command, arg),
         libc::F_OFD_GETLK | libc::F_OFD_SETLK | libc::F_OFD_SETLKW => lock(kernel, rump, command, arg),
-        libc::F_GETOWN => number(stubs::fcntl(kernel, rump.fd(), fcntl::F_GETOWN, InOut::NULL)?),
-        libc::F_SETOWN => {
-            let owner = u64::from(arg as u32);
-            number(stubs::fcntl(kernel, rump.fd(), fcntl::F_SETOWN, InOut::at(owner, 0))?)
-        }
+        command if sigio::concerns(command) => sigio::control(rump, command, arg),
         libc::F_GETPIPE_SZ | libc::F_SETPIPE_SZ => pipe_size(rump, command, arg),
         libc::F_NOTIFY => match status(rump)?.st_mode & S_IFMT {
             S_IFDIR => Err(Errno::EINVAL),
@@ -216,23 +205,6 @@ fn control(fd: i32, rump: RumpFd, command: i32, arg: usize) -> Result<usize> {
         },
         // No file of the rump kernel can be leased, so none is.
         libc::F_GETLEASE => Ok(libc::F_UNLCK as usize),
-        F_SETOWN_EX => {
-            let [kind, id]: [i32; 2] = user::read(arg)?;
-            let owner = match kind {
-                F_OWNER_TID | F_OWNER_PID => id,
-                F_OWNER_PGRP => -id,
-                _ => return Err(Errno::EINVAL),
-            };
-            number(stubs::fcntl(kernel, rump.fd(), fcntl::F_SETOWN, InOut::at(u64::from(owner as u32), 0))?)
-        }
-        F_GETOWN_EX => {
-            let owner = stubs::fcntl(kernel, rump.fd(), fcntl::F_GETOWN, InOut::NULL)?;
-            let kind = if owner < 0 { F_OWNER_PGRP } else { F_OWNER_PID };
-            user::write(arg, &[kind, owner.abs()]).map(|()| 0)
-        }
-        F_GETSIG => Ok(0),
-        // No signal tells of a rump descriptor that became ready, so none can be chosen for it.
-        F_SETSIG if arg == 0 => Ok(0),
         _ => Err(Errno::EINVAL),
     }
 }

@@ -5,7 +5,7 @@ use abi::{Errno, InOut, Out, Result};
 use client::stubs;
 use linux_raw_sys::ioctl as linux;
 
-use super::kernel;
+use super::{kernel, sigio};
 use crate::fds::RumpFd;
 use crate::{raw, user};
 
@@ -18,7 +18,11 @@ pub fn ioctl(fd: RumpFd, number: i32, command: u32, data: usize) -> Result<usize
         // A file system that does not share blocks: cp(1) copies instead.
         linux::FICLONE | linux::FICLONERANGE => return Err(Errno::EOPNOTSUPP),
         linux::SIOCGIFCONF => return interfaces(fd, data),
-        _ => {}
+        _ => {
+            if let Some(answer) = sigio::ioctl(fd, number, command, data) {
+                return answer;
+            }
+        }
     }
     let row = ioctl::command_from_linux(command).ok_or(Errno::ENOTTY)?;
     if row.argument == Argument::Nothing {

@@ -27,6 +27,7 @@ pub mod poll;
 pub mod program;
 pub mod refuse;
 pub mod seccomp;
+pub mod sigio;
 pub mod socket;
 pub mod times;
 pub mod transfer;

@@ -28,7 +28,9 @@ symbols! {
     fn dup(fd: c_int) -> c_int = SYS_dup(fd);
     fn dup2(from: c_int, to: c_int) -> c_int = SYS_dup2(from, to), also __dup2;
     fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int = SYS_dup3(from, to, flags);
-    fn fcntl(fd: c_int, command: c_int, data: *mut c_void) -> c_int = SYS_fcntl(fd, command, data), also fcntl64 __fcntl;
+    fn fcntl(fd: c_int, command: c_int, data: *mut c_void) -> c_int = SYS_fcntl(fd, command, data) through sigio::function;
+    fn fcntl64(fd: c_int, command: c_int, data: *mut c_void) -> c_int = SYS_fcntl(fd, command, data) through sigio::function;
+    fn __fcntl(fd: c_int, command: c_int, data: *mut c_void) -> c_int = SYS_fcntl(fd, command, data) through sigio::function;
     fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int = SYS_close_range(first, last, flags);
     fn mmap(addr: *mut c_void, len: size_t, protection: c_int, flags: c_int, fd: c_int, offset: off_t) -> *mut c_void = SYS_mmap(addr, len, protection, flags, fd, offset), also mmap64;
     fn munmap(addr: *mut c_void, len: size_t) -> c_int = SYS_munmap(addr, len);

@@ -17,7 +17,7 @@ use super::file::LinuxFile;
 use super::folder::LinuxNode;
 use super::memory::Account;
 use super::shared::LinuxShared;
-use super::{Access, HostFile, HostNode, Parker, Rumpuser, SharedMemory, Woken};
+use super::{Access, Bell, HostFile, HostNode, LinuxBell, Parker, Rumpuser, SharedMemory, Woken};
 use crate::config::Config;
 use crate::proc::lock;
 
@@ -130,6 +130,10 @@ impl Rumpuser for LinuxHost {
 
     fn shared_memory(&self) -> Result<Box<dyn SharedMemory>> {
         Ok(Box::new(LinuxShared::new()?))
+    }
+
+    fn bell(&self) -> Result<Box<dyn Bell>> {
+        Ok(Box::new(LinuxBell::new(Ok)?))
     }
 
     fn open_host(&self, path: &Path, access: Access) -> Result<Box<dyn HostFile>> {

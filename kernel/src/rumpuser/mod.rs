@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use abi::{Errno, Result};
 
+pub use bell::{Bell, LinuxBell, Side};
 pub use file::{Access, HostFile, HostKind};
 pub use folder::{HostChange, HostEntry, HostNode, HostSizes};
 pub use shared::SharedMemory;
 
+pub mod bell;
 pub mod file;
 pub mod folder;
 pub mod linux;
@@ -66,6 +68,10 @@ pub trait Rumpuser: Send + Sync {
     fn host_pid(&self) -> u32;
     /// Makes memory that clients can map; `EOPNOTSUPP` on a host that has no such thing.
     fn shared_memory(&self) -> Result<Box<dyn SharedMemory>> {
+        Err(Errno::EOPNOTSUPP)
+    }
+    /// Makes what signals programs (`O_ASYNC`); `EOPNOTSUPP` on a host that has no signals.
+    fn bell(&self) -> Result<Box<dyn Bell>> {
         Err(Errno::EOPNOTSUPP)
     }
     /// Opens a file of the host that exists; a host that shows none answers `EOPNOTSUPP`.

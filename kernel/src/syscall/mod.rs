@@ -23,6 +23,7 @@ pub mod mounting;
 pub mod passing;
 pub mod path;
 pub mod poll;
+pub mod sigio;
 pub mod socket;
 pub mod system;
 pub mod time;
@@ -40,6 +41,7 @@ mod handlers {
     pub use super::passing::*;
     pub use super::path::*;
     pub use super::poll::*;
+    pub use super::sigio::*;
     pub use super::socket::*;
     pub use super::system::*;
     pub use super::time::*;

@@ -34,6 +34,7 @@ mod processes;
 mod programs;
 mod random;
 mod resolver;
+mod sigio;
 mod signals;
 mod socket_addresses;
 mod socket_calls;
@@ -70,6 +71,10 @@ enum Needs {
     OneProcess,
     /// Children that reach the same kernel.
     Processes,
+    /// Descriptors of the host that the kernel can hand over.
+    HandedOver,
+    /// The same, and children.
+    HandedOverProcesses,
     /// The same, and AF_UNIX sockets in the rump kernel, where they are not by default.
     LocalSockets,
 }
@@ -110,6 +115,7 @@ const FAMILIES: &[&[Row]] = &[
     processes::TABLE,
     programs::TABLE,
     random::TABLE,
+    sigio::TABLE,
     signals::TABLE,
     socket_addresses::TABLE,
     socket_calls::TABLE,
@@ -136,6 +142,8 @@ fn main() {
             let needs = match needs {
                 Needs::OneProcess => "alone",
                 Needs::Processes => "processes",
+                Needs::HandedOver => "alone handed",
+                Needs::HandedOverProcesses => "processes handed",
                 Needs::LocalSockets => "local",
             };
             println!("{known} {needs}");

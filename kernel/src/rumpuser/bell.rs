@@ -1,0 +1,60 @@
+//! What rings for a program: the host's own pipes, for whose ends it has asked for signals (see [`crate::sigio`]).
+
+use abi::Result;
+use sysproxy::host::{self, Owned, errno};
+
+use super::shared::Keeper;
+
+/// What a file has become ready for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Something is to be read.
+    Read,
+    /// There is room to write.
+    Write,
+}
+
+/// Makes the host signal whoever has asked for it on an end.
+pub trait Bell: Send + Sync {
+    /// Signals those of one side.
+    fn ring(&self, side: Side);
+    /// A descriptor of a side's end, on which signals are asked for.
+    fn end(&self, side: Side) -> Result<Owned>;
+}
+
+/// Two pipes of a Linux host. A byte that is written signals the reading end, and one that is read the writing end (pipe(7), fcntl(2)).
+///
+/// The host signals an end when the other goes. So the end that signals stands first in each, to be closed first, and has the higher
+/// number: at the end of a process Linux closes from the highest down.
+pub struct LinuxBell<K> {
+    read: [K; 2],
+    write: [K; 2],
+}
+
+impl<K: Keeper> LinuxBell<K> {
+    /// Makes the pipes, kept by `keep`.
+    pub fn new(keep: impl Fn(Owned) -> Result<K>) -> Result<Self> {
+        let pipe = || host::pipe_with_room(1).map_err(errno);
+        let ((reader, writer), (other_reader, other_writer)) = (pipe()?, pipe()?);
+        let (writer, other_reader) = (keep(writer)?, keep(other_reader)?);
+        Ok(Self { read: [keep(reader)?, writer], write: [keep(other_writer)?, other_reader] })
+    }
+}
+
+impl<K: Keeper> Bell for LinuxBell<K> {
+    fn ring(&self, side: Side) {
+        let (reader, writer) = match (side, &self.read, &self.write) {
+            (Side::Read, [reader, writer], _) | (Side::Write, _, [writer, reader]) => (reader, writer),
+        };
+        // Neither end blocks. Of two that ring at once either takes the other's byte.
+        let _ = host::write(writer.fd(), &[0]);
+        let _ = host::read(reader.fd(), &mut [0]);
+    }
+
+    fn end(&self, side: Side) -> Result<Owned> {
+        let [end, _] = if side == Side::Read { &self.read } else { &self.write };
+        let end = end.fd();
+        // Not below the number that it has itself, which is out of a program's way where the kernel is in one.
+        host::dup_from(end, end.0).map_err(errno)
+    }
+}
