@@ -9,7 +9,7 @@ use client::stubs;
 
 use super::kernel;
 use crate::fds::{self, NewFd, RumpFd};
-use crate::user;
+use crate::{trace, user};
 
 /// Most control data of one message; NetBSD takes a page.
 const MOST: usize = 64 * 1024;
@@ -37,11 +37,17 @@ fn translate(bytes: &[u8]) -> Result<Vec<u8>> {
         }
         let mut message = socket::cmsg_from_linux(&message)?;
         if is_rights(&message) {
-            renumber(&mut message, |fd| fds::lookup(fd).map(|RumpFd(fd)| fd).ok_or(Errno::EOPNOTSUPP))?;
+            renumber(&mut message, |fd| fds::lookup(fd).map(|RumpFd(fd)| fd).ok_or_else(|| stays(fd)))?;
         }
         message.as_cmsg().write(&mut translated);
     }
     Ok(translated)
+}
+
+/// Says on the trace which descriptor cannot be passed.
+fn stays(fd: i32) -> Errno {
+    trace::say(format_args!("sendmsg: {fd} is a descriptor of the host, which cannot be passed over a rump socket"));
+    Errno::EOPNOTSUPP
 }
 
 fn is_rights(message: &CmsgBuf) -> bool {
