@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use abi::Result;
 
-/// Bytes that one chunk covers.
-const CHUNK_BYTES: usize = 64 * 1024;
-/// What is taken grows in steps of this.
-const PAGE_BYTES: usize = 4096;
+use crate::rumpuser::SharedMemory;
+
+/// What is taken and given back at a time.
+pub const PAGE_BYTES: usize = 4096;
 
 /// Where the memory comes from.
 pub trait Account {
@@ -15,41 +15,30 @@ pub trait Account {
     fn take(&self, bytes: usize) -> Result<()>;
     /// Gives `bytes` back.
     fn give(&self, bytes: usize);
+    /// Memory of the host for a content that has become large; `None` where it has to stay in the kernel's own.
+    fn large(&self) -> Option<Box<dyn SharedMemory>> {
+        None
+    }
 }
 
 /// The content of a file. What was never written takes no memory and reads as zeros.
 #[derive(Default)]
 pub struct Pages {
-    /// By offset in units of [`CHUNK_BYTES`].
-    chunks: BTreeMap<u64, Chunk>,
+    /// The first page, apart from the others because most files have no more.
+    first: Option<Page>,
+    /// The others, by their number.
+    others: BTreeMap<u64, Page>,
     /// Length of the file; nothing but zeros is held beyond.
     len: u64,
-    /// Bytes taken from the account: the capacities of the chunks.
-    taken: usize,
 }
 
-/// A piece of a file.
+/// A page that is taken from the account.
 #[derive(Default)]
-struct Chunk {
-    /// What it holds; up to the full length of a chunk the rest is zeros.
+struct Page {
+    /// What it holds; up to the full length of a page the rest is zeros.
     bytes: Vec<u8>,
-    /// The pages that were written, a bit each: no holes.
-    written: u16,
-    /// The pages that were written or taken in advance: what stat(2) counts.
-    pages: u16,
-}
-
-const _: () = assert!(CHUNK_BYTES / PAGE_BYTES == u16::BITS as usize);
-
-/// The bits of the pages that the range `start..end` of a chunk touches.
-fn touched(start: usize, end: usize) -> u16 {
-    bits(start / PAGE_BYTES, end.div_ceil(PAGE_BYTES))
-}
-
-/// The bits of the pages from `first` up to, not including, `end`.
-fn bits(first: usize, end: usize) -> u16 {
-    let below = |page: usize| ((1u32 << page) - 1) as u16;
-    if first < end { below(end) & !below(first) } else { 0 }
+    /// Whether it was written, and not only taken in advance: no hole.
+    written: bool,
 }
 
 impl Pages {
@@ -58,14 +47,47 @@ impl Pages {
         self.len
     }
 
-    /// Returns the memory taken, in bytes.
+    /// Returns the memory taken, in bytes: what was written or taken in advance, in whole pages.
     pub fn taken(&self) -> usize {
-        self.taken
+        (usize::from(self.first.is_some()) + self.others.len()) * PAGE_BYTES
     }
 
-    /// Returns the bytes of the pages that were written or taken in advance.
-    pub fn used(&self) -> u64 {
-        self.chunks.values().map(|chunk| u64::from(chunk.pages.count_ones()) * PAGE_BYTES as u64).sum()
+    /// Returns the numbers of the pages that are taken, and whether each was written.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, bool)> {
+        let first = self.first.iter().map(|page| (0, page));
+        first.chain(self.others.iter().map(|(index, page)| (*index, page))).map(|(index, page)| (index, page.written))
+    }
+
+    fn get(&self, index: u64) -> Option<&Page> {
+        if index == 0 { self.first.as_ref() } else { self.others.get(&index) }
+    }
+
+    fn get_mut(&mut self, index: u64) -> Option<&mut Page> {
+        if index == 0 { self.first.as_mut() } else { self.others.get_mut(&index) }
+    }
+
+    /// The page, taken from the account if it is not there yet.
+    fn hold(&mut self, index: u64, account: &dyn Account) -> Result<&mut Page> {
+        if self.get(index).is_none() {
+            account.take(PAGE_BYTES)?;
+        }
+        Ok(match index {
+            0 => self.first.get_or_insert_default(),
+            _ => self.others.entry(index).or_default(),
+        })
+    }
+
+    /// Gives back the pages with the numbers `from..to`.
+    fn drop_range(&mut self, from: u64, to: u64, account: &dyn Account) {
+        let before = self.taken();
+        if from == 0 && to > 0 {
+            self.first = None;
+        }
+        if from < to {
+            let mut gone = self.others.split_off(&from);
+            self.others.append(&mut gone.split_off(&to));
+        }
+        account.give(before - self.taken());
     }
 
     /// Reads at `offset`; returns how much there was.
@@ -74,7 +96,7 @@ impl Pages {
         let len = usize::try_from(left).map_or(buf.len(), |left| left.min(buf.len()));
         for (index, at, piece) in pieces(offset, len) {
             let out = &mut buf[piece];
-            let held = self.chunks.get(&index).and_then(|chunk| chunk.bytes.get(at..)).unwrap_or_default();
+            let held = self.get(index).and_then(|page| page.bytes.get(at..)).unwrap_or_default();
             let held = &held[..held.len().min(out.len())];
             let (data, zeros) = out.split_at_mut(held.len());
             data.copy_from_slice(held);
@@ -88,76 +110,56 @@ impl Pages {
     pub fn write(&mut self, offset: u64, data: &[u8], account: &dyn Account) -> Result<usize> {
         let mut done = 0;
         for (index, at, piece) in pieces(offset, data.len()) {
+            let page = match self.hold(index, account) {
+                Err(errno) if done == 0 => return Err(errno),
+                Err(_) => break,
+                Ok(page) => page,
+            };
             let part = &data[piece];
-            if let Err(errno) = self.hold(index, at + part.len(), account) {
-                if done == 0 {
-                    return Err(errno);
-                }
-                break;
-            }
-            let chunk = self.chunks.entry(index).or_default();
             let end = at + part.len();
-            if chunk.bytes.len() < end {
+            if page.bytes.len() < end {
                 // Cuts or fills up to where the data begins, so that nothing is zeroed just to be overwritten.
-                chunk.bytes.resize(at, 0);
-                chunk.bytes.extend_from_slice(part);
+                page.bytes.resize(at, 0);
+                page.bytes.extend_from_slice(part);
             } else {
-                chunk.bytes[at..end].copy_from_slice(part);
+                page.bytes[at..end].copy_from_slice(part);
             }
-            chunk.written |= touched(at, end);
-            chunk.pages |= touched(at, end);
+            page.written = true;
             done += part.len();
             self.len = self.len.max(offset + done as u64);
         }
         Ok(done)
     }
 
-    /// Makes sure that a chunk can hold `len` bytes.
-    fn hold(&mut self, index: u64, len: usize, account: &dyn Account) -> Result<()> {
-        let old = self.chunks.get(&index).map_or(0, |chunk| chunk.bytes.capacity());
-        if len <= old {
-            return Ok(());
-        }
-        let new = len.next_multiple_of(PAGE_BYTES).max((old * 2).min(CHUNK_BYTES));
-        account.take(new - old)?;
-        let chunk = self.chunks.entry(index).or_default();
-        chunk.bytes.reserve_exact(new - chunk.bytes.len());
-        self.taken += new - old;
-        Ok(())
-    }
-
     /// Changes the length. What is cut off is given back, and reads as zeros should the file grow again.
     pub fn resize(&mut self, len: u64, account: &dyn Account) {
-        if len < self.len {
-            let (last, at) = (len / CHUNK_BYTES as u64, (len % CHUNK_BYTES as u64) as usize);
-            let gone = self.chunks.split_off(&(if at == 0 { last } else { last + 1 }));
-            let mut freed: usize = gone.values().map(|chunk| chunk.bytes.capacity()).sum();
-            if let Some(chunk) = self.chunks.get_mut(&last).filter(|_| at > 0) {
-                let before = chunk.bytes.capacity();
-                chunk.bytes.truncate(at);
-                chunk.bytes.shrink_to(at.next_multiple_of(PAGE_BYTES));
-                chunk.written &= touched(0, at);
-                chunk.pages &= touched(0, at);
-                freed += before - chunk.bytes.capacity();
+        // Growing keeps what was taken in advance beyond the end; the length that it has does not, as on Linux.
+        if len <= self.len {
+            let (last, at) = (len / PAGE_BYTES as u64, (len % PAGE_BYTES as u64) as usize);
+            self.drop_range(if at == 0 { last } else { last + 1 }, u64::MAX, account);
+            if let Some(page) = self.get_mut(last).filter(|page| at > 0 && page.bytes.len() > at) {
+                page.bytes.truncate(at);
+                page.bytes.shrink_to_fit();
             }
-            self.taken -= freed;
-            account.give(freed);
         }
         self.len = len;
     }
 
-    /// Takes the memory for a range in advance (fallocate(2)); the file reaches at least to its end then, unless `keep_size`.
+    /// Takes the memory for a range in advance (fallocate(2)), all of it or nothing; the file reaches at least to its end then,
+    /// unless `keep_size`.
     pub fn allocate(&mut self, offset: u64, len: u64, keep_size: bool, account: &dyn Account) -> Result<()> {
         let end = offset + len;
-        let mut at = offset;
-        while at < end {
-            let (index, start) = (at / CHUNK_BYTES as u64, at % CHUNK_BYTES as u64);
-            let piece = (CHUNK_BYTES as u64 - start).min(end - at);
-            self.hold(index, (start + piece) as usize, account)?;
-            if let Some(chunk) = self.chunks.get_mut(&index) {
-                chunk.pages |= touched(start as usize, (start + piece) as usize);
+        let range = offset / PAGE_BYTES as u64..end.div_ceil(PAGE_BYTES as u64);
+        let mut fresh = Vec::new();
+        for index in range {
+            if self.get(index).is_some() {
+                continue;
             }
-            at += piece;
+            if let Err(errno) = self.hold(index, account) {
+                fresh.iter().for_each(|index| self.drop_range(*index, index + 1, account));
+                return Err(errno);
+            }
+            fresh.push(index);
         }
         if !keep_size {
             self.len = self.len.max(end);
@@ -167,61 +169,47 @@ impl Pages {
 
     /// Makes a hole of a range; the length stays.
     pub fn punch(&mut self, offset: u64, len: u64, account: &dyn Account) {
-        let end = offset.saturating_add(len);
-        let mut freed = 0;
-        let (first, last) = (offset / CHUNK_BYTES as u64, end / CHUNK_BYTES as u64);
-        self.chunks.range_mut(first..=last).for_each(|(index, chunk)| {
-            let base = index * CHUNK_BYTES as u64;
-            let from = (offset.saturating_sub(base) as usize).min(CHUNK_BYTES);
-            let to = ((end - base).min(CHUNK_BYTES as u64)) as usize;
-            let held = to.min(chunk.bytes.len());
-            if let Some(range) = chunk.bytes.get_mut(from..held) {
-                range.fill(0);
+        let (end, page_bytes) = (offset.saturating_add(len), PAGE_BYTES as u64);
+        let (first, last) = (offset.div_ceil(page_bytes), end / page_bytes);
+        self.drop_range(first, last, account);
+        // The parts of pages at both ends.
+        let mut edges = [Some(offset / page_bytes), Some(last)];
+        if edges[0] == edges[1] {
+            edges[1] = None;
+        }
+        for index in edges.into_iter().flatten() {
+            let base = index * page_bytes;
+            let from = offset.saturating_sub(base).min(page_bytes) as usize;
+            let to = end.saturating_sub(base).min(page_bytes) as usize;
+            if let Some(page) = self.get_mut(index) {
+                let to = to.min(page.bytes.len());
+                if let Some(range) = page.bytes.get_mut(from..to) {
+                    range.fill(0);
+                }
             }
-            let whole = bits(from.div_ceil(PAGE_BYTES), to / PAGE_BYTES);
-            chunk.written &= !whole;
-            chunk.pages &= !whole;
-            if chunk.pages == 0 {
-                freed += chunk.bytes.capacity();
-                chunk.bytes = Vec::new();
-            }
-        });
-        self.chunks.retain(|_, chunk| chunk.pages != 0);
-        self.taken -= freed;
-        account.give(freed);
+        }
     }
 
     /// Returns where written data begins at or after `offset`; `None` if only a hole is left.
     pub fn seek_data(&self, offset: u64) -> Option<u64> {
-        let first = offset / CHUNK_BYTES as u64;
-        let found = self.chunks.range(first..).find_map(|(index, chunk)| {
-            let base = index * CHUNK_BYTES as u64;
-            let skip = offset.saturating_sub(base) as usize / PAGE_BYTES;
-            let left = chunk.written & bits(skip, u16::BITS as usize);
-            (left != 0).then(|| base + u64::from(left.trailing_zeros()) * PAGE_BYTES as u64)
-        })?;
+        let first = offset / PAGE_BYTES as u64;
+        let here = self.first.iter().filter(|page| first == 0 && page.written).map(|_| 0);
+        let others = self.others.range(first..).filter(|(_, page)| page.written).map(|(index, _)| *index);
+        let found = here.chain(others).next()? * PAGE_BYTES as u64;
         Some(found.max(offset)).filter(|found| *found < self.len)
     }
 
     /// Returns where a hole begins at or after `offset`; the end of the file is one.
     pub fn seek_hole(&self, offset: u64) -> u64 {
-        let mut at = offset;
-        while at < self.len {
-            let (index, start) = (at / CHUNK_BYTES as u64, (at % CHUNK_BYTES as u64) as usize);
-            let page = start / PAGE_BYTES;
-            let Some(chunk) = self.chunks.get(&index) else { return at };
-            let holes = !chunk.written & bits(page, u16::BITS as usize);
-            if holes != 0 {
-                let hole = index * CHUNK_BYTES as u64 + u64::from(holes.trailing_zeros()) * PAGE_BYTES as u64;
-                return hole.max(offset).min(self.len);
-            }
-            at = (index + 1) * CHUNK_BYTES as u64;
+        let mut index = offset / PAGE_BYTES as u64;
+        while self.get(index).is_some_and(|page| page.written) {
+            index += 1;
         }
-        self.len
+        (index * PAGE_BYTES as u64).max(offset).min(self.len)
     }
 }
 
-/// Cuts a range of a file into chunks: index of the chunk, offset in it, range of the buffer.
+/// Cuts a range of a file into pages: number of the page, offset in it, range of the buffer.
 fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
     let mut done = 0;
     std::iter::from_fn(move || {
@@ -229,8 +217,8 @@ fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, std::ops
             return None;
         }
         let at = offset + done as u64;
-        let (index, start) = (at / CHUNK_BYTES as u64, (at % CHUNK_BYTES as u64) as usize);
-        let piece = done..len.min(done + CHUNK_BYTES - start);
+        let (index, start) = (at / PAGE_BYTES as u64, (at % PAGE_BYTES as u64) as usize);
+        let piece = done..len.min(done + PAGE_BYTES - start);
         done = piece.end;
         Some((index, start, piece))
     })
@@ -282,7 +270,7 @@ mod tests {
         pages.write(0, &[7; 200_000], &budget).unwrap();
         assert_eq!(pages.taken(), budget.used.get());
         pages.resize(70_000, &budget);
-        assert_eq!(pages.taken(), budget.used.get());
+        assert_eq!((pages.taken(), budget.used.get()), (18 * 4096, 18 * 4096));
         pages.resize(200_000, &budget);
         let mut buf = vec![1; 200_000];
         assert_eq!(pages.read(0, &mut buf), 200_000);
@@ -297,7 +285,7 @@ mod tests {
         let mut pages = Pages::default();
         pages.write(70_000, b"x", &budget).unwrap();
         pages.resize(300_000, &budget);
-        assert_eq!((pages.seek_data(0), pages.seek_hole(0), pages.used()), (Some(69_632), 0, 4096));
+        assert_eq!((pages.seek_data(0), pages.seek_hole(0), pages.taken()), (Some(69_632), 0, 4096));
         assert_eq!((pages.seek_data(70_001), pages.seek_hole(70_000)), (Some(70_001), 73_728));
         assert_eq!((pages.seek_data(73_728), pages.seek_hole(73_728)), (None, 73_728));
         pages.write(0, &[1; 140_000], &budget).unwrap();
@@ -309,16 +297,34 @@ mod tests {
         assert_eq!(buf, [1, 0, 0]);
         pages.read(10_099, &mut buf);
         assert_eq!(buf, [0, 1, 1]);
+        pages.punch(10_200, 5, &budget);
+        pages.read(10_199, &mut buf);
+        assert_eq!(buf, [1, 0, 0]);
         pages.punch(0, 1 << 40, &budget);
-        assert_eq!((pages.size(), pages.used(), budget.used.get()), (300_000, 0, 0));
+        assert_eq!((pages.size(), pages.taken(), budget.used.get()), (300_000, 0, 0));
     }
 
     #[test]
-    fn a_write_that_meets_the_limit_is_cut_short() {
-        let budget = Budget { limit: 3 * CHUNK_BYTES, ..Budget::default() };
+    fn a_write_that_meets_the_limit_is_cut_short_at_a_page() {
+        let budget = Budget { limit: 3 * PAGE_BYTES, ..Budget::default() };
         let mut pages = Pages::default();
-        assert_eq!(pages.write(0, &vec![1; 4 * CHUNK_BYTES], &budget), Ok(3 * CHUNK_BYTES));
+        assert_eq!(pages.write(100, &[1; 5 * PAGE_BYTES], &budget), Ok(3 * PAGE_BYTES - 100));
         assert_eq!(pages.write(pages.size(), b"x", &budget), Err(Errno::ENOSPC));
-        assert_eq!(pages.size(), 3 * CHUNK_BYTES as u64);
+        assert_eq!(pages.size(), 3 * PAGE_BYTES as u64);
+        // What is there can be written again.
+        assert_eq!(pages.write(0, &[2; 3 * PAGE_BYTES], &budget), Ok(3 * PAGE_BYTES));
+    }
+
+    #[test]
+    fn pages_are_taken_in_advance_all_or_none() {
+        let budget = Budget { limit: 4 * PAGE_BYTES, ..Budget::default() };
+        let mut pages = Pages::default();
+        pages.write(PAGE_BYTES as u64, b"x", &budget).unwrap();
+        assert_eq!(pages.allocate(0, 5 * PAGE_BYTES as u64, false, &budget), Err(Errno::ENOSPC));
+        assert_eq!((pages.taken(), budget.used.get(), pages.size()), (4096, 4096, 4097));
+        assert_eq!(pages.allocate(0, 4 * PAGE_BYTES as u64, false, &budget), Ok(()));
+        assert_eq!((pages.seek_data(0), pages.seek_hole(4096)), (Some(4096), 8192));
+        // They are there to be written.
+        assert_eq!(pages.write(0, &[1; 4 * PAGE_BYTES], &budget), Ok(4 * PAGE_BYTES));
     }
 }

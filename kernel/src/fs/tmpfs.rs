@@ -6,6 +6,7 @@
 
 mod content;
 mod node;
+mod space;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -16,15 +17,17 @@ use abi::time::Timespec;
 use abi::{Errno, Result};
 
 use content::Content;
+use space::{Budget, Limits, Shared};
 
-use super::pages::Account;
+use super::pages::{Account, PAGE_BYTES};
 use super::{Request, options};
 use crate::proc::lock;
-use crate::rumpuser::Rumpuser;
 use crate::vfs::{FileSystem, FsStat, Kind, New, Node, Vnode};
 
 /// Size of a block in statvfs(2).
-const BLOCK_BYTES: u64 = 4096;
+const BLOCK_BYTES: u64 = PAGE_BYTES as u64;
+/// Targets of symbolic links from this length on take a block, as on Linux.
+const SHORT_TARGET: usize = 128;
 /// What a node costs beside its content.
 const NODE_BYTES: usize = 512;
 /// What a directory entry costs beside its name.
@@ -40,88 +43,26 @@ struct Tmpfs {
     root: Arc<TmpNode>,
 }
 
-/// What all nodes of a file system share.
-struct Shared {
-    host: Arc<dyn Rumpuser>,
-    /// Held while the tree changes.
-    tree: Mutex<()>,
-    next_ino: AtomicU64,
-    bytes: Budget,
-    nodes: Budget,
-}
-
-/// A limit and what is used of it.
-struct Budget {
-    used: AtomicU64,
-    limit: u64,
-}
-
-impl Budget {
-    fn new(limit: u64) -> Self {
-        Self { used: AtomicU64::new(0), limit }
-    }
-
-    fn take(&self, amount: u64) -> Result<()> {
-        let more = |used: u64| used.checked_add(amount).filter(|used| *used <= self.limit);
-        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        taken.map(drop).map_err(|_| Errno::ENOSPC)
-    }
-
-    fn give(&self, amount: u64) {
-        self.used.fetch_sub(amount, Ordering::Relaxed);
-    }
-
-    fn left(&self) -> u64 {
-        self.limit.saturating_sub(self.used.load(Ordering::Relaxed))
-    }
-}
-
-impl Account for Shared {
-    fn take(&self, bytes: usize) -> Result<()> {
-        self.bytes.take(bytes as u64)?;
-        self.host.reserve(bytes).map_err(|_| {
-            self.bytes.give(bytes as u64);
-            Errno::ENOSPC
-        })
-    }
-
-    fn give(&self, bytes: usize) {
-        self.bytes.give(bytes as u64);
-        self.host.release(bytes);
-    }
-}
-
-impl Shared {
-    fn now(&self) -> Timespec {
-        Timespec::from_duration(self.host.wall_clock())
-    }
-}
-
-/// Takes the options of Linux's tmpfs: `size`, `nr_inodes`, `uid`, `gid`, `mode`; without them nothing is limited but by
-/// the host's memory. A `size` below a block is no limit, `nr_inodes` up to 3 the default, as in NetBSD's `struct tmpfs_args`.
+/// Takes the options of Linux's tmpfs(5): `size` or `nr_blocks`, `nr_inodes`, `uid`, `gid`, `mode`. Without them the content of
+/// files may take half of the host's memory, and there may be as many names as that has pages; 0 is no limit.
 pub fn mount(request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
     let host = request.host;
-    let half = host.physical_memory() / 2;
-    let mut limits = (half / NODE_BYTES as u64, half);
+    let mut limits = Limits::usual(host);
     let mut root = (0, 0, 0o755);
     for (name, value) in request.options.iter() {
         match name {
-            b"size" => {
-                limits.1 = Some(options::size(value, half * 2)?).filter(|size| *size >= BLOCK_BYTES).unwrap_or(half)
-            }
-            b"nr_inodes" => limits.0 = Some(options::size(value, 0)?).filter(|nodes| *nodes > 3).unwrap_or(limits.0),
             b"uid" => root.0 = options::id(value)?,
             b"gid" => root.1 = options::id(value)?,
             b"mode" => root.2 = options::mode(value)?,
-            _ => return Err(Errno::EINVAL),
+            _ => limits.read(name, value, host)?,
         }
     }
     let shared = Arc::new(Shared {
         host: host.clone(),
         tree: Mutex::new(()),
         next_ino: AtomicU64::new(2),
-        nodes: Budget::new(limits.0),
-        bytes: Budget::new(limits.1),
+        nodes: Budget::new(limits.nodes),
+        blocks: Budget::new(limits.blocks),
     });
     let new = New { kind: Kind::Directory, uid: root.0, gid: root.1, mode: root.2, rdev: 0, target: b"" };
     let root = TmpNode::new(&shared, &new, Weak::new())?;
@@ -142,12 +83,24 @@ impl FileSystem for Tmpfs {
         let shared = &self.shared;
         FsStat {
             block_size: BLOCK_BYTES,
-            blocks: shared.bytes.limit / BLOCK_BYTES,
-            blocks_free: shared.bytes.left() / BLOCK_BYTES,
+            blocks: shared.blocks.limit(),
+            blocks_free: shared.blocks.left(),
             blocks_kept: 0,
-            files: shared.nodes.limit,
+            files: shared.nodes.limit(),
             files_free: shared.nodes.left(),
         }
+    }
+
+    /// Takes new limits, as Linux does; what is used already must fit.
+    fn update(&self, _flags: i32, options: &options::Options<'_>) -> Result<()> {
+        let shared = &self.shared;
+        let mut limits = Limits { blocks: shared.blocks.limit(), nodes: shared.nodes.limit() };
+        for (name, value) in options.iter() {
+            limits.read(name, value, &shared.host)?;
+        }
+        let before = shared.blocks.limit();
+        shared.blocks.set_limit(limits.blocks)?;
+        shared.nodes.set_limit(limits.nodes).or_else(|errno| shared.blocks.set_limit(before).and(Err(errno)))
     }
 }
 
@@ -247,15 +200,20 @@ impl Directory {
     }
 }
 
+/// What the target of a symbolic link takes of the file system's size: a short one is stored with the node.
+fn shown_target(target: &[u8]) -> usize {
+    if target.len() < SHORT_TARGET { 0 } else { BLOCK_BYTES as usize }
+}
+
 fn entry_cost(name: &[u8]) -> usize {
     ENTRY_BYTES + name.len()
 }
 
 impl TmpNode {
     fn new(shared: &Arc<Shared>, new: &New<'_>, above: Weak<TmpNode>) -> Result<Arc<Self>> {
-        shared.nodes.take(1)?;
-        if let Err(errno) = shared.take(NODE_BYTES + new.target.len()) {
-            shared.nodes.give(1);
+        shared.take_node(NODE_BYTES + new.target.len())?;
+        if let Err(errno) = shared.take(shown_target(new.target)) {
+            shared.give_node(NODE_BYTES + new.target.len());
             return Err(errno);
         }
         let (names, order) = (BTreeMap::new(), BTreeMap::new());
@@ -302,7 +260,7 @@ impl TmpNode {
 
     /// Adds an entry. The tree's lock is held.
     fn enter(&self, name: &[u8], node: &Arc<TmpNode>, now: Timespec) -> Result<()> {
-        self.shared.take(entry_cost(name))?;
+        self.shared.take_memory(entry_cost(name))?;
         let mut inner = write(&self.inner);
         let directory = match inner.directory_mut() {
             Ok(directory) if directory.removed.is_some() => Err(Errno::ENOENT),
@@ -313,7 +271,7 @@ impl TmpNode {
             Ok(directory) => directory.put(name, node.clone()),
             Err(errno) => {
                 drop(inner);
-                self.shared.give(entry_cost(name));
+                self.shared.give_memory(entry_cost(name));
                 return Err(errno);
             }
         };
@@ -329,13 +287,16 @@ impl TmpNode {
         inner.nlink -= u32::from(node.is_directory());
         inner.modified(now);
         drop(inner);
-        self.shared.give(entry_cost(name));
+        self.shared.give_memory(entry_cost(name));
         Ok(node)
     }
 
     /// Counts a name less; a directory without a name is dead. The tree's lock is held.
     fn unlinked(&self, now: Timespec) {
         let mut inner = write(&self.inner);
+        if !self.is_directory() && inner.nlink > 1 {
+            self.shared.give_node(0);
+        }
         inner.nlink = if self.is_directory() { 0 } else { inner.nlink.saturating_sub(1) };
         inner.ctime = now;
         if let Body::Directory(directory) = &mut inner.body {
@@ -389,16 +350,20 @@ impl Drop for TmpNode {
         let mut above = self.release_above();
         let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
         match &mut inner.body {
-            Body::File(content) => bytes += content.taken(),
-            Body::Link(target) => bytes += target.len(),
+            Body::File(content) => self.shared.give(content.taken()),
+            Body::Link(target) => {
+                bytes += target.len();
+                self.shared.give(shown_target(target));
+            }
             Body::Special(_) => {}
             Body::Directory(directory) => {
                 bytes += directory.names.keys().map(|name| entry_cost(name)).sum::<usize>();
                 dismantle(directory);
             }
         }
-        self.shared.give(bytes);
-        self.shared.nodes.give(1);
+        // The memory itself goes before it is counted as free, so that the host gets it back.
+        inner.body = Body::Special(0);
+        self.shared.give_node(bytes);
         // A chain of removed directories may be longer than the stack, too.
         while let Some(node) = above {
             above = Arc::into_inner(node).and_then(|mut node| node.release_above());
@@ -418,7 +383,7 @@ fn dismantle(directory: &mut Directory) {
             let names = std::mem::take(&mut directory.names);
             let bytes = names.keys().map(|name| entry_cost(name)).sum();
             pending.extend(names.into_values().map(|(_, node)| node));
-            node.shared.give(bytes);
+            node.shared.give_memory(bytes);
         }
     }
 }
@@ -426,6 +391,7 @@ fn dismantle(directory: &mut Directory) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rumpuser::Rumpuser;
     use crate::rumpuser::sim::SimHost;
     use crate::vfs::{Position, Rename};
 
@@ -503,16 +469,43 @@ mod tests {
     #[test]
     fn limits_are_kept() {
         let host: Arc<dyn Rumpuser> = SimHost::new(1);
-        let root = mounted(&host, "nr_inodes=4,size=64k,mode=1777").unwrap().root();
+        let fs = mounted(&host, "nr_inodes=4,size=64k,mode=1777").unwrap();
+        let root = fs.root();
         assert_eq!(root.attr().mode, 0o1777);
         let file = root.create(b"a", &new(Kind::Regular)).unwrap();
-        assert_eq!(file.write_at(Position::At(0), &[0; 1 << 17]), Err(Errno::ENOSPC));
-        root.create(b"b", &new(Kind::Regular)).unwrap();
-        root.create(b"c", &new(Kind::Regular)).unwrap();
+        assert_eq!(file.write_at(Position::At(0), &[0; 1 << 17]), Ok((1 << 16, 1 << 16)));
+        assert_eq!(file.write_at(Position::End, b"x"), Err(Errno::ENOSPC));
+        // Neither an empty file nor a folder is content, and what is there can be written again.
+        assert_eq!(file.write_at(Position::At(4095), b"xyz"), Ok((4098, 3)));
+        root.create(b"b", &new(Kind::Directory)).unwrap();
+        root.link(b"c", &file).unwrap();
+        assert_eq!((fs.stat().blocks, fs.stat().blocks_free, fs.stat().files, fs.stat().files_free), (16, 0, 4, 0));
         assert_eq!(root.create(b"d", &new(Kind::Regular)).map(drop), Err(Errno::ENOSPC));
+        assert_eq!(root.link(b"d", &file), Err(Errno::ENOSPC));
+        root.remove(b"a", &file).unwrap();
+        root.create(b"d", &new(Kind::Regular)).unwrap();
+        root.remove(b"c", &file).unwrap();
+        drop(file);
+        assert_eq!((fs.stat().blocks_free, fs.stat().files_free), (16, 1));
         for bad in ["size=", "size=x", "uid=-1", "mode=10000", "quick"] {
             assert_eq!(mounted(&host, bad).map(drop), Err(Errno::EINVAL), "{bad}");
         }
+    }
+
+    #[test]
+    fn limits_can_be_changed_but_not_below_what_is_used() {
+        let host: Arc<dyn Rumpuser> = SimHost::new(1);
+        let fs = mounted(&host, "nr_inodes=10,size=64k").unwrap();
+        let file = fs.root().create(b"a", &new(Kind::Regular)).unwrap();
+        file.write_at(Position::At(0), &[0; 20_000]).unwrap();
+        let update = |text: &str| fs.update(0, &options::Options::parse(text.as_bytes(), 0).1);
+        assert_eq!(update("size=16k"), Err(Errno::EINVAL));
+        assert_eq!(update("size=20k,nr_inodes=1"), Err(Errno::EINVAL));
+        assert_eq!((fs.stat().blocks, fs.stat().files), (16, 10));
+        assert_eq!(update("size=20k,nr_inodes=2"), Ok(()));
+        assert_eq!(file.write_at(Position::End, &[0; 1000]), Ok((20_480, 480)));
+        assert_eq!(update("size=0"), Ok(()));
+        assert_eq!(file.write_at(Position::End, &[0; 1000]), Ok((21_480, 1000)));
     }
 
     #[test]

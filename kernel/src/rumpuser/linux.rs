@@ -4,8 +4,8 @@
 //! (rustix). [`LinuxHost::server`] serves a process of its own; [`LinuxHost::local`] a kernel inside the program that uses it.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use abi::{Errno, Result};
@@ -16,7 +16,7 @@ use sysproxy::host::{self, HostFd, Owned, PollFd};
 use super::file::LinuxFile;
 use super::folder::LinuxNode;
 use super::memory::Account;
-use super::shared::LinuxShared;
+use super::shared::{Keeper, LinuxShared};
 use super::{Access, Bell, HostFile, HostNode, LinuxBell, Parker, Rumpuser, SharedMemory, Woken};
 use crate::config::Config;
 use crate::proc::lock;
@@ -24,13 +24,50 @@ use crate::proc::lock;
 /// The lowest number for descriptors of a kernel inside a program: out of the program's way.
 const LOWEST_PRIVATE_FD: i32 = 960;
 
+/// Descriptors for large contents at most.
+const LARGE_MAX: usize = 64 << 10;
+
 /// Where the console goes.
 const STDOUT: HostFd = HostFd(1);
+
+/// After so much was given back, the allocator is asked to let the host have it.
+const TRIM_BYTES: u64 = 8 << 20;
+
+/// How long to wait for more to come before it is asked.
+const TRIM_AFTER: Duration = Duration::from_millis(200);
 
 /// A Linux host.
 pub struct LinuxHost {
     memory: Account,
     sleep: Sleep,
+    returned: Arc<Returned>,
+    /// Descriptors that large contents may still take.
+    large: Arc<AtomicUsize>,
+}
+
+/// What was given back since the allocator was last asked to let the host have it.
+#[derive(Default)]
+struct Returned {
+    bytes: AtomicU64,
+    trimming: AtomicBool,
+}
+
+/// The descriptor of a large content.
+struct Large {
+    fd: Owned,
+    left: Arc<AtomicUsize>,
+}
+
+impl Keeper for Large {
+    fn fd(&self) -> HostFd {
+        self.fd.fd()
+    }
+}
+
+impl Drop for Large {
+    fn drop(&mut self) {
+        self.left.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// How a thread of the kernel sleeps.
@@ -45,13 +82,40 @@ enum Sleep {
 impl LinuxHost {
     /// The host of a kernel that has a process to itself.
     pub fn server(config: &Config) -> Self {
-        Self { memory: Account::new(config.memlimit), sleep: Sleep::Futex }
+        // Half of the descriptors stay for clients. Under a limit of the size of files memory had better not be one.
+        let unlimited = host::file_limit() == u64::MAX;
+        let large =
+            if unlimited { usize::try_from(host::descriptor_limit() / 2).unwrap_or(0).min(LARGE_MAX) } else { 0 };
+        Self::new(config, Sleep::Futex, large)
     }
 
     /// The host of a kernel inside the program that uses it: starts no threads, and a sleep ends when the host
     /// has a signal for the sleeping thread (which has all signals blocked meanwhile).
     pub fn local(config: &Config) -> Self {
-        Self { memory: Account::new(config.memlimit), sleep: Sleep::Poll }
+        Self::new(config, Sleep::Poll, 0)
+    }
+
+    fn new(config: &Config, sleep: Sleep, large: usize) -> Self {
+        let large = Arc::new(AtomicUsize::new(large));
+        Self { memory: Account::new(config.memlimit), sleep, returned: Arc::default(), large }
+    }
+
+    /// Has what was freed go back to the host, by a thread of its own a little later. A program's own allocator is left alone.
+    fn trim(&self) {
+        let returned = self.returned.clone();
+        let body = move || {
+            std::thread::sleep(TRIM_AFTER);
+            returned.bytes.store(0, Ordering::Relaxed);
+            returned.trimming.store(false, Ordering::Relaxed);
+            #[expect(unsafe_code, reason = "the allocator is libc's")]
+            // SAFETY: malloc_trim(3) asks nothing of its caller.
+            unsafe {
+                malloc_trim(0)
+            };
+        };
+        if std::thread::Builder::new().name("trim".to_owned()).spawn(body).is_err() {
+            self.returned.trimming.store(false, Ordering::Relaxed);
+        }
     }
 }
 
@@ -108,6 +172,13 @@ impl Rumpuser for LinuxHost {
 
     fn release(&self, bytes: usize) {
         self.memory.release(bytes);
+        let returned = self.returned.bytes.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        if returned >= TRIM_BYTES
+            && matches!(self.sleep, Sleep::Futex)
+            && !self.returned.trimming.swap(true, Ordering::Relaxed)
+        {
+            self.trim();
+        }
     }
 
     fn cpus(&self) -> usize {
@@ -136,6 +207,19 @@ impl Rumpuser for LinuxHost {
         Ok(Box::new(LinuxBell::new(Ok)?))
     }
 
+    fn large_memory(&self) -> Option<Box<dyn SharedMemory>> {
+        let less = |left: usize| left.checked_sub(1);
+        self.large.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
+        let left = self.large.clone();
+        match host::memfd(c"rump-file") {
+            Ok(fd) => Some(Box::new(LinuxShared::keep(Large { fd, left }))),
+            Err(_) => {
+                left.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
     fn open_host(&self, path: &Path, access: Access) -> Result<Box<dyn HostFile>> {
         Ok(Box::new(LinuxFile::open(path, access)?))
     }
@@ -143,6 +227,11 @@ impl Rumpuser for LinuxHost {
     fn open_folder(&self, path: &Path) -> Result<Box<dyn HostNode>> {
         Ok(Box::new(LinuxNode::open_folder(path)?))
     }
+}
+
+#[expect(unsafe_code, reason = "the allocator is libc's")]
+unsafe extern "C" {
+    fn malloc_trim(pad: usize) -> i32;
 }
 
 fn duration(time: Timespec) -> Duration {

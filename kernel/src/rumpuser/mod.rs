@@ -74,6 +74,11 @@ pub trait Rumpuser: Send + Sync {
     fn bell(&self) -> Result<Box<dyn Bell>> {
         Err(Errno::EOPNOTSUPP)
     }
+    /// Makes such memory for content that has become large, if that is better kept there than in the kernel's own: all of it goes
+    /// back to the host at once, and clients can map it.
+    fn large_memory(&self) -> Option<Box<dyn SharedMemory>> {
+        None
+    }
     /// Opens a file of the host that exists; a host that shows none answers `EOPNOTSUPP`.
     fn open_host(&self, _path: &Path, _access: Access) -> Result<Box<dyn HostFile>> {
         Err(Errno::EOPNOTSUPP)

@@ -65,8 +65,14 @@ fn arguments(cx: &Cx<'_>, kind: &str, data: &[u8]) -> Result<(Vec<u8>, Vec<u8>)>
                 return Err(Errno::EINVAL);
             }
             let TmpfsArgs { ta_size_max: size, ta_nodes_max: nodes, ta_root_mode: mode, .. } = args;
-            let owner = format!("uid={},gid={}", args.ta_root_uid, args.ta_root_gid);
-            let text = format!("size={size},nr_inodes={nodes},{owner},mode={:o}", mode & 0o7777);
+            let mut text = format!("uid={},gid={},mode={:o}", args.ta_root_uid, args.ta_root_gid, mode & 0o7777);
+            // Less than a block and up to three nodes mean what is usual.
+            if size >= 4096 {
+                text = format!("{text},size={size}");
+            }
+            if nodes > 3 {
+                text = format!("{text},nr_inodes={nodes}");
+            }
             Ok((Vec::new(), text.into_bytes()))
         }
         "null" => {

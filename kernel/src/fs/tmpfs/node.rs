@@ -6,7 +6,6 @@ use abi::{Errno, Result};
 use sysproxy::host::Owned;
 
 use super::{Body, LINKS_MAX, Removed, SHOWN_ENTRY_BYTES, TmpNode, entry_cost, read, write};
-use crate::fs::pages::Account;
 use crate::proc::lock;
 use crate::rumpuser::Access;
 use crate::vfs::node::{Entry, same};
@@ -114,7 +113,7 @@ impl Node for TmpNode {
     fn share(&self, access: Access) -> Result<Owned> {
         let mut inner = write(&self.inner);
         let Body::File(content) = &mut inner.body else { return Err(Errno::ENODEV) };
-        content.share(access, &*self.shared.host, &*self.shared)
+        content.share(access, &*self.shared.host)
     }
 
     fn read_link(&self) -> Result<Vec<u8>> {
@@ -198,7 +197,17 @@ impl Node for TmpNode {
             _ => {}
         }
         let now = self.shared.now();
-        self.enter(name, &node, now)?;
+        // A further name counts as a node, as on Linux.
+        let further = nlink > 0;
+        if further {
+            self.shared.take_node(0)?;
+        }
+        if let Err(errno) = self.enter(name, &node, now) {
+            if further {
+                self.shared.give_node(0);
+            }
+            return Err(errno);
+        }
         let mut inner = write(&node.inner);
         inner.nlink += 1;
         inner.linkable = false;
@@ -252,10 +261,10 @@ impl Node for TmpNode {
         }
         let now = self.shared.now();
         let whiteout = whiteout.map(|owner| self.whiteout(owner)).transpose()?;
-        self.shared.take(entry_cost(to))?;
+        self.shared.take_memory(entry_cost(to))?;
         if let Some(replaced) = &replaced {
             replaced.unlinked(now);
-            self.shared.give(entry_cost(to));
+            self.shared.give_memory(entry_cost(to));
         }
         // The new name comes before the old one goes: whoever looks finds the node under one of them at least.
         let mut inner = write(&into.inner);

@@ -20,6 +20,7 @@ mod epoll;
 mod epoll_shared;
 mod files;
 mod forking;
+mod full;
 mod interfaces;
 mod interrupts;
 mod links;
@@ -77,6 +78,8 @@ enum Needs {
     HandedOverProcesses,
     /// The same, and AF_UNIX sockets in the rump kernel, where they are not by default.
     LocalSockets,
+    /// A folder that is a file system of 1 MiB and 20 nodes.
+    SmallFileSystem,
 }
 
 /// A scenario: its name, what it needs, and what it does in the folder of the given name.
@@ -97,6 +100,7 @@ const FAMILIES: &[&[Row]] = &[
     files::TABLE,
     files::content::TABLE,
     forking::TABLE,
+    full::TABLE,
     interrupts::TABLE,
     links::TABLE,
     linux::copying::TABLE,
@@ -145,6 +149,7 @@ fn main() {
                 Needs::HandedOver => "alone handed",
                 Needs::HandedOverProcesses => "processes handed",
                 Needs::LocalSockets => "local",
+                Needs::SmallFileSystem => "small",
             };
             println!("{known} {needs}");
         }),
