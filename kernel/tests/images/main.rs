@@ -1,5 +1,6 @@
 //! File systems in images that other tools made: read as they were written, and never trusted.
 
+mod call;
 mod damage;
 mod fat;
 mod readonly;
@@ -28,10 +29,15 @@ pub struct Machine {
 impl Machine {
     /// Boots with `image` as `/disk`.
     pub fn new(image: &[u8]) -> Self {
+        Self::boot(image, &Config::default())
+    }
+
+    /// Boots as `config` says.
+    pub fn boot(image: &[u8], config: &Config) -> Self {
         let host = SimHost::new(7);
         host.put_file("/disk", image);
         let rumpuser: Arc<dyn Rumpuser> = host.clone();
-        let vfs = Vfs::boot(rumpuser, &Config::default()).unwrap();
+        let vfs = Vfs::boot(rumpuser, config).unwrap();
         vfs.etfs_register(b"/disk", Path::new("/disk"), Kind::Block, Window::default()).unwrap();
         vfs.root_view().unwrap().mkdir(&vfs.root().unwrap(), b"/mnt", 0o755).unwrap();
         Self { host, vfs }

@@ -191,7 +191,9 @@ impl Index {
                     // A directory that could be reached twice would make a tree that never ends.
                     let is_bad = is_directory && !seen.insert(entry.first);
                     let position = slots.position(slot)?;
-                    self.put(shared, Record { first, slot, position, name, alias, is_directory, is_bad }, false)?;
+                    let record = Record { first, slot, position, name, alias, is_directory, is_bad };
+                    self.reserve(shared, record.bytes())?;
+                    self.put(record, false);
                 }
             }
         }
@@ -210,8 +212,7 @@ impl Index {
     }
 
     /// Notes a record; of two with one name, the `newer` one is found, else the one that was there.
-    fn put(&mut self, shared: &Shared, record: Record, newer: bool) -> Result<()> {
-        self.reserve(shared, record.bytes())?;
+    fn put(&mut self, record: Record, newer: bool) {
         self.directories += u32::from(record.is_directory);
         for slot in record.first..=record.slot {
             if let Some(used) = self.used.get_mut(slot as usize) {
@@ -226,7 +227,6 @@ impl Index {
             }
         }
         self.records.insert(record.slot, record);
-        Ok(())
     }
 
     /// Finds a name.
@@ -257,19 +257,28 @@ impl Index {
         let position = slots.position(slot)?;
         let text = new.text.clone();
         let record = Record { first, slot, position, name: text, alias, is_directory, is_bad: false };
-        // Whoever reads on must find the end.
-        let after = first + count;
-        if after > self.end && (after as usize) < self.used.len() {
-            let position = slots.position(after)?;
-            shared.volume.write(position, &[0; 32])?;
+        self.reserve(shared, record.bytes())?;
+        if let Err(errno) = self.write(slots, first, &bytes) {
+            // What is half there must not be found later.
+            (first..first + count).for_each(|slot| self.empty(slots, slot));
+            shared.volume.host().release(record.bytes());
+            self.reserved -= record.bytes();
+            return Err(errno);
         }
-        for (slot, bytes) in (first..).zip(&bytes) {
-            let position = slots.position(slot)?;
-            shared.volume.write(position, bytes)?;
-        }
-        self.end = self.end.max(after);
-        self.put(shared, record.clone(), true)?;
+        self.end = self.end.max(first + count);
+        self.put(record.clone(), true);
         Ok(record)
+    }
+
+    /// Writes slots that follow each other.
+    fn write(&self, slots: &mut Slots<'_>, first: u32, bytes: &[[u8; 32]]) -> Result<()> {
+        let volume = &slots.shared.volume;
+        let after = first + bytes.len() as u32;
+        // Whoever reads on must find the end.
+        if after > self.end && (after as usize) < self.used.len() {
+            volume.write(slots.position(after)?, &[0; 32])?;
+        }
+        (first..).zip(bytes).try_for_each(|(slot, bytes)| volume.write(slots.position(slot)?, bytes))
     }
 
     /// Finds `count` free slots in a row, in new clusters if need be.
@@ -299,13 +308,9 @@ impl Index {
     /// Takes a name away, the entry first and then the pieces of its long name.
     pub fn remove(&mut self, slots: &mut Slots<'_>, slot: u32) -> Result<()> {
         let record = self.records.get(&slot).ok_or(Errno::EIO)?.clone();
-        for slot in (record.first..=record.slot).rev() {
-            let position = slots.position(slot)?;
-            slots.shared.volume.write(position, &[FREE])?;
-        }
-        for slot in record.first..=record.slot {
-            self.used[slot as usize] = false;
-        }
+        slots.shared.volume.write(record.position, &[FREE])?;
+        self.used[slot as usize] = false;
+        (record.first..record.slot).rev().for_each(|slot| self.empty(slots, slot));
         self.hint = self.hint.min(record.first);
         self.directories -= u32::from(record.is_directory);
         for name in [name::folded(&record.name), name::folded(&name::shown(&record.alias, 0))] {
@@ -317,6 +322,14 @@ impl Index {
         slots.shared.volume.host().release(record.bytes());
         self.reserved -= record.bytes();
         Ok(())
+    }
+
+    /// Marks a slot as free; where that fails it is used no more, so that nothing comes to lie among the pieces of another name.
+    fn empty(&mut self, slots: &mut Slots<'_>, slot: u32) {
+        let emptied = slots.position(slot).and_then(|position| slots.shared.volume.write(position, &[FREE]));
+        if let Some(used) = self.used.get_mut(slot as usize) {
+            *used = emptied.is_err();
+        }
     }
 
     /// Notes that a name is a directory's now, or a file's.

@@ -31,8 +31,7 @@ impl Inner {
         self.index(shared)?;
         let (mut slots, index) = self.slots(shared);
         let record = index.ok_or(Errno::EIO)?.add(&mut slots, name, raw)?;
-        self.modified(shared);
-        self.store(shared)?;
+        self.touched(shared);
         Ok(record)
     }
 
@@ -40,8 +39,14 @@ impl Inner {
     fn remove(&mut self, shared: &Shared, slot: u32) -> Result<()> {
         let (mut slots, index) = self.slots(shared);
         index.ok_or(Errno::EIO)?.remove(&mut slots, slot)?;
+        self.touched(shared);
+        Ok(())
+    }
+
+    /// Notes a change of the names. They are what they are even if the time of it cannot be stored.
+    fn touched(&mut self, shared: &Shared) {
         self.modified(shared);
-        self.store(shared)
+        let _ = self.store(shared);
     }
 }
 
@@ -179,10 +184,7 @@ impl FatNode {
         let position = match replaced {
             Some((replaced, record)) => {
                 shared.put_in_place(&raw, record.position)?;
-                let mut inner = lock(&into.inner);
-                inner.modified(shared);
-                inner.store(shared)?;
-                drop(inner);
+                lock(&into.inner).touched(shared);
                 replaced.unlinked(&mut tree);
                 record.position
             }
@@ -227,8 +229,7 @@ impl FatNode {
         for (directory, record, comes) in [(&me, &here, &other), (into, &there, &one)] {
             let mut inner = directory.directory()?;
             inner.index(shared)?.becomes(record.slot, comes.is_directory());
-            inner.modified(shared);
-            inner.store(shared)?;
+            inner.touched(shared);
             drop(inner);
             comes.moved(&mut tree, record.position, directory)?;
         }
