@@ -166,6 +166,9 @@ macro_rules! syscalls {
             K 1034 claim(token: In, close_on_exec: i32, keep: i32) -> Fd;
             V 1035 fdpath(fd: Fd, buf: Out, len: usize) -> usize;
             V 1036 mount_text(source: UserStr, path: UserStr, kind: UserStr, flags: i32, options: UserStr) -> ();
+            V 1037 etfs_register(key: UserStr, hostpath: UserStr, kind: u32, offset: u64, size: u64) -> ();
+            V 1038 etfs_remove(key: UserStr) -> ();
+            V 1039 snapshot() -> Fd;
             K 1060 sigio(fd: Fd, side: i32) -> ();
         }
     };

@@ -131,6 +131,8 @@ impl std::fmt::Display for Refused {
     }
 }
 
+impl std::error::Error for Refused {}
+
 impl Drive {
     /// Opens the host file, makes it if it is missing (unless its size is wanted), finds the part that is to be shown,
     /// and lengthens a regular file that ends before that.

@@ -5,7 +5,9 @@ pub mod commands;
 pub mod ctl;
 pub mod drive;
 pub mod explain;
+pub mod inside;
 pub mod label;
+pub mod rc;
 pub mod starter;
 
 /// Returns the program's name, for messages.

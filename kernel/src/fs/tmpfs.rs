@@ -79,6 +79,11 @@ impl FileSystem for Tmpfs {
         self.root.clone()
     }
 
+    fn hold_still(&self, during: &mut dyn FnMut()) {
+        let _tree = lock(&self.shared.tree);
+        during();
+    }
+
     fn stat(&self) -> FsStat {
         let shared = &self.shared;
         FsStat {

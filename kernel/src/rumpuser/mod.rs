@@ -20,6 +20,7 @@ pub mod linux;
 pub mod memory;
 pub mod shared;
 pub mod sim;
+pub mod simfolder;
 
 /// How a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //! in memory.
 
 use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -10,7 +11,8 @@ use std::time::Duration;
 use abi::{Errno, Result};
 
 use super::memory::Account;
-use super::{Access, HostFile, HostKind, Parker, Rumpuser, Woken};
+use super::simfolder::SimTree;
+use super::{Access, HostFile, HostKind, HostNode, Parker, Rumpuser, Woken};
 use crate::proc::lock;
 
 /// What the simulated wall clock says at the start: 2001-09-09 01:46:40 UTC.
@@ -28,6 +30,8 @@ pub struct SimHost {
     reservations: AtomicU64,
     files: Mutex<HashMap<PathBuf, SimFile>>,
     writes: Arc<Writes>,
+    /// The folders; paths in it have nothing to do with `files`.
+    pub tree: Arc<SimTree>,
 }
 
 /// The writes to files, in their order: where, and what.
@@ -35,7 +39,7 @@ type Writes = Mutex<Vec<(u64, Vec<u8>)>>;
 
 /// A file of a simulated host; it can be read and written whatever it was opened for.
 #[derive(Clone, Default)]
-struct SimFile {
+pub struct SimFile {
     content: Arc<Mutex<Vec<u8>>>,
     writes: Option<Arc<Writes>>,
 }
@@ -64,6 +68,7 @@ impl SimHost {
             reservations: AtomicU64::new(0),
             files: Mutex::default(),
             writes: Arc::default(),
+            tree: SimTree::new(),
         })
     }
 
@@ -170,6 +175,11 @@ impl Rumpuser for SimHost {
         let file = lock(&self.files).get(path).cloned().ok_or(Errno::ENOENT)?;
         Ok(Box::new(file))
     }
+
+    fn open_folder(&self, path: &Path) -> Result<Box<dyn HostNode>> {
+        let root: Box<dyn HostNode> = Box::new(self.tree.root());
+        path.iter().skip(1).try_fold(root, |at, name| at.lookup(name.as_bytes()))
+    }
 }
 
 impl HostFile for SimFile {
@@ -200,6 +210,17 @@ impl HostFile for SimFile {
         }
         content[begin..end].copy_from_slice(data);
         Ok(data.len())
+    }
+
+    fn append(&self, data: &[u8]) -> Result<(u64, usize)> {
+        let mut content = lock(&self.content);
+        content.extend_from_slice(data);
+        Ok((content.len() as u64, data.len()))
+    }
+
+    fn resize(&self, len: u64) -> Result<()> {
+        lock(&self.content).resize(len as usize, 0);
+        Ok(())
     }
 
     fn sync(&self) -> Result<()> {

@@ -1,15 +1,22 @@
 //! What is mounted, and mounting it.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use abi::fcntl::O_RDONLY;
 use abi::mount::{
     ISOFSMNT_NOJOLIET, ISOFSMNT_NORRIP, IsoArgs, MNT_FORCE, MNT_GETARGS, MNT_UPDATE, MsdosfsArgs, NullArgs,
     TMPFS_ARGS_VERSION, TmpfsArgs, UfsArgs, VFS_MAXMOUNTDATA, VFS_MNAME_LEN, VFS_TYPENAME_LEN,
 };
-use abi::stat::Statvfs;
-use abi::{Errno, InOut, Out, Result, UserStr};
+use abi::stat::{S_IFMT, Statvfs};
+use abi::{Errno, Fd, InOut, Out, Result, UserStr};
 use zerocopy::FromBytes;
 
 use crate::Cx;
-use crate::vfs::View;
+use crate::file::OpenFile;
+use crate::fs::etfs::Window;
+use crate::vfs::{Kind, View};
 
 /// mount(2): the data is a structure of the type's own.
 pub fn mount(cx: &Cx<'_>, kind: UserStr, path: UserStr, flags: i32, data: InOut, data_len: usize) -> Result<i32> {
@@ -107,6 +114,37 @@ fn arguments(cx: &Cx<'_>, kind: &str, data: &[u8]) -> Result<(Vec<u8>, Vec<u8>)>
 pub fn unmount(cx: &Cx<'_>, path: UserStr, flags: i32) -> Result<()> {
     let path = cx.mem.path(path)?;
     View::of(cx)?.unmount(&path, flags)
+}
+
+/// rump_etfs_register_withsize(3), an extension: `kind` are the bits of `S_IFMT` that it appears with.
+///
+/// `EPERM` unless the superuser asks, from the kernel's own host.
+pub fn etfs_register(cx: &Cx<'_>, key: UserStr, hostpath: UserStr, kind: u32, offset: u64, size: u64) -> Result<()> {
+    let (key, hostpath) = (cx.mem.path(key)?, cx.mem.path(hostpath)?);
+    operator(cx)?;
+    let kind = Kind::from_mode(kind & S_IFMT).ok_or(Errno::EINVAL)?;
+    let window = Window { offset, size: Some(size) };
+    cx.kernel.vfs.etfs_register(&key, Path::new(OsStr::from_bytes(&hostpath)), kind, window)
+}
+
+/// rump_etfs_remove(3), an extension.
+pub fn etfs_remove(cx: &Cx<'_>, key: UserStr) -> Result<()> {
+    let key = cx.mem.path(key)?;
+    operator(cx)?;
+    cx.kernel.vfs.etfs_remove(&key)
+}
+
+/// `EPERM` unless the superuser asks, from the kernel's own host.
+fn operator(cx: &Cx<'_>) -> Result<()> {
+    let view = View::of(cx)?;
+    view.superuser()?;
+    if view.on_host { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// The root file system as a tar archive, an extension: a descriptor to read it from.
+pub fn snapshot(cx: &Cx<'_>) -> Result<Fd> {
+    let archive = View::of(cx)?.snapshot()?;
+    cx.proc.install(OpenFile::new(archive, O_RDONLY), true)
 }
 
 /// getvfsstat(2): how many mounts there are without a buffer, else how many were stored.

@@ -17,6 +17,7 @@ pub mod open;
 mod opening;
 pub mod perm;
 pub mod pipe;
+pub mod snapshot;
 pub mod tree;
 
 use std::any::Any;

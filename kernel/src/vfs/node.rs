@@ -44,6 +44,10 @@ pub trait FileSystem: Send + Sync {
     fn name_max(&self) -> usize {
         NAME_MAX
     }
+    /// Calls `during` while nothing is made, linked, moved or removed, if the file system can promise that.
+    fn hold_still(&self, during: &mut dyn FnMut()) {
+        during();
+    }
     /// Told that it is in the tree no more, and that nothing will change it; leaves in good order what it lies on.
     fn unmounted(&self) -> Result<()> {
         self.sync()

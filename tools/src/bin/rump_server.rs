@@ -17,6 +17,7 @@ use kernel::server::Server;
 use kernel::vfs;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tools::drive::{Drive, Kind};
+use tools::rc;
 use tools::starter::{Role, report, start};
 
 /// Serves a rump kernel on URL.
@@ -48,6 +49,12 @@ struct Args {
     /// Kernel module
     #[arg(short = 'm', value_name = "MODULE")]
     modules: Vec<String>,
+    /// Run the rumpctl commands in FILE, a line each, when the kernel has booted
+    #[arg(long, value_name = "FILE")]
+    rc: Option<PathBuf>,
+    /// Make what is in the tar archive FILE (see rumpctl snapshot) in the root file system, before --rc
+    #[arg(long, value_name = "FILE")]
+    restore: Option<PathBuf>,
     /// Write the process id of the server into FILE
     #[arg(long, value_name = "FILE")]
     pidfile: Option<PathBuf>,
@@ -173,6 +180,13 @@ fn prepare(args: &Args) -> Result<Server, Failure> {
         Kernel::boot(host, config).map_err(|errno| Failure::of_kernel(format!("rump init failed: {errno}"), errno))?;
     for drive in &args.drives {
         expose(&kernel, drive)?;
+    }
+    let told = |error: anyhow::Error| Failure(format!("{error:#}"), Errno::EINVAL.raw());
+    if let Some(file) = &args.restore {
+        rc::restore(&kernel, file).map_err(told)?;
+    }
+    if let Some(file) = &args.rc {
+        rc::run(&kernel, file).map_err(told)?;
     }
     Server::bind(kernel, &args.url)
         .map_err(|error| Failure::of_kernel(format!("rump server init failed: {error}"), error.errno()))

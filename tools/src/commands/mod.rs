@@ -1,11 +1,15 @@
 //! The commands of rumpctl, which a server also runs from its rc file.
 
+use std::path::Path;
+
 use clap::Subcommand;
 use client::Caller;
 use serde_json::{Value, json};
 
 use crate::ctl;
 
+mod archive;
+mod drives;
 mod mounts;
 
 /// A command.
@@ -47,6 +51,19 @@ pub enum Command {
     Mount(mounts::Mount),
     /// Takes the file system mounted on DIR away
     Umount(mounts::Umount),
+    /// Shows a host file or device in the root directory, or takes it away
+    Drive(drives::Change),
+    /// Saves the root file system in a tar archive
+    Snapshot(archive::Snapshot),
+    /// Makes what is in a tar archive in the root file system
+    Restore(archive::Restore),
+}
+
+impl Command {
+    /// The command that restores an archive.
+    pub fn restore(file: &Path) -> Self {
+        Self::Restore(archive::Restore { file: file.to_owned() })
+    }
 }
 
 /// Runs a command; the answer is the lines that it prints.
@@ -63,6 +80,9 @@ pub fn run(command: &Command, kernel: &dyn Caller, json: bool) -> anyhow::Result
         Command::Ifconfig { interface } => ifconfig(kernel, interface.as_deref(), json),
         Command::Mount(mount) => mount.run(kernel, json),
         Command::Umount(umount) => umount.run(kernel),
+        Command::Drive(drive) => drive.run(kernel),
+        Command::Snapshot(snapshot) => snapshot.run(kernel),
+        Command::Restore(restore) => restore.run(kernel),
     }
 }
 

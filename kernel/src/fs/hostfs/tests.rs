@@ -1,10 +1,11 @@
 use abi::fcntl::{O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR, O_TMPFILE};
+use abi::stat::S_IFDIR;
 
 use super::*;
 use crate::config::Config;
 use crate::file::File;
-use crate::rumpuser::Rumpuser;
 use crate::rumpuser::linux::LinuxHost;
+use crate::rumpuser::{HostNode, Rumpuser};
 use crate::vfs::namei::Follow;
 use crate::vfs::{Vfs, View};
 
@@ -183,4 +184,88 @@ fn descriptors_run_out_before_the_host_has_none() {
     assert_eq!(refused, Errno::ENFILE);
     drop(held);
     assert!(top.lookup(b".").is_ok());
+}
+
+/// A generator of the same numbers for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % sides
+    }
+}
+
+/// The host moves, swaps and removes names inside and outside of the folder, and out of it and back, while a client walks,
+/// makes, moves and removes. No walk may end at what was never inside, and nothing is left behind.
+#[test]
+fn whatever_the_host_moves_nothing_outside_is_found() {
+    for seed in 0..20 {
+        let mut dice = Dice(seed);
+        let host = crate::rumpuser::sim::SimHost::new(seed);
+        let top = host.tree.root();
+        let shown = top.make(b"shown", S_IFDIR | 0o755, b"").unwrap();
+        let outside = top.make(b"outside", S_IFDIR | 0o755, b"").unwrap();
+        let names: [&[u8]; 4] = [b"a", b"b", b"c", b"d"];
+        for name in names {
+            // What is marked so was outside from the beginning, and never moves.
+            outside.make(&[name, b"-kept"].concat(), S_IFDIR | 0o751, b"").unwrap();
+        }
+        let vfs = Vfs::boot(host.clone(), &Config::default()).unwrap();
+        let mut view = vfs.root_view().unwrap();
+        view.mount("hostfs", b"/shown", b"/usr", 0, b"").unwrap();
+        let usr = view.namei(&view.cwd, b"/usr", Follow::Always).unwrap();
+        for _ in 0..3000 {
+            let (one, other) = (names[dice.roll(4)], names[dice.roll(4)]);
+            let deep = |dice: &mut Dice| shown.lookup(names[dice.roll(4)]).ok();
+            let place = [b"/usr/".as_slice(), one, b"/", other].concat();
+            match dice.roll(12) {
+                0 => drop(view.mkdir(&view.cwd, &place, 0o755)),
+                1 => drop(view.mkdir(&usr, one, 0o755)),
+                2 => drop(shown.rename(one, &*outside, other, 0)),
+                3 => drop(outside.rename(one, &*shown, other, 0)),
+                4 => drop(deep(&mut dice).map(|deep| shown.rename(one, &*deep, other, 0))),
+                5 => drop(deep(&mut dice).map(|deep| deep.rename(one, &*shown, other, 2))),
+                6 => drop(shown.make(one, abi::stat::S_IFLNK | 0o777, b"../outside")),
+                7 => drop(shown.remove(one, false).or_else(|_| shown.remove(one, true))),
+                8 => drop(view.rename(&usr, one, &view.cwd, &place)),
+                9 => drop(view.namei(&view.cwd, &place, Follow::Always).map(|found| view.cwd = found)),
+                10 => view.cwd = usr.clone(),
+                _ => {
+                    for path in
+                        [&b".."[..], b"../..", b"../../outside", b"../a-kept", b"../../../outside/b-kept", b"../c"]
+                    {
+                        let Ok(found) = view.namei(&view.cwd, path, Follow::Always) else { continue };
+                        assert_ne!(found.node.attr().mode, 0o751, "seed {seed}");
+                        let ino = found.node.vnode().ino;
+                        let is_outside =
+                            Arc::ptr_eq(&found.mount, &usr.mount) && ino == outside.status().unwrap().st_ino;
+                        assert!(!is_outside && view.path_of(&found) != Ok(b"/outside".to_vec()), "seed {seed}");
+                    }
+                    let _ = view.path_of(&view.cwd);
+                }
+            }
+        }
+        view.cwd = view.root.clone();
+        drop(usr);
+        assert_eq!(view.unmount(b"/usr", 0), Ok(()), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_simulated_host_serves_files_too() {
+    let host = crate::rumpuser::sim::SimHost::new(1);
+    host.tree.root().make(b"shown", S_IFDIR | 0o755, b"").unwrap();
+    let vfs = Vfs::boot(host.clone(), &Config::default()).unwrap();
+    let view = vfs.root_view().unwrap();
+    view.mount("hostfs", b"/shown", b"/usr", 0, b"").unwrap();
+    let file = view.open(&view.cwd, b"/usr/f", O_RDWR | O_CREAT, 0o600).unwrap();
+    assert_eq!((file.write(b"hello"), file.stat().unwrap().st_size), (Ok(5), 5));
+    view.link(&file.at, &view.cwd, b"/usr/g").unwrap();
+    view.unlink(&view.cwd, b"/usr/f").unwrap();
+    assert_eq!(file.stat().unwrap().st_nlink, 1);
+    let seen = host.open_folder(Path::new("/shown/g")).unwrap();
+    assert_eq!((seen.status().unwrap().st_ino, seen.status().unwrap().st_size), (file.stat().unwrap().st_ino, 5));
+    let stat = vfs.mounts()[2].statvfs();
+    assert_eq!((stat.f_blocks, stat.f_bfree, stat.f_bavail, stat.f_ffree), (1000, 500, 400, 50));
 }
