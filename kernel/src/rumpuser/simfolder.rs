@@ -107,6 +107,22 @@ impl SimNode {
         at == number
     }
 
+    /// Puts an object under a name of this directory.
+    fn enter(&self, name: &[u8], number: u64) -> Result<()> {
+        self.own(|object| {
+            object.enter(name, number);
+            Ok(())
+        })
+    }
+
+    /// Notes in which directory an object is.
+    fn lies_in(&self, number: u64, above: u64) -> Result<()> {
+        self.with(number, |object| {
+            object.above = above;
+            Ok(())
+        })
+    }
+
     fn lose(&self, number: u64) -> Result<()> {
         self.with(number, |object| {
             let directory = object.stat.st_mode & S_IFMT == S_IFDIR;
@@ -222,8 +238,8 @@ impl HostNode for SimNode {
                 if self.is_directory(number) && self.contains(number, self.number) {
                     return Err(Errno::EINVAL);
                 }
-                self.own(|object| Ok(object.enter(from, number)))?;
-                self.with(number, |object| Ok(object.above = self.number))?;
+                self.enter(from, number)?;
+                self.lies_in(number, self.number)?;
             }
             Ok(number) => {
                 match (self.is_directory(moved), self.is_directory(number)) {
@@ -241,8 +257,8 @@ impl HostNode for SimNode {
             }
             Err(errno) => return Err(errno),
         }
-        into.own(|object| Ok(object.enter(to, moved)))?;
-        self.with(moved, |object| Ok(object.above = into.number))
+        into.enter(to, moved)?;
+        self.lies_in(moved, into.number)
     }
 
     fn change(&self, change: &HostChange) -> Result<()> {

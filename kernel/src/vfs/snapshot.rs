@@ -50,6 +50,9 @@ enum What {
     Symlink(Vec<u8>),
 }
 
+/// Ranges of a file, by begin and end.
+type Pieces = VecDeque<(u64, u64)>;
+
 /// An archive that is being read.
 pub struct Snapshot {
     state: Mutex<State>,
@@ -60,7 +63,7 @@ pub struct Snapshot {
 struct State {
     items: VecDeque<Item>,
     /// The file whose content comes next, and the pieces of it that are left.
-    current: Option<(Arc<dyn Node>, VecDeque<(u64, u64)>)>,
+    current: Option<(Arc<dyn Node>, Pieces)>,
     /// Bytes to be read, from `at` on.
     ready: Vec<u8>,
     at: usize,
@@ -140,7 +143,7 @@ impl State {
         } else {
             None
         };
-        let pieces: VecDeque<(u64, u64)> = match &whole {
+        let pieces: Pieces = match &whole {
             Some(bytes) => written(bytes).into(),
             None if kind == EntryType::Regular => data(&*node, attr.size)?.into(),
             None => VecDeque::new(),
@@ -304,7 +307,7 @@ fn data(node: &dyn Node, size: u64) -> Result<Vec<(u64, u64)>> {
 }
 
 /// Makes the header that of a sparse file; returns the blocks that follow it.
-fn sparse(header: &mut Header, pieces: &VecDeque<(u64, u64)>, size: u64) -> Vec<GnuExtSparseHeader> {
+fn sparse(header: &mut Header, pieces: &Pieces, size: u64) -> Vec<GnuExtSparseHeader> {
     header.set_entry_type(EntryType::GNUSparse);
     let Some(gnu) = header.as_gnu_mut() else { return Vec::new() };
     gnu.set_real_size(size);
@@ -337,7 +340,7 @@ fn seconds(time: Timespec) -> String {
     match (time.tv_sec, time.tv_nsec) {
         (seconds, 0) => seconds.to_string(),
         // The fraction counts away from zero.
-        (before @ ..0, nanos) if before == -1 => format!("-0.{:09}", 1_000_000_000 - nanos),
+        (-1, nanos) => format!("-0.{:09}", 1_000_000_000 - nanos),
         (before @ ..0, nanos) => format!("{}.{:09}", before + 1, 1_000_000_000 - nanos),
         (seconds, nanos) => format!("{seconds}.{nanos:09}"),
     }

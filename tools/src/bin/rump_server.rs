@@ -107,12 +107,20 @@ fn take_descriptors() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
+/// A write to a host file beyond RLIMIT_FSIZE shall fail (`EFBIG`), and not end the server.
+fn write_no_signals() {
+    let noticed = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    // Where no handler can be set, the signal ends the server as it did.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, noticed);
+}
+
 fn serve(args: &Args, role: Role) -> ExitCode {
     if role != Role::Command {
         // Away from the terminal's signals; it fails only for a process group leader, which a fresh child is not.
         let _ = rustix::process::setsid();
     }
     take_descriptors();
+    write_no_signals();
     let server = match prepare(args) {
         Ok(server) => Arc::new(server),
         Err(Failure(text, number)) => {

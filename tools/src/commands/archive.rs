@@ -84,6 +84,9 @@ fn comments(file: &mut File) -> anyhow::Result<Vec<String>> {
     Ok(found)
 }
 
+/// A piece of a file's data: its offset in the file, its offset in the archive, its length.
+type Piece = (u64, u64, u64);
+
 /// What an entry says, checked.
 struct Entry {
     /// The names from the root; none for the root itself.
@@ -97,9 +100,9 @@ struct Entry {
     device: u64,
     /// Target of a link.
     link: Vec<u8>,
-    /// Length of a file, and where the pieces of its data stand: offset in the file, offset in the archive, length.
+    /// Length of a file, and where its data stands.
     size: u64,
-    pieces: Vec<(u64, u64, u64)>,
+    pieces: Vec<Piece>,
 }
 
 impl Restore {
@@ -228,7 +231,7 @@ fn time(text: &[u8]) -> anyhow::Result<Timespec> {
 }
 
 /// The length of a sparse file and its pieces, from its header at `at` and the blocks behind that.
-fn sparse(header: &Header, file: &File, at: u64) -> anyhow::Result<(u64, Vec<(u64, u64, u64)>)> {
+fn sparse(header: &Header, file: &File, at: u64) -> anyhow::Result<(u64, Vec<Piece>)> {
     let gnu = header.as_gnu().context("a sparse file that is not GNU's")?;
     let mut list: Vec<(u64, u64)> = Vec::new();
     let mut add = |fields: &[tar::GnuSparseHeader]| -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 mod passing;
 mod rows;
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -14,6 +15,15 @@ const LOADS: &[(&str, &str)] = &[
     ("shell loop of 200 writes", "for i in $(seq 200); do echo $i; done > \"$DIR/f\""),
     ("dd 16 MiB in 64 KiB writes", "dd if=/dev/zero of=\"$DIR/g\" bs=64k count=256 2> /dev/null"),
     ("cat 16 MiB", "cat \"$DIR/g\" > /dev/null"),
+];
+
+/// What is measured in a folder of the host, beside the same folder without us.
+const FOLDER_LOADS: &[(&str, &str)] = &[
+    ("cp -a of a tree", "rm -rf \"$DIR/t\"; cp -a /usr/include/linux/netfilter \"$DIR/t\""),
+    ("find in it", "find \"$DIR/t\" -type f | wc -l > /dev/null"),
+    ("diff -r of it", "diff -r /usr/include/linux/netfilter \"$DIR/t\""),
+    ("tar of it", "tar cf \"$DIR/t.tar\" -C \"$DIR\" t"),
+    ("dd 16 MiB in 64 KiB writes", "dd if=/dev/zero of=\"$DIR/g\" bs=64k count=256 2> /dev/null"),
 ];
 
 fn median(mut runs: Vec<f64>) -> f64 {
@@ -44,21 +54,29 @@ fn main() {
         return passing::start_up(&rump);
     }
     let host = tempfile::tempdir_in("/dev/shm").expect("a tmpfs");
-    println!("{:<30} {:>10} {:>10} {:>8}", "load", "host ms", "rump ms", "ratio");
-    for (name, script) in LOADS {
+    side_by_side("load", LOADS, &rump, host.path(), "/rump/tmp");
+    let shown = host.path().to_str().expect("a path that is text");
+    rump.ctl(&["mount", "-t", "hostfs", shown, "/home"]);
+    side_by_side("load on hostfs", FOLDER_LOADS, &rump, host.path(), "/rump/home");
+    passing::start_up(&rump);
+    passing::table(&rump, "");
+}
+
+/// Runs loads in a folder of the host, then in one of the rump kernel.
+fn side_by_side(title: &str, loads: &[(&str, &str)], rump: &Rump, host: &Path, inside: &str) {
+    println!("{title:<30} {:>10} {:>10} {:>8}", "host ms", "rump ms", "ratio");
+    for (name, script) in loads {
         let native = measure(|| {
             let mut command = Command::new("sh");
-            command.args(["-ec", script]).env("DIR", host.path());
+            command.args(["-ec", script]).env("DIR", host);
             command
         });
         let ours = measure(|| {
             let mut command = Command::new("sh");
-            command.args(["-ec", script]).env("DIR", "/rump/tmp").env("RUMP_SERVER", rump.url());
+            command.args(["-ec", script]).env("DIR", inside).env("RUMP_SERVER", rump.url());
             command.env("LD_PRELOAD", built("librumphijack.so"));
             command
         });
         println!("{name:<30} {native:>10.2} {ours:>10.2} {:>8.2}", ours / native);
     }
-    passing::start_up(&rump);
-    passing::table(&rump, "");
 }
