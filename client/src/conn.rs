@@ -7,13 +7,13 @@
 //! Lock order: `reader`, then `state`; `sending` is innermost and never held with `state`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use abi::Region;
 use rustix_futex_sync::Mutex;
 use sysproxy::Link;
 use sysproxy::frame::{Class, Frame, FrameReader, Kind};
-use sysproxy::host::{self, HostFd, Owned, POLLIN, POLLNVAL, PollFd};
+use sysproxy::host::{self, HostFd, IoSlice, Owned, POLLIN, POLLNVAL, POLLOUT, PollFd};
 use sysproxy::message::{ClientRequest, ServerRequest};
 use sysproxy::peer::{self, Outstanding};
 
@@ -26,6 +26,8 @@ const WITHOUT_BELL: std::time::Duration = std::time::Duration::from_millis(5);
 /// A connection to a server, up to its end. A new connection is a new `Conn`.
 pub struct Conn {
     link: Box<dyn Link>,
+    /// The number that the link goes by.
+    socket: Kept,
     /// Whether the server is ours.
     pub extended: bool,
     dead: AtomicBool,
@@ -89,12 +91,12 @@ enum Role {
 }
 
 impl Conn {
-    /// Starts with a link that is past its banner; the first request will have the number `first`.
-    pub fn new(link: Box<dyn Link>, extended: bool, first: u64) -> Self {
-        fds::note(link.fd());
+    /// Starts with a link that is past its banner and goes by the number of `socket`; the first request will have the number `first`.
+    pub fn new(link: Box<dyn Link>, socket: Kept, extended: bool, first: u64) -> Self {
         let state = State { led: false, calls: Outstanding::starting_at(first), bells: Vec::new() };
         Self {
             link,
+            socket,
             extended,
             dead: AtomicBool::new(false),
             sending: Mutex::new(()),
@@ -103,9 +105,9 @@ impl Conn {
         }
     }
 
-    /// The socket's number, at this moment.
-    pub fn fd(&self) -> HostFd {
-        self.link.fd()
+    /// The socket.
+    pub fn socket(&self) -> &Kept {
+        &self.socket
     }
 
     /// The number that the next request would have.
@@ -129,7 +131,17 @@ impl Conn {
     /// Sends a frame whole.
     pub fn send(&self, frame: &Frame) -> host::Result<()> {
         let _sending = self.sending.lock();
-        peer::send(&*self.link, frame)
+        let room = || {
+            let _ = fds::sleep(&mut vec![PollFd::new(HostFd(-1), POLLOUT)], |fds| self.name_link(fds), None);
+        };
+        peer::send(&Steady(&*self.link), frame, room)
+    }
+
+    /// Says by which number the link is to be polled.
+    fn name_link(&self, fds: &mut [PollFd]) {
+        if let Some(link) = fds.first_mut() {
+            link.fd = self.link.fd().0;
+        }
     }
 
     /// Asks our own kind of server to end the sleep of a call.
@@ -141,7 +153,7 @@ impl Conn {
     pub fn die(&self) {
         let mut state = self.state.lock();
         self.dead.store(true, Ordering::Relaxed);
-        self.link.shutdown();
+        Steady(&*self.link).shutdown();
         for call in state.calls.iter_mut().filter(|call| call.answer.is_none()) {
             call.finish(Answer::Lost);
         }
@@ -150,7 +162,7 @@ impl Conn {
     /// Waits until the request is done, or something else is there to be looked at: then wait again.
     ///
     /// `signals` is readable while a signal is pending; `host` are descriptors to look at as well.
-    pub fn wait(&self, reqno: u64, signals: HostFd, host: &[PollFd]) -> Event {
+    pub fn wait(&self, reqno: u64, signals: Option<&Kept>, host: &[PollFd]) -> Event {
         loop {
             let role = match self.take_role(reqno) {
                 Ok(role) => role,
@@ -190,21 +202,21 @@ impl Conn {
     }
 
     /// Sleeps until the bell rings (`None`) or something else is there.
-    fn follow(&self, bell: Option<&Kept>, signals: HostFd, host: &[PollFd]) -> Option<Event> {
-        let mut fds = vec![PollFd::new(bell.map_or(HostFd(-1), Kept::fd), POLLIN), PollFd::new(signals, POLLIN)];
-        fds.extend_from_slice(host);
-        let _ = host::ppoll(&mut fds, bell.is_none().then_some(WITHOUT_BELL), None);
+    fn follow(&self, bell: Option<&Kept>, signals: Option<&Kept>, host: &[PollFd]) -> Option<Event> {
+        let mut fds = watched(signals, host);
+        let number = |fds: &mut [PollFd]| name([bell, signals], fds);
+        let _ = fds::sleep(&mut fds, number, bell.is_none().then_some(WITHOUT_BELL));
         if let Some(bell) = bell
             && fds.first().is_some_and(|fd| fd.revents != 0)
         {
-            host::clear_eventfd(bell.fd());
+            bell.with(host::clear_eventfd);
             return None;
         }
         other_event(&fds)
     }
 
     /// Reads the link until the answer to `reqno` has come (`None`) or something else is there.
-    fn lead(&self, reqno: u64, signals: HostFd, host: &[PollFd]) -> Option<Event> {
+    fn lead(&self, reqno: u64, signals: Option<&Kept>, host: &[PollFd]) -> Option<Event> {
         let mut reader = self.reader.lock();
         let event = self.read_until(&mut reader, reqno, signals, host);
         drop(reader);
@@ -214,9 +226,14 @@ impl Conn {
         event
     }
 
-    fn read_until(&self, reader: &mut FrameReader, reqno: u64, signals: HostFd, host: &[PollFd]) -> Option<Event> {
-        let mut fds = vec![PollFd::new(HostFd(-1), POLLIN), PollFd::new(signals, POLLIN)];
-        fds.extend_from_slice(host);
+    fn read_until(
+        &self,
+        reader: &mut FrameReader,
+        reqno: u64,
+        signals: Option<&Kept>,
+        host: &[PollFd],
+    ) -> Option<Event> {
+        let mut fds = watched(signals, host);
         loop {
             match reader.buffered() {
                 Ok(Some(frame)) if frame.header.kind() == Some(Kind::Descriptor) => {
@@ -233,11 +250,7 @@ impl Conn {
                     return None;
                 }
             }
-            if let Some(link) = fds.first_mut() {
-                // The number may have been moved meanwhile.
-                link.fd = self.link.fd().0;
-            }
-            match host::ppoll(&mut fds, None, None) {
+            match fds::sleep(&mut fds, |fds| name([Some(&self.socket), signals], fds), None) {
                 Ok(_) => {}
                 Err(host::Error::INTR) => continue,
                 // Without a way to wait there is no way to hear an answer.
@@ -247,7 +260,7 @@ impl Conn {
                 }
             }
             if fds.first().is_some_and(|link| link.revents != 0) {
-                if reader.fill(&*self.link).is_err() {
+                if reader.fill(&Steady(&*self.link)).is_err() {
                     self.die();
                     return None;
                 }
@@ -314,31 +327,51 @@ impl Conn {
 
     /// Forgets the socket and the bells, which are another process's to close.
     pub fn let_go(&self) {
-        fds::forget(self.link.move_to(HostFd(-1)));
+        self.socket.let_go();
         let State { calls, bells, .. } = &*self.state.lock();
         let all = calls.iter().filter_map(|call| call.bell.as_ref()).chain(bells);
-        all.for_each(|bell| fds::forget(bell.let_go()));
-    }
-
-    /// Moves the descriptor with this number, if it is one of the connection's.
-    pub fn move_away(&self, fd: HostFd) -> Option<host::Result<HostFd>> {
-        let mut state = self.state.lock();
-        let moved = if self.link.fd() == fd {
-            Some(fds::move_number(fd, |new| self.link.move_to(new)))
-        } else {
-            let State { calls, bells, .. } = &*state;
-            let mut all = calls.iter().filter_map(|call| call.bell.as_ref()).chain(bells);
-            all.find(|bell| bell.fd() == fd).map(|bell| bell.move_away())
-        };
-        // Sleepers look at the numbers anew.
-        state.calls.iter_mut().for_each(Call::ring);
-        moved
+        all.for_each(|bell| bell.let_go());
     }
 }
 
-impl Drop for Conn {
-    fn drop(&mut self) {
-        fds::forget(self.link.fd());
+/// A link whose number stays as it is for the time of each call.
+struct Steady<'a>(&'a dyn Link);
+
+impl Link for Steady<'_> {
+    fn fd(&self) -> HostFd {
+        self.0.fd()
+    }
+    fn send(&self, parts: &[IoSlice<'_>]) -> host::Result<usize> {
+        let _using = fds::using();
+        self.0.send(parts)
+    }
+    fn recv(&self, buf: &mut [u8]) -> host::Result<usize> {
+        let _using = fds::using();
+        self.0.recv(buf)
+    }
+    fn recv_with(&self, buf: &mut [u8], passed: &mut Vec<Owned>) -> host::Result<usize> {
+        let _using = fds::using();
+        self.0.recv_with(buf, passed)
+    }
+    fn shutdown(&self) {
+        let _using = fds::using();
+        self.0.shutdown();
+    }
+    fn go_by(&mut self, _: &'static AtomicI32) {}
+}
+
+/// What a thread waits for: what it is to be woken by first, then the signals, then the host's.
+fn watched(signals: Option<&Kept>, host: &[PollFd]) -> Vec<PollFd> {
+    let mut fds = Vec::with_capacity(host.len() + 3);
+    fds.extend([PollFd::new(HostFd(-1), POLLIN), PollFd::new(signals.map_or(HostFd(-1), Kept::fd), POLLIN)]);
+    fds.extend_from_slice(host);
+    fds
+}
+
+/// Gives the first of them the numbers that are true now.
+fn name(own: [Option<&Kept>; 2], fds: &mut [PollFd]) {
+    for (kept, fd) in own.into_iter().zip(fds) {
+        fd.fd = kept.map_or(-1, |kept| kept.fd().0);
     }
 }
 
@@ -359,7 +392,7 @@ impl Call {
 
     fn ring(&mut self) {
         if let Some(bell) = &self.bell {
-            host::signal_eventfd(bell.fd());
+            bell.with(host::signal_eventfd);
         }
     }
 }

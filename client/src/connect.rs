@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use abi::{Errno, Result};
 use rustix_futex_sync::OnceLock;
-use sysproxy::host::{self, HostFd, POLLIN, PollFd};
+use sysproxy::host::{self, POLLIN, PollFd};
 use sysproxy::link::Endpoint;
 use sysproxy::message::{self, ClientRequest, Token};
 use sysproxy::url::ParseError;
@@ -13,7 +13,7 @@ use sysproxy::{Link, banner};
 
 use crate::conn::Conn;
 use crate::exchange::{Outcome, Request, Terms, exchange};
-use crate::fds;
+use crate::fds::Kept;
 
 /// How long a server may take to show its banner.
 const BANNER_TIME: Duration = Duration::from_secs(30);
@@ -89,12 +89,12 @@ pub fn program_name() -> Vec<u8> {
 /// Connects, reads the banner and moves the socket to a high number. `first` is the number that the
 /// handshake will have.
 pub fn open(endpoint: &dyn Endpoint, first: u64) -> host::Result<Arc<Conn>> {
-    let link = endpoint.connect()?;
+    let mut link = endpoint.connect()?;
     let extended = read_banner(&*link)?;
-    let high = fds::raise(link.fd())?.into_fd();
-    let _ = host::close(link.move_to(high));
-    host::set_nonblocking(high, true)?;
-    Ok(Arc::new(Conn::new(link, extended, first)))
+    let socket = Kept::duplicate(link.fd())?;
+    link.go_by(socket.place());
+    socket.with(|fd| host::set_nonblocking(fd, true))?;
+    Ok(Arc::new(Conn::new(link, socket, extended, first)))
 }
 
 /// Reads the banner and returns whether the server is ours.
@@ -119,7 +119,7 @@ fn read_banner(link: &dyn Link) -> host::Result<bool> {
 }
 
 /// Introduces the client. The errno of the server's refusal; `ENOTCONN` if it hangs up.
-pub fn introduce(conn: &Conn, signals: HostFd, handshake: &message::Handshake<'_>) -> Result<()> {
+pub fn introduce(conn: &Conn, signals: Option<&Kept>, handshake: &message::Handshake<'_>) -> Result<()> {
     let frame = |number| ClientRequest::Handshake(*handshake).encode(number);
     match exchange(conn, signals, &Request { frame: &frame, terms: Terms::default() })? {
         Outcome::Lost => Err(Errno::ENOTCONN),

@@ -2,10 +2,11 @@
 
 use abi::{Errno, Region, Result};
 use sysproxy::Frame;
-use sysproxy::host::{self, HostFd, Owned, PollFd, SigSet};
+use sysproxy::host::{self, Owned, PollFd, SigSet};
 use sysproxy::message::Refusal;
 
 use crate::conn::{Answer, Conn, Event};
+use crate::fds::Kept;
 use crate::signals::{self, SIGCANCEL, Watch};
 
 /// What came of sending a request once.
@@ -48,7 +49,7 @@ impl Default for Terms<'_> {
 /// Sends a request and waits for its answer. The caller has all signals blocked.
 ///
 /// The errno of an ERROR frame; `EFAULT` if memory that the request named is bad.
-pub fn exchange(conn: &Conn, signals: HostFd, request: &Request<'_>) -> Result<Outcome> {
+pub fn exchange(conn: &Conn, signals: Option<&Kept>, request: &Request<'_>) -> Result<Outcome> {
     loop {
         let Some(number) = conn.begin(request.terms.regions, request.terms.interruptible) else {
             return Ok(Outcome::Lost);
@@ -76,7 +77,7 @@ pub fn exchange(conn: &Conn, signals: HostFd, request: &Request<'_>) -> Result<O
     }
 }
 
-fn wait(conn: &Conn, number: u64, signals: HostFd, terms: &Terms<'_>) -> Answer {
+fn wait(conn: &Conn, number: u64, signals: Option<&Kept>, terms: &Terms<'_>) -> Answer {
     let mut watch = Watch::new(signals);
     let mut host = terms.host;
     loop {

@@ -14,6 +14,7 @@ use sysproxy::host::{self, HostFd, SigSet};
 
 use crate::conn::Conn;
 use crate::exchange::Terms;
+use crate::fds::{self, Kept};
 use crate::remote::Remote;
 use crate::signals::{self, Blocked, Watch};
 use crate::{HostPollFd, stubs};
@@ -86,23 +87,29 @@ fn look(host: &mut [HostPollFd]) -> Result<usize> {
 }
 
 /// Waits for the host alone; `EINTR` for a signal that ends a call.
-fn host_only(signals: HostFd, host: &mut [HostPollFd], timeout: Option<Duration>) -> Result<usize> {
+fn host_only(signals: &Kept, host: &mut [HostPollFd], timeout: Option<Duration>) -> Result<usize> {
     let deadline = timeout.map(|timeout| host::uptime().saturating_add(timeout));
-    let mut watch = Watch::new(signals);
+    let mut watch = Watch::new(Some(signals));
     let mut all = host.to_vec();
-    all.push(HostPollFd::new(watch.fd(), POLLIN));
+    all.push(HostPollFd::new(HostFd(-1), POLLIN));
     loop {
         let left = deadline.map(|deadline| deadline.saturating_sub(host::uptime()));
-        let ready = host::ppoll(&mut all, left, None).map_err(host::errno)?;
+        let number = |all: &mut [HostPollFd]| {
+            all.last_mut().into_iter().for_each(|told| told.fd = watch.fd().map_or(-1, |watch| watch.fd().0));
+        };
+        let ready = fds::sleep(&mut all, number, left).map_err(host::errno)?;
         let (told, rest) = all.split_last_mut().ok_or(Errno::EIO)?;
-        if ready == 0 || rest.iter().any(|host| host.revents != 0) {
+        let count = rest.iter().filter(|host| host.revents != 0).count();
+        if ready == 0 || count > 0 {
             host.copy_from_slice(rest);
-            return Ok(ready - usize::from(told.revents != 0));
+            return Ok(count);
+        }
+        if told.revents == 0 {
+            continue;
         }
         let pending = signals::pending();
         if pending.is_empty() {
             watch.without(SigSet::EMPTY);
-            told.fd = watch.fd().0;
         } else if pending.caught.is_empty() {
             signals::open();
         } else {

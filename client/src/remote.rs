@@ -23,9 +23,6 @@ use crate::{Caller, HostPollFd, poll};
 /// The number of the handshake on a fresh connection: 0 is used up by connecting, in the original.
 const FIRST: u64 = 1;
 
-/// Left out by poll.
-const NO_SIGNALS: HostFd = HostFd(-1);
-
 /// How often to say that a reconnection is still being tried.
 const REMIND: std::time::Duration = std::time::Duration::from_secs(120);
 
@@ -67,13 +64,14 @@ impl Remote {
         retry: Retry,
     ) -> core::result::Result<Self, ConnectError> {
         let _blocked = Blocked::enter();
+        fds::prepare(false)?;
         let conn = connect::open(&*endpoint, FIRST)?;
         let signals = Kept::new(signals::descriptor()?)?;
         let hello = match handshake {
             Handshake::Guest(name) => message::Handshake::Guest(name),
             Handshake::Fork(token) => message::Handshake::Fork { token: *token, cancel: false },
         };
-        connect::introduce(&conn, signals.fd(), &hello)?;
+        connect::introduce(&conn, Some(&signals), &hello)?;
         Ok(Self::with(conn, Some(endpoint), retry, signals))
     }
 
@@ -87,13 +85,14 @@ impl Remote {
     pub fn adopt(adopted: Adopted<'_>, name: &[u8], retry: Retry) -> core::result::Result<Self, ConnectError> {
         let _blocked = Blocked::enter();
         let endpoint = adopted.url.map(endpoint).transpose()?;
-        let high = fds::raise(adopted.fd)?;
+        fds::prepare(false)?;
+        let socket = Kept::duplicate(adopted.fd)?;
         host::close(adopted.fd)?;
-        host::set_nonblocking(high.fd(), true)?;
+        socket.with(|fd| host::set_nonblocking(fd, true))?;
         // No connect happened, so the numbers start at 0.
-        let conn = Arc::new(Conn::new(Box::new(Stream::new(high)), adopted.extended, 0));
+        let conn = Arc::new(Conn::new(Box::new(Stream::by(socket.place())), socket, adopted.extended, 0));
         let signals = Kept::new(signals::descriptor()?)?;
-        connect::introduce(&conn, signals.fd(), &message::Handshake::Exec(name))?;
+        connect::introduce(&conn, Some(&signals), &message::Handshake::Exec(name))?;
         Ok(Self::with(conn, endpoint, retry, signals))
     }
 
@@ -115,14 +114,14 @@ impl Remote {
             return;
         };
         // The server ends the connection instead of an answer.
-        let _ = connect::introduce(&conn, NO_SIGNALS, &message::Handshake::Fork { token, cancel: true });
+        let _ = connect::introduce(&conn, None, &message::Handshake::Fork { token, cancel: true });
     }
 
     /// Lets go of a connection that was made in this memory by a child: its descriptors were the child's, and went with it.
     pub fn abandon(self) {
         let _blocked = Blocked::enter();
         self.conn().let_go();
-        fds::forget(self.signals.let_go());
+        self.signals.let_go();
     }
 
     /// In the child of a fork: closes what was inherited, unless it is `shared` with the parent (CLONE_FILES), and claims the copied
@@ -152,12 +151,13 @@ impl Remote {
 
     /// The number of the socket, at this moment.
     pub fn socket_fd(&self) -> HostFd {
-        self.conn().fd()
+        self.conn().socket().fd()
     }
 
     /// Says whether the socket is to stay open over exec: on just before it, off again if it fails.
     pub fn survive_exec(&self, survive: bool) -> Result<()> {
-        host::set_cloexec(self.socket_fd(), !survive).map_err(host::errno)
+        let _blocked = Blocked::enter();
+        self.conn().socket().with(|fd| host::set_cloexec(fd, !survive)).map_err(host::errno)
     }
 
     /// Whether a host descriptor number is the library's own.
@@ -165,20 +165,9 @@ impl Remote {
         fds::owns(fd)
     }
 
-    /// Moves a descriptor of the library to another number, since the program closes or replaces this one.
-    /// The number is then free.
-    pub fn move_away(&self, fd: HostFd) -> Result<()> {
-        let _blocked = Blocked::enter();
-        let moved = match self.signals.fd() == fd {
-            true => self.signals.move_away(),
-            false => self.conn().move_away(fd).unwrap_or(Ok(fd)),
-        };
-        moved.map(drop).map_err(host::errno)
-    }
-
     /// What is readable while a signal is pending.
-    pub(crate) fn signals(&self) -> HostFd {
-        self.signals.fd()
+    pub(crate) fn signals(&self) -> &Kept {
+        &self.signals
     }
 
     pub(crate) fn conn(&self) -> Arc<Conn> {
@@ -191,7 +180,7 @@ impl Remote {
         let _blocked = Blocked::enter();
         loop {
             let conn = self.conn();
-            match exchange(&conn, self.signals.fd(), request)? {
+            match exchange(&conn, Some(&self.signals), request)? {
                 Outcome::Answer(body, passed) => return Ok((body, passed)),
                 Outcome::Lost => self.recover(&conn)?,
             }
@@ -266,7 +255,7 @@ impl Remote {
         // Connecting uses up a number, as on the first connection.
         let Ok(conn) = connect::open(&**endpoint, lost.next_number() + 1) else { return false };
         let hello = program_name();
-        if connect::introduce(&conn, NO_SIGNALS, &message::Handshake::Guest(&hello)).is_err() {
+        if connect::introduce(&conn, None, &message::Handshake::Guest(&hello)).is_err() {
             return false;
         }
         *self.conn.lock() = conn;

@@ -7,7 +7,9 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 
 use sysproxy::host::signal::{self, Action, SA_RESTART, SIG_DFL, SIG_IGN};
-use sysproxy::host::{self, HostFd, Owned, SigSet};
+use sysproxy::host::{self, Owned, SigSet};
+
+use crate::fds::Kept;
 
 /// Raised by the program's own instructions: blocking them would end the process.
 const SYNCHRONOUS: SigSet = SigSet::of(4)
@@ -180,28 +182,26 @@ pub fn descriptor() -> host::Result<Owned> {
 
 /// The signals that a wait looks out for.
 #[derive(Debug)]
-pub(crate) struct Watch {
-    shared: HostFd,
-    own: Option<Owned>,
+pub(crate) struct Watch<'a> {
+    shared: Option<&'a Kept>,
+    own: Option<Kept>,
 }
 
-impl Watch {
+impl<'a> Watch<'a> {
     /// Looks out for any signal, through the shared descriptor.
-    pub(crate) const fn new(shared: HostFd) -> Self {
+    pub(crate) const fn new(shared: Option<&'a Kept>) -> Self {
         Self { shared, own: None }
     }
 
     /// What to poll.
-    pub(crate) fn fd(&self) -> HostFd {
-        self.own.as_ref().map_or(self.shared, Owned::fd)
+    pub(crate) fn fd(&self) -> Option<&Kept> {
+        self.own.as_ref().or(self.shared)
     }
 
     /// Looks out no more for signals that the program blocks itself, nor for `seen`.
     pub(crate) fn without(&mut self, seen: SigSet) {
-        match signal::signalfd(BLOCKED.without(outer()).without(seen)) {
-            Ok(own) => self.own = Some(own),
-            Err(_) => (self.shared, self.own) = (HostFd(-1), None),
-        }
+        self.own = signal::signalfd(BLOCKED.without(outer()).without(seen)).and_then(Kept::new).ok();
+        self.shared = None;
     }
 }
 

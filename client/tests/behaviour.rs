@@ -222,7 +222,7 @@ fn the_program_may_take_the_number_of_the_socket() {
         let before = remote.socket_fd();
         assert!(remote.owns(before));
         assert_eq!(stubs::geteuid(remote), Ok(1));
-        remote.move_away(before).unwrap();
+        client::fds::move_away(before).unwrap();
         assert!(remote.socket_fd() != before && !remote.owns(before));
         assert_eq!(stubs::geteuid(remote), Ok(1));
     });

@@ -59,7 +59,7 @@ fn a_child_claims_what_its_parent_asked_for_and_both_go_on() {
         let own = remote.fork_child(token, false).ok();
         std::mem::forget(remote);
         let ok = own.is_some_and(|own| {
-            let only_own = fds::all().count() == 2 && own.owns(own.socket_fd());
+            let only_own = fds::all().count() == 3 && own.owns(own.socket_fd());
             only_own && inherited.0 > 2 && stubs::dup(&own, Fd(0)) == Ok(Fd(2))
         });
         // SAFETY: plain call.

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI32};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use abi::Result;
 use client::signals::{self, Blocked};
@@ -31,6 +31,8 @@ thread_local! {
 
 /// What is kept for a child, of one moment: other threads of the parent go on opening and closing.
 struct Plan {
+    /// The name that no other such child has; see [`client::fds::set_guest`].
+    name: u32,
     /// The copy of the rump process, if there could be one.
     token: Option<Token>,
     table: Vec<(i32, RumpFd)>,
@@ -71,8 +73,11 @@ impl Borrower {
     pub fn set(&self, fd: i32, rump: Option<RumpFd>) -> Option<RumpFd> {
         let mut table = self.table.lock();
         match rump {
-            Some(rump) => table.insert(fd, rump),
-            None => table.remove(&fd),
+            Some(rump) => {
+                fds::mark(fd);
+                table.insert(fd, rump).inspect(|_| fds::unmark(fd))
+            }
+            None => table.remove(&fd).inspect(|_| fds::unmark(fd)),
         }
     }
 
@@ -127,12 +132,13 @@ pub fn get_or_make() -> &'static Borrower {
         return child;
     }
     let plan = SPAWNING.get();
+    plan.into_iter().for_each(|plan| client::fds::set_guest(plan.name));
     // Numbers that changed hands after the plan was made are not the child's.
     let kept = plan.iter().flat_map(|plan| &plan.table).filter(|(fd, _)| fds::is_placeholder(*fd));
     let child: &Borrower = Box::leak(Box::new(Borrower {
         remote: claim(plan.and_then(|plan| plan.token)),
         cwd_in_rump: AtomicBool::new(process::cwd_in_rump()),
-        table: Mutex::new(kept.copied().collect()),
+        table: Mutex::new(kept.copied().inspect(|(fd, _)| fds::mark(*fd)).collect()),
         template: AtomicI32::new(fds::template()),
     }));
     BORROWER.set(Some(child));
@@ -161,13 +167,15 @@ pub fn begin() -> Result<bool> {
     let token = if let Rump::Remote(remote) = rump { Some(remote.prefork()?) } else { None };
     let table = fds::entries(0, u32::MAX);
     drop(lock);
-    plan(Plan { token, table });
+    plan(token, table);
     Ok(true)
 }
 
-fn plan(plan: Plan) {
+fn plan(token: Option<Token>, table: Vec<(i32, RumpFd)>) {
+    static NAMES: AtomicU32 = AtomicU32::new(1);
     first::attend();
-    SPAWNING.set(Some(Box::leak(Box::new(plan))));
+    let name = NAMES.fetch_add(1, Ordering::Relaxed);
+    SPAWNING.set(Some(Box::leak(Box::new(Plan { name, token, table }))));
 }
 
 /// Forgets what the child did: it has its own memory now, or has ended.
@@ -190,16 +198,19 @@ pub fn end() {
             // SAFETY: as above, of `get_or_make`.
             let child = unsafe { Box::from_raw(core::ptr::from_ref(child).cast_mut()) };
             let Borrower { remote, table, .. } = *child;
-            table.lock().keys().filter(|fd| fds::entry(**fd).is_none()).for_each(|fd| fds::unmark(*fd));
+            table.lock().keys().for_each(|fd| fds::unmark(*fd));
             remote.into_iter().for_each(Remote::abandon);
         }
         (None, Some(Rump::Remote(remote)), Some(token)) => remote.release(token),
         _ => {}
     }
+    client::fds::set_guest(0);
+    client::fds::forget_guest(plan.name);
 }
 
 /// In the child of a fork: whatever its parent's thread was about, it is not.
 pub fn forget() {
+    client::fds::set_guest(0);
     SPAWNING.set(None);
     BORROWER.set(None);
     STACK.set(0);
@@ -238,7 +249,7 @@ fn prepare() -> bool {
     if begun.is_err() {
         // The child has no rump process, which is said when it wants one.
         let _blocked = Blocked::enter();
-        plan(Plan { token: None, table: fds::entries(0, u32::MAX) });
+        plan(None, fds::entries(0, u32::MAX));
     }
     begun != Ok(false)
 }

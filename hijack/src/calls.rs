@@ -535,6 +535,22 @@ const NO_FLAGS: usize = 0;
 const REMOVEDIR: usize = libc::AT_REMOVEDIR as usize;
 const O_CREAT: usize = (libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC) as usize;
 
+/// Whether a call makes a descriptor and returns its number.
+pub const fn makes_number(nr: i64) -> bool {
+    matches!(
+        nr,
+        libc::SYS_open
+            | libc::SYS_openat
+            | libc::SYS_creat
+            | libc::SYS_socket
+            | libc::SYS_accept
+            | libc::SYS_accept4
+            | libc::SYS_dup
+            | libc::SYS_dup2
+            | libc::SYS_dup3
+    )
+}
+
 /// Serves a Linux call, or says that it is the host's; a call that libc makes inside itself.
 ///
 /// On the way to [`Outcome::Host`] nothing is allocated, locked or called in libc, except to record the call.
@@ -577,10 +593,14 @@ fn guarded(nr: usize, args: [usize; 6], goes_on: bool) -> Outcome {
 
 #[inline]
 fn decide(nr: usize, args: [usize; 6]) -> Outcome {
-    borrower::with_room(|| match route(nr, args) {
+    let outcome = borrower::with_room(|| match route(nr, args) {
         Outcome::Host if sandbox::on() => sandbox::judge(nr, &args),
         outcome => outcome,
-    })
+    });
+    if fds::crowded() {
+        fds::make_way();
+    }
+    outcome
 }
 
 #[cfg(test)]

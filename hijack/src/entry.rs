@@ -1,7 +1,7 @@
 //! What a row of the symbols table expands to: a hook that asks the calls table, and the C return value.
 
 use crate::calls::{Outcome, Wanted, dispatch_first};
-use crate::{first, pages, raw};
+use crate::{calls, fds, first, pages, raw};
 
 /// A C argument as the kernel takes it.
 pub trait Word {
@@ -33,6 +33,12 @@ impl Call {
 
 /// A C return value that a call's result can become.
 pub trait Return: Sized {
+    /// What a function returned that makes a descriptor.
+    #[inline(always)]
+    fn number(&self) -> Option<i32> {
+        None
+    }
+
     /// Makes the value of what the kernel returned, -1 for an error.
     fn of(result: isize) -> Self;
 
@@ -91,6 +97,11 @@ macro_rules! words {
         }
 
         impl Return for $type {
+            #[inline(always)]
+            fn number(&self) -> Option<i32> {
+                Some(*self as i32)
+            }
+
             fn of(result: isize) -> Self {
                 result as Self
             }
@@ -189,10 +200,27 @@ fn judged<R: Return, const FUNCTION: bool>(
     real: Option<impl FnOnce() -> R>,
 ) -> R {
     match real {
-        Some(real) if first::passes(wanted, &args) => real(),
+        Some(real) if first::passes(wanted, &args) => {
+            let answer = real();
+            if calls::makes_number(nr) {
+                look_at(&answer);
+            }
+            answer
+        }
         real => {
             let [a, b, c, d, e, f] = args;
             asked::<R, FUNCTION>(nr, a, b, c, d, e, f, real)
+        }
+    }
+}
+
+/// Notes the number that the host gave: the library's own stay out of its way.
+#[inline(always)]
+fn look_at<R: Return>(answer: &R) {
+    if let Some(fd) = answer.number() {
+        fds::saw(fd);
+        if fds::crowded() {
+            fds::make_way();
         }
     }
 }

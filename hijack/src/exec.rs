@@ -10,6 +10,7 @@ use std::ffi::{CStr, CString};
 use std::fmt::Write;
 
 use abi::{Errno, Result};
+use client::fds::{self as cfds, Pinned};
 use client::signals::Blocked;
 use client::{Adopted, Remote, Retry, stubs};
 use sysproxy::host::{self, HostFd, Owned};
@@ -127,6 +128,8 @@ fn with_state(nr: i64, args: [usize; 6]) -> Outcome {
 
 /// What was changed for an exec.
 struct State {
+    /// What it tells of the library's own numbers stays true.
+    _pinned: Pinned,
     /// The memfd, and the pipe if there is one.
     memfd: Option<(i32, Option<i32>)>,
     /// Placeholders that only the library made close-on-exec, because no kernel will be behind them.
@@ -135,14 +138,15 @@ struct State {
 
 impl State {
     fn hand_over() -> Self {
+        let pinned = cfds::pin();
         match process::remote() {
             Some(remote) => {
                 let memfd = hand_over(remote).inspect_err(|error| {
                     trace::say(format_args!("exec: the new program begins without rump descriptors: {error}"));
                 });
-                Self { memfd: memfd.ok(), orphans: Vec::new() }
+                Self { _pinned: pinned, memfd: memfd.ok(), orphans: Vec::new() }
             }
-            None => Self { memfd: None, orphans: leave_behind() },
+            None => Self { _pinned: pinned, memfd: None, orphans: leave_behind() },
         }
     }
 

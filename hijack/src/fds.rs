@@ -5,16 +5,17 @@
 //! RLIMIT_NOFILE, fork and exec right. Every number of the program has a rump descriptor of its own (a duplicate if need be), so
 //! that closing a number closes exactly one descriptor in each kernel.
 
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use abi::{Errno, Result};
-use client::{fds as cfds, stubs};
+use client::fds::{self as cfds, Lasting};
+use client::signals::Blocked;
+use client::stubs;
 use rustix_futex_sync::{Mutex, MutexGuard};
-use sysproxy::HostFd;
+use sysproxy::host::{self, HostFd, Owned};
 
 use crate::process::kernel;
 use crate::rump::nest;
-use crate::sets::Set;
 use crate::{borrower, raw, trace};
 
 /// A descriptor of the rump kernel's process. (Its number there, not the program's.)
@@ -37,7 +38,8 @@ pub struct NewFd {
     pub cloexec: bool,
 }
 
-/// Non-zero for a number (its low 16 bits) that may not be a plain host descriptor: the exact test is [`lookup`] and [`is_ours`].
+/// Counts, for a number (its low 16 bits), the reasons to look closer: it may not be a plain host descriptor, which [`lookup`] and
+/// [`is_ours`] tell, or it comes near the library's own, which [`make_way`] then moves.
 pub static OWNED: [AtomicU8; 1 << 16] = [const { AtomicU8::new(0) }; 1 << 16];
 
 /// The rump descriptor behind a number, plus one; 0 for a host descriptor.
@@ -52,56 +54,96 @@ static LOCK: Mutex<()> = Mutex::new(());
 /// Counts the changes.
 static CHANGES: AtomicUsize = AtomicUsize::new(0);
 
-/// The descriptor that placeholders are duplicates of; -1 before [`init`].
-static TEMPLATE: AtomicI32 = AtomicI32::new(-1);
+/// Device and inode of the descriptor that placeholders are duplicates of; 0 before [`init`].
+static TEMPLATE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
 /// `fdoff=`: lowest number of a new rump descriptor.
 static OFFSET: AtomicI32 = AtomicI32::new(0);
 
-/// From this number on, [`OWNED`] is never cleared: the library's own descriptors are there.
-static OWN_BASE: AtomicI32 = AtomicI32::new(i32::MAX);
+/// From this number on the program comes near the library's own descriptors, which begin at [`FAR`].
+static NEAR: AtomicI32 = AtomicI32::new(i32::MAX);
 
-/// How many numbers from `OWN_BASE` on are always marked.
-const OWN_SPAN: i32 = 1024;
+/// All marked for that reason are below it.
+static FAR: AtomicI32 = AtomicI32::new(0);
+
+/// The highest number from there on that was seen; 0 for none.
+static SEEN: AtomicI32 = AtomicI32::new(0);
+
+/// Held while `NEAR` changes.
+static STEPPING: Mutex<()> = Mutex::new(());
 
 /// Makes the template of the placeholders, or takes over the one that came through exec.
 pub fn init(offset: i32, template: Option<i32>) -> Result<()> {
     OFFSET.store(offset, Ordering::Relaxed);
-    let template = match template {
-        Some(template) => template,
-        None => lift(make_template()?)?,
-    };
-    TEMPLATE.store(template, Ordering::Relaxed);
-    // What the library opens later lies among these, as a rule.
-    let base = cfds::all().map(|fd| fd.0).chain(trace::numbers()).fold(template, i32::min);
-    OWN_BASE.store(base, Ordering::Relaxed);
-    (base..base.saturating_add(OWN_SPAN).min(1 << 16)).for_each(|fd| mark(fd, 2));
-    if trace::on() {
-        ask_about_all();
+    cfds::tell(|fd, ours| if ours { mark(fd) } else { unmark(fd) });
+    match template {
+        Some(template) => cfds::adopt(Lasting::Template, HostFd(template)),
+        None => keep(Lasting::Template, make_template()?)?,
     }
+    let identity = cfds::with(Lasting::Template, |fd| identity(fd.0)).ok_or(Errno::EBADF)?;
+    TEMPLATE.iter().zip([identity.0, identity.1]).for_each(|(word, value)| word.store(value, Ordering::Relaxed));
+    if trace::on() {
+        // Each call is to be seen.
+        (0..1 << 16).for_each(mark);
+    }
+    step();
     Ok(())
 }
 
-/// Has the calls table asked about every number, so that each call is seen.
-fn ask_about_all() {
-    OWN_BASE.store(0, Ordering::Relaxed);
-    (0..1 << 16).for_each(|fd| mark(fd, 2));
+/// Moves a host descriptor up, out of the program's way, and keeps it as the library's own.
+pub fn keep(kind: Lasting, fd: i32) -> Result<()> {
+    cfds::keep(kind, Owned::new(HostFd(fd))).map_err(host::errno)
 }
 
-/// Moves a host descriptor of the library up, out of the program's way, and makes it close on exec.
-pub fn lift(fd: i32) -> Result<i32> {
-    let moved = cfds::raise(HostFd(fd)).map_err(|error| Errno::from_linux(error.raw_os_error()))?;
-    raw::close(fd);
-    Ok(moved.into_fd().0)
+/// Looks closer at the numbers that are near the library's own now.
+fn step() {
+    let _blocked = Blocked::enter();
+    let _stepping = STEPPING.lock();
+    let now = cfds::next_step();
+    let before = NEAR.load(Ordering::Relaxed)..FAR.swap(now.end, Ordering::Relaxed);
+    NEAR.store(if now.is_empty() { i32::MAX } else { now.start }, Ordering::Relaxed);
+    if before != now {
+        now.for_each(mark);
+        before.for_each(unmark);
+    }
+}
+
+/// Whether the program has come near the library's own descriptors.
+#[inline(always)]
+pub fn crowded() -> bool {
+    SEEN.load(Ordering::Relaxed) != 0
+}
+
+/// Notes a number that the program has.
+#[inline(always)]
+pub fn saw(fd: i32) {
+    if fd >= NEAR.load(Ordering::Relaxed) {
+        SEEN.fetch_max(fd, Ordering::Relaxed);
+    }
+}
+
+/// Moves the library's own descriptors further away from the program's. Called where nothing is held.
+#[cold]
+pub fn make_way() {
+    // The descriptors of a child that shares this memory are others.
+    if !borrower::shares_memory() {
+        cfds::make_way(SEEN.swap(0, Ordering::Relaxed));
+        step();
+    }
 }
 
 /// Moves the library's own descriptor away from a number that the program wants for something else.
 pub fn move_away(fd: i32) {
-    if fd == template()
-        && let Ok(moved) = cfds::raise(HostFd(fd))
-    {
-        let number = borrower::for_change().map_or(&TEMPLATE, |child| child.template());
-        number.store(moved.into_fd().0, Ordering::Relaxed);
+    match borrower::current() {
+        Some(child) if fd == child.template().load(Ordering::Relaxed) => {
+            if let Ok(moved) = cfds::raise(HostFd(fd)) {
+                child.template().store(moved.into_fd().0, Ordering::Relaxed);
+            }
+        }
+        _ if cfds::owns(HostFd(fd)) => {
+            let _ = cfds::move_away(HostFd(fd));
+        }
+        _ => {}
     }
 }
 
@@ -124,19 +166,29 @@ fn open_path(name: &str) -> Result<i32> {
     raw::checked(raw::call(libc::SYS_openat, args)).map(|fd| fd as i32)
 }
 
+/// Does something with the template that does not wait.
+pub fn with_template<T>(does: impl FnOnce(i32) -> T) -> T {
+    match borrower::current() {
+        Some(child) => does(child.template().load(Ordering::Relaxed)),
+        None => cfds::with(Lasting::Template, |fd| does(fd.0)),
+    }
+}
+
 /// The template, for exec to hand on.
 pub fn template() -> i32 {
-    borrower::current().map_or(&TEMPLATE, |child| child.template()).load(Ordering::Relaxed)
+    let own = || cfds::number(Lasting::Template).0;
+    borrower::current().map_or_else(own, |child| child.template().load(Ordering::Relaxed))
 }
 
 /// Whether the host holds a placeholder of our template under this number.
 pub fn is_placeholder(fd: i32) -> bool {
     let flags = raw::fcntl(fd, libc::F_GETFL, 0);
-    flags >= 0 && flags & libc::O_PATH as isize != 0 && inode(fd).is_some() && inode(fd) == inode(template())
+    let [device, inode] = TEMPLATE.each_ref().map(|word| word.load(Ordering::Relaxed));
+    flags >= 0 && flags & libc::O_PATH as isize != 0 && identity(fd) == Some((device, inode))
 }
 
 /// Device and inode of a host descriptor.
-fn inode(fd: i32) -> Option<(u64, u64)> {
+fn identity(fd: i32) -> Option<(u64, u64)> {
     // SAFETY: used only for the duration of the call; a number that is not open is an error of the host.
     let fd = unsafe { rustix::fd::BorrowedFd::borrow_raw(fd.max(0)) };
     rustix::fs::fstat(fd).ok().map(|stat| (stat.st_dev, stat.st_ino))
@@ -154,6 +206,7 @@ pub fn lookup(fd: i32) -> Option<RumpFd> {
     if !perhaps(fd) {
         return None;
     }
+    saw(fd);
     match borrower::current() {
         Some(child) => child.lookup(fd),
         None => entry(fd),
@@ -168,7 +221,7 @@ pub fn entry(fd: i32) -> Option<RumpFd> {
 
 /// Whether `fd` is a host descriptor of the library itself, which the program does not know of.
 pub fn is_ours(fd: i32) -> bool {
-    perhaps(fd) && fd >= 0 && (fd == template() || trace::owns(fd) || cfds::owns(HostFd(fd)))
+    perhaps(fd) && fd >= 0 && (fd == template() || cfds::owns(HostFd(fd)))
 }
 
 /// Whether there is, or ever was, a rump number.
@@ -196,37 +249,33 @@ pub fn lock() -> MutexGuard<'static, ()> {
 /// Says that `fd` now is `rump` (or the host's, for `None`) and returns what it was. Called under [`lock`].
 pub fn set(fd: i32, rump: Option<RumpFd>) -> Option<RumpFd> {
     if let Some(child) = borrower::for_change() {
-        mark(fd, 1);
         return child.set(fd, rump);
     }
     CHANGES.fetch_add(1, Ordering::AcqRel);
     let slot = TABLE.get(usize::try_from(fd).ok()?)?;
     if rump.is_some() {
-        mark(fd, 1);
+        saw(fd);
+        mark(fd);
         END.fetch_max(fd as usize + 1, Ordering::AcqRel);
     }
     let before = slot.swap(rump.map_or(0, |rump| rump.0 + 1), Ordering::AcqRel);
-    if rump.is_none() {
+    if before != 0 {
         unmark(fd);
     }
     (before != 0).then(|| RumpFd(before - 1))
 }
 
-/// Says that a number (or one with the same low 16 bits) is not a plain host descriptor.
-pub fn mark(fd: i32, what: u8) {
+/// Adds a reason to look closer at a number (and those with the same low 16 bits).
+pub fn mark(fd: i32) {
     if let Some(byte) = OWNED.get(fd as usize & 0xffff) {
-        byte.store(what, Ordering::Release);
+        byte.fetch_add(1, Ordering::AcqRel);
     }
 }
 
-/// Clears the mark of a number unless another with the same low 16 bits needs it.
+/// Takes a [`mark`] back.
 pub fn unmark(fd: i32) {
-    let low = fd & 0xffff;
-    let base = OWN_BASE.load(Ordering::Relaxed);
-    let special = |fd: i32| entry(fd).is_some() || Set::of(fd).is_some();
-    let needed = low >= base || (0..16).any(|high| special(low | high << 16));
-    if !needed {
-        mark(fd, 0);
+    if let Some(byte) = OWNED.get(fd as usize & 0xffff) {
+        byte.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -248,7 +297,7 @@ pub fn entries(first: u32, last: u32) -> Vec<(i32, RumpFd)> {
 pub fn reserve(least: i32, cloexec: bool) -> Result<i32> {
     let command = if cloexec { libc::F_DUPFD_CLOEXEC } else { libc::F_DUPFD };
     let least = least.max(OFFSET.load(Ordering::Relaxed));
-    let fd = raw::checked(raw::fcntl(template(), command, raw::word(least)))? as i32;
+    let fd = raw::checked(with_template(|template| raw::fcntl(template, command, raw::word(least))))? as i32;
     if fd as usize >= TABLE.len() {
         raw::close(fd);
         return Err(Errno::EMFILE);
@@ -294,7 +343,7 @@ pub fn install_from(least: i32, new: NewFd) -> Result<i32> {
 
 /// Takes the locks before a fork.
 pub fn before_fork() {
-    core::mem::forget(LOCK.lock());
+    core::mem::forget((LOCK.lock(), STEPPING.lock()));
     nest::before_fork();
 }
 
@@ -306,6 +355,7 @@ pub unsafe fn after_fork() {
     // SAFETY: the caller says that the locks are held.
     unsafe {
         nest::after_fork();
+        STEPPING.force_unlock();
         LOCK.force_unlock();
     }
 }
@@ -316,16 +366,16 @@ mod tests {
 
     #[test]
     fn a_number_has_one_owner_and_its_mark_outlives_none() {
-        let high = (7 << 16) | 600;
-        assert_eq!((lookup(600), lookup(high), lookup(-1)), (None, None, None));
-        assert_eq!(set(600, Some(RumpFd(5))), None);
+        let high = (7 << 16) | 400;
+        assert_eq!((lookup(400), lookup(high), lookup(-1)), (None, None, None));
+        assert_eq!(set(400, Some(RumpFd(5))), None);
         assert_eq!(set(high, Some(RumpFd(6))), None);
-        assert_eq!((lookup(600), lookup(high)), (Some(RumpFd(5)), Some(RumpFd(6))));
-        assert_eq!(set(600, None), Some(RumpFd(5)));
-        assert!(perhaps(600) && lookup(600).is_none());
+        assert_eq!((lookup(400), lookup(high)), (Some(RumpFd(5)), Some(RumpFd(6))));
+        assert_eq!(set(400, None), Some(RumpFd(5)));
+        assert!(perhaps(400) && lookup(400).is_none());
         assert_eq!(entries(0, u32::MAX), [(high, RumpFd(6))]);
         assert_eq!(set(high, None), Some(RumpFd(6)));
-        assert!(!perhaps(600));
+        assert!(!perhaps(400));
     }
 
     #[test]

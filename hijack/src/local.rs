@@ -52,6 +52,7 @@ impl Local {
             proc.host_pid.store(host::getpid(), Ordering::Relaxed);
             // The host limits the numbers of descriptors.
             proc.lift_limit();
+            client::fds::prepare(false).map_err(host::errno)?;
             Ok(Self { kernel, proc })
         };
         boot().map_err(|error: Errno| format!("rump kernel does not boot: {error}"))
@@ -221,8 +222,9 @@ impl Rumpuser for LocalHost {
 struct High(Kept);
 
 impl Keeper for High {
-    fn fd(&self) -> HostFd {
-        self.0.fd()
+    fn with<T>(&self, does: impl FnOnce(HostFd) -> T) -> T {
+        let _blocked = Blocked::enter();
+        self.0.with(does)
     }
 }
 
@@ -235,13 +237,13 @@ const ASLEEP: u32 = 2;
 struct LocalParker {
     state: AtomicU32,
     /// An eventfd, made by the first sleep.
-    bell: OnceLock<Owned>,
+    bell: OnceLock<Kept>,
 }
 
 impl Parker for LocalParker {
     fn park(&self, deadline: Option<Duration>) -> Woken {
         if self.bell.get().is_none()
-            && let Ok(bell) = host::eventfd().and_then(|low| client::fds::raise(low.fd()))
+            && let Ok(bell) = host::eventfd().and_then(Kept::new)
         {
             let _ = self.bell.set(bell);
         }
@@ -257,30 +259,32 @@ impl Parker for LocalParker {
         if self.state.swap(TOLD, Ordering::SeqCst) == ASLEEP
             && let Some(bell) = self.bell.get()
         {
-            host::signal_eventfd(bell.fd());
+            bell.with(host::signal_eventfd);
         }
     }
 }
 
 impl LocalParker {
     fn sleep(&self, deadline: Option<Duration>) -> Woken {
-        let nothing = host::PollFd { fd: -1, events: 0, revents: 0 };
-        let wait_for = |fd: Option<&Owned>| fd.map_or(nothing, |fd| host::PollFd::new(fd.fd(), POLLIN));
         // Signals that the program blocks itself do not end a sleep.
-        let signals = host::signal::signalfd(SigSet::ALL.without(signals::outer())).ok();
-        let mut fds = vec![wait_for(self.bell.get()), wait_for(signals.as_ref())];
+        let signals = host::signal::signalfd(SigSet::ALL.without(signals::outer())).and_then(Kept::new).ok();
+        let own = [self.bell.get(), signals.as_ref()];
+        let mut fds = own.map(|_| host::PollFd::new(HostFd(-1), POLLIN)).to_vec();
+        let name = |fds: &mut [host::PollFd]| {
+            fds.iter_mut().zip(own).for_each(|(fd, own)| fd.fd = own.map_or(-1, |own| own.fd().0));
+        };
         let (also, count) = ALSO.get();
         if !also.is_null() {
             // SAFETY: `also` of this thread has set it, and waits for us before its slice ends.
             fds.extend_from_slice(unsafe { core::slice::from_raw_parts(also, count) });
         }
         let timeout = deadline.map(|deadline| deadline.saturating_sub(host::uptime()));
-        let ready = host::ppoll(&mut fds, timeout, None);
+        let ready = client::fds::sleep(&mut fds, name, timeout);
         let mut fired = fds.iter().map(|fd| fd.revents != 0);
         match (ready, fired.next(), fired.any(|fired| fired)) {
             (Ok(0), ..) => Woken::TimedOut,
             (Ok(_), Some(true), _) => {
-                self.bell.get().into_iter().for_each(|bell| host::clear_eventfd(bell.fd()));
+                self.bell.get().into_iter().for_each(|bell| bell.with(host::clear_eventfd));
                 Woken::Unparked
             }
             (Ok(_), _, true) => Woken::Signalled,

@@ -151,7 +151,7 @@ fn place(kernel: &dyn Caller, number: i32, rump: i32) -> Result<()> {
         // What the host has there was out of the program's sight.
         raw::close(number);
     }
-    let taken = raw::checked(raw::fcntl(fds::template(), libc::F_DUPFD, raw::word(number)));
+    let taken = raw::checked(fds::with_template(|template| raw::fcntl(template, libc::F_DUPFD, raw::word(number))));
     match taken {
         Ok(got) if got as i32 == number => {
             let _lock = fds::lock();

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 use abi::{Errno, Result};
 use client::signals::Blocked;
 use client::{Caller, Remote, Token, stubs};
-use sysproxy::HostFd;
 
 use crate::borrower::{self, shares_memory};
 use crate::calls::{self, Outcome};
@@ -202,6 +201,8 @@ extern "C" fn before_fork() {
         // For daemon and forkpty too; the child finds nothing to claim if this fails.
         FORKING.set(Copy::ask(remote).ok());
     }
+    // The last ones: asking takes them.
+    client::fds::before_fork();
     alloc::before_fork();
 }
 
@@ -210,6 +211,7 @@ fn unlock() -> Option<Blocked> {
     // SAFETY: libc has called `before_fork` in this thread before.
     unsafe {
         alloc::after_fork();
+        client::fds::after_fork();
         fds::after_fork();
         copies::after_fork();
     }
@@ -230,11 +232,14 @@ extern "C" fn after_fork_in_child() {
 fn begin_child(shared: bool) {
     let blocked = unlock();
     PID.store(raw::getpid(), Ordering::Relaxed);
+    client::fds::after_fork_in_child();
     first::after_fork_in_child();
     sets::after_fork_in_child();
     set_claimed();
     borrower::forget();
     if let Some(Rump::Local(_)) = rump() {
+        // The parent's wakes the parent's threads.
+        let _ = client::fds::prepare(true);
         trace::say(format_args!("fork: the kernel is in this process: the child goes on with a copy of it"));
     }
     // A mapping can be left out of a fork.
@@ -324,19 +329,7 @@ pub fn umask(mask: u32) -> Outcome {
 /// The library's own host descriptors, in order.
 pub fn own_numbers() -> Vec<u32> {
     let mut numbers: Vec<u32> = client::fds::all().map(|fd| fd.0 as u32).collect();
-    numbers.extend(trace::numbers().map(|fd| fd as u32));
     numbers.push(fds::template() as u32);
     numbers.sort_unstable();
     numbers
-}
-
-/// Moves the library's own descriptor away from a number that the program wants for something else.
-pub fn move_away(fd: i32) {
-    fds::move_away(fd);
-    trace::move_away(fd);
-    if client::fds::owns(HostFd(fd))
-        && let Some(remote) = remote()
-    {
-        let _ = remote.move_away(HostFd(fd));
-    }
 }

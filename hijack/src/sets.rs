@@ -33,7 +33,7 @@ struct Slot {
     kqueue: AtomicI32,
     /// Whether the rump kernel's events come first the next time.
     rump_first: AtomicBool,
-    /// Threads that wait for it in the host alone, what wakes them (-1 for nothing), and how often that was heard by others:
+    /// Threads that wait for it in the host alone, what wakes them (its name; -1 for nothing), and how often that was heard by others:
     /// see [`crate::rump::bell`].
     waiters: AtomicU32,
     bell: AtomicI32,
@@ -90,9 +90,11 @@ impl Set {
 
     fn name(self, fd: i32) {
         if let Some(number) = usize::try_from(fd).ok().and_then(|fd| NUMBERS.get(fd)) {
-            number.store(self.0, Ordering::Release);
             END.fetch_max(fd as usize + 1, Ordering::AcqRel);
-            fds::mark(fd, 1);
+            fds::mark(fd);
+            if number.swap(self.0, Ordering::AcqRel) != 0 {
+                fds::unmark(fd);
+            }
         }
     }
 
@@ -270,16 +272,16 @@ mod tests {
 
     #[test]
     fn a_kqueue_goes_with_the_last_number_of_its_set() {
-        let set = Set::born(700).unwrap();
-        assert_eq!(duplicated(700, 701), None);
-        assert_eq!((Set::of(701), kqueue(701)), (Some(set), None));
+        let set = Set::born(300).unwrap();
+        assert_eq!(duplicated(300, 301), None);
+        assert_eq!((Set::of(301), kqueue(301)), (Some(set), None));
         assert_eq!(set.set_kqueue(RumpFd(9)), Ok(()));
         assert_eq!(set.set_kqueue(RumpFd(10)), Err(RumpFd(9)));
-        assert_eq!((kqueue(700), kqueue(701)), (Some(RumpFd(9)), Some(RumpFd(9))));
-        assert_eq!(forget(700), None);
-        assert_eq!((Set::of(700), fds::perhaps(700)), (None, false));
-        assert_eq!(duplicated(1, 701), Some(Gone { set, kqueue: Some(RumpFd(9)) }));
-        assert_eq!((Set::of(701), range(700, 701).count()), (None, 0));
+        assert_eq!((kqueue(300), kqueue(301)), (Some(RumpFd(9)), Some(RumpFd(9))));
+        assert_eq!(forget(300), None);
+        assert_eq!((Set::of(300), fds::perhaps(300)), (None, false));
+        assert_eq!(duplicated(1, 301), Some(Gone { set, kqueue: Some(RumpFd(9)) }));
+        assert_eq!((Set::of(301), range(300, 301).count()), (None, 0));
     }
 
     #[test]

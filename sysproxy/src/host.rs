@@ -11,7 +11,7 @@ pub mod signal;
 
 use std::ffi::CStr;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use rustix::fd::{AsFd, BorrowedFd, IntoRawFd};
@@ -47,29 +47,26 @@ impl HostFd {
     }
 }
 
-/// A descriptor that is closed when it is dropped, and that can be moved to another number meanwhile.
+/// A descriptor that is closed when it is dropped.
 #[derive(Debug)]
-pub struct Owned(AtomicI32);
+pub struct Owned(HostFd);
 
 impl Owned {
     /// Takes over a descriptor.
     pub const fn new(fd: HostFd) -> Self {
-        Owned(AtomicI32::new(fd.0))
+        Owned(fd)
     }
 
-    /// The number, at this moment.
-    pub fn fd(&self) -> HostFd {
-        HostFd(self.0.load(Ordering::Acquire))
-    }
-
-    /// Continues with another descriptor of the same object; the old number is returned, and stays open.
-    pub fn replace(&self, fd: HostFd) -> HostFd {
-        HostFd(self.0.swap(fd.0, Ordering::AcqRel))
+    /// The number.
+    pub const fn fd(&self) -> HostFd {
+        self.0
     }
 
     /// Gives the descriptor away.
     pub fn into_fd(self) -> HostFd {
-        self.replace(HostFd(-1))
+        let fd = self.0;
+        core::mem::forget(self);
+        fd
     }
 }
 
@@ -205,6 +202,11 @@ pub fn descriptor_limit() -> u64 {
     process::getrlimit(process::Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
+/// How far the process may raise it.
+pub fn hard_descriptor_limit() -> u64 {
+    process::getrlimit(process::Resource::Nofile).maximum.unwrap_or(u64::MAX)
+}
+
 /// User and group of the process that made a unix connection; `None` on any other socket.
 pub fn peer_credentials(fd: HostFd) -> Option<(u32, u32)> {
     let peer = net::sockopt::socket_peercred(fd.borrow().ok()?).ok()?;
@@ -219,6 +221,16 @@ pub fn eventfd() -> Result<Owned> {
 /// Makes an eventfd readable.
 pub fn signal_eventfd(fd: HostFd) {
     let _ = write(fd, &1u64.to_ne_bytes());
+}
+
+/// Sleeps until [`futex_wake`], if the word still is `expected`; shorter now and then.
+pub fn futex_wait(word: &AtomicU32, expected: u32) {
+    let _ = thread::futex::wait(word, thread::futex::Flags::PRIVATE, expected, None);
+}
+
+/// Wakes all who sleep on a word.
+pub fn futex_wake(word: &AtomicU32) {
+    let _ = thread::futex::wake(word, thread::futex::Flags::PRIVATE, i32::MAX as u32);
 }
 
 /// Makes an eventfd unreadable.

@@ -2,8 +2,8 @@
 
 use zerocopy::IntoBytes;
 
-use crate::frame::{Frame, Header};
-use crate::host::{self, IoSlice, POLLOUT, PollFd};
+use crate::frame::Frame;
+use crate::host::{self, IoSlice};
 use crate::link::Link;
 
 /// The requests that one side has sent and not yet seen answered.
@@ -75,13 +75,9 @@ impl<T> Outstanding<T> {
     }
 }
 
-/// Sends a whole frame, waiting as long as the link is full. The caller holds its send lock.
-pub fn send(link: &dyn Link, frame: &Frame) -> host::Result<()> {
-    send_parts(link, &frame.header, &frame.body)
-}
-
-/// Sends a header and its body.
-pub fn send_parts(link: &dyn Link, header: &Header, body: &[u8]) -> host::Result<()> {
+/// Sends a whole frame; `wait` waits until the link, which is full, may have room again. The caller holds its send lock.
+pub fn send(link: &dyn Link, frame: &Frame, wait: impl Fn()) -> host::Result<()> {
+    let (header, body) = (&frame.header, &frame.body);
     let header = header.as_bytes();
     let total = header.len() + body.len();
     let mut sent = 0;
@@ -91,9 +87,7 @@ pub fn send_parts(link: &dyn Link, header: &Header, body: &[u8]) -> host::Result
         match link.send(&[IoSlice::new(head), IoSlice::new(tail)]) {
             Ok(n) => sent += n,
             Err(host::Error::INTR) => {}
-            Err(host::Error::AGAIN) => {
-                let _ = host::ppoll(&mut [PollFd::new(link.fd(), POLLOUT)], None, None);
-            }
+            Err(host::Error::AGAIN) => wait(),
             Err(error) => return Err(error),
         }
     }

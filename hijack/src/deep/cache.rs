@@ -153,6 +153,10 @@ impl Cache {
 
     /// Writes a file under another name first, so that nobody ever reads a part of it.
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        // Writing beyond it would end the program (SIGXFSZ).
+        if sysproxy::host::file_limit() < bytes.len() as u64 {
+            return Err(io::Errno::FBIG);
+        }
         self.make_room()?;
         let draft = format!("{name}.{}", sysproxy::host::getpid());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

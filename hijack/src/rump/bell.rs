@@ -12,8 +12,9 @@ use std::cell::Cell;
 
 use abi::Result;
 use abi::time::Timespec;
+use client::fds::Kept;
 use client::signals::Blocked;
-use sysproxy::host::{self, HostFd};
+use sysproxy::host;
 
 use super::epoll::{self, EVENT_BYTES, Event};
 use crate::calls::Outcome;
@@ -145,15 +146,16 @@ pub fn is_bell(event: &Event) -> bool {
 /// Wakes the threads that wait in the host for a set, which now has a kqueue. The caller has signals blocked.
 pub fn ring(set: Set) -> Result<()> {
     let Some(number) = set.number().filter(|_| set.waiters() > 0) else { return Ok(()) };
-    let bell = host::eventfd().and_then(|low| client::fds::raise(low.fd())).map_err(host::errno)?.into_fd();
-    client::fds::note(bell);
-    host::signal_eventfd(bell);
-    if let Some(before) = set.set_bell(bell.0) {
+    let bell = host::eventfd().and_then(Kept::new).map_err(host::errno)?;
+    let event = Event { events: libc::EPOLLIN as u32, data: DATA }.bytes();
+    let rung = bell.with(|bell| {
+        host::signal_eventfd(bell);
+        let args = [raw::word(number), raw::word(libc::EPOLL_CTL_ADD), raw::word(bell.0), event.as_ptr() as usize];
+        raw::checked(raw::call(libc::SYS_epoll_ctl, args))
+    });
+    if let Some(before) = set.set_bell(bell.into_name()) {
         take_down(before);
     }
-    let event = Event { events: libc::EPOLLIN as u32, data: DATA }.bytes();
-    let args = [raw::word(number), raw::word(libc::EPOLL_CTL_ADD), raw::word(bell.0), event.as_ptr() as usize];
-    let rung = raw::checked(raw::call(libc::SYS_epoll_ctl, args));
     if rung.is_err() || set.waiters() == 0 {
         hush(set);
     }
@@ -168,8 +170,7 @@ fn hush(set: Set) {
 }
 
 fn take_down(bell: i32) {
-    client::fds::forget(HostFd(bell));
-    raw::close(bell);
+    drop(Kept::from_name(bell));
 }
 
 /// Gives those a moment who still wait in the host, since the bell was heard by one who waits in both kernels.

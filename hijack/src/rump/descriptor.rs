@@ -114,7 +114,7 @@ fn onto(from: i32, to: i32, flags: i32) -> Outcome {
         return EBADF;
     }
     let _blocked = Blocked::enter();
-    process::move_away(to);
+    fds::move_away(to);
     match (fds::lookup(from), fds::lookup(to)) {
         (Some(from), _) => calls::serve(false, || rump_onto(from, to, flags)),
         (None, Some(_)) => calls::serve(false, || host_onto(from, to, flags)),
@@ -130,7 +130,7 @@ fn rump_onto(from: RumpFd, to: i32, flags: i32) -> Result<usize> {
     let new = duplicate(from, flags & libc::O_CLOEXEC != 0)?;
     let lock = fds::lock();
     let before = fds::set(to, Some(new.fd));
-    let placed = raw::checked(raw::dup3(fds::template(), to, flags));
+    let placed = raw::checked(fds::with_template(|template| raw::dup3(template, to, flags)));
     if placed.is_err() {
         fds::set(to, before);
     }

@@ -147,7 +147,8 @@ fn adopt(fd: i32, keep: bool) {
         return trace::say(format_args!("recvmsg: {fd} is a rump descriptor of another server, or came too late"));
     };
     let _lock = fds::lock();
-    if raw::dup3(fds::template(), fd, if cloexec { libc::O_CLOEXEC } else { 0 }) >= 0 {
+    let flags = if cloexec { libc::O_CLOEXEC } else { 0 };
+    if fds::with_template(|template| raw::dup3(template, fd, flags)) >= 0 {
         fds::set(fd, Some(RumpFd(rump)));
     }
 }

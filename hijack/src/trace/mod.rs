@@ -16,9 +16,10 @@ mod summary;
 
 use core::fmt::{self, Write};
 use std::ffi::CString;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use sysproxy::HostFd;
+use client::fds::Lasting;
+use client::signals::Blocked;
 
 use crate::calls::{Outcome, TABLE};
 use crate::{fds, first, raw};
@@ -35,9 +36,6 @@ const COUNTS: u8 = 2;
 /// What is on.
 static ON: AtomicU8 = AtomicU8::new(0);
 
-/// The trace's file and the summary's; -1 without.
-static FILES: [AtomicI32; 2] = [const { AtomicI32::new(-1) }; 2];
-
 /// Whether a call that the first front door leaves to libc passes the second one, which records it.
 static SECOND_DOOR: AtomicBool = AtomicBool::new(false);
 
@@ -51,38 +49,17 @@ fn is_on(what: u8) -> bool {
     ON.load(Ordering::Relaxed) & what != 0
 }
 
-/// Whether the host descriptor is the trace's.
-pub fn owns(fd: i32) -> bool {
-    numbers().any(|own| own == fd)
-}
-
-/// The numbers of its files.
-pub fn numbers() -> impl Iterator<Item = i32> {
-    FILES.iter().map(|file| file.load(Ordering::Relaxed)).filter(|fd| *fd >= 0)
-}
-
-/// Moves a file away from a number that the program wants for something else.
-pub fn move_away(fd: i32) {
-    if let Some(file) = FILES.iter().find(|file| file.load(Ordering::Relaxed) == fd)
-        && fd >= 0
-        && let Ok(moved) = client::fds::raise(HostFd(fd))
-    {
-        file.store(moved.into_fd().0, Ordering::Relaxed);
-    }
-}
-
 /// Does what a value of RUMPHIJACK_TRACE or `trace=` asks; the error is that of opening the file.
 pub fn begin(value: &[u8]) -> abi::Result<()> {
-    let [lines, counts] = &FILES;
-    let (file, path, what) = match value.strip_prefix(b"summary") {
-        Some(b"") => return summary::begin(counts, None).map(|()| switch_on(COUNTS)),
-        Some([b':', path @ ..]) => (counts, path, COUNTS),
-        _ => (lines, value, LINES),
+    let (path, what) = match value.strip_prefix(b"summary") {
+        Some(b"") => return summary::begin(None).map(|()| switch_on(COUNTS)),
+        Some([b':', path @ ..]) => (path, COUNTS),
+        _ => (value, LINES),
     };
     let fd = open(path)?;
     match what {
-        COUNTS => summary::begin(counts, Some(fd))?,
-        _ => file.store(fd, Ordering::Relaxed),
+        COUNTS => summary::begin(Some(fd))?,
+        _ => fds::keep(Lasting::Trace, fd)?,
     }
     switch_on(what);
     Ok(())
@@ -94,13 +71,12 @@ fn switch_on(what: u8) {
     }
 }
 
-/// Opens a file for appending, out of the program's way.
+/// Opens a file for appending.
 fn open(path: &[u8]) -> abi::Result<i32> {
     let path = CString::new(path).map_err(|_| abi::Errno::EINVAL)?;
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_CLOEXEC;
     let args = [raw::word(libc::AT_FDCWD), path.as_ptr() as usize, raw::word(flags), 0o666];
-    let fd = raw::checked(raw::call(libc::SYS_openat, args))?;
-    fds::lift(fd as i32)
+    raw::checked(raw::call(libc::SYS_openat, args)).map(|fd| fd as i32)
 }
 
 /// Says that libc's own calls are recorded where libc makes them.
@@ -156,6 +132,6 @@ pub fn say(words: fmt::Arguments<'_>) {
 }
 
 fn end(line: Line) {
-    let [file, _] = &FILES;
-    line.end(HostFd(file.load(Ordering::Relaxed)));
+    let _blocked = Blocked::enter();
+    client::fds::with(Lasting::Trace, |file| line.end(file));
 }

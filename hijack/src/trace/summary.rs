@@ -14,10 +14,11 @@ use core::fmt::Write;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use abi::Result;
+use client::fds::Lasting;
 use client::signals::Blocked;
 use sysproxy::host::{self, HostFd};
 
-use super::{COUNTS, FILES, is_on, missed};
+use super::{COUNTS, is_on, missed};
 use crate::calls::{Outcome, Row, TABLE};
 use crate::fds::RumpFd;
 use crate::rump::{descriptor, file};
@@ -39,12 +40,12 @@ static COUNTED: [Count; TABLE.len()] =
 static TO_RUMP: AtomicI32 = AtomicI32::new(-1);
 
 /// Begins to count. The table goes to `fd`, or to what is the standard error output now: later the program may close it.
-pub fn begin(file: &AtomicI32, fd: Option<i32>) -> Result<()> {
+pub fn begin(fd: Option<i32>) -> Result<()> {
     let fd = match fd {
         Some(fd) => fd,
-        None => client::fds::raise(HostFd::STDERR).map_err(host::errno)?.into_fd().0,
+        None => raw::checked(raw::call(libc::SYS_dup, [raw::word(HostFd::STDERR.0)]))? as i32,
     };
-    file.store(fd, Ordering::Relaxed);
+    fds::keep(Lasting::Summary, fd)?;
     // SAFETY: the functions live as long as the library, which is never unloaded.
     unsafe {
         libc::pthread_atfork(None, None, Some(forget));
@@ -60,10 +61,9 @@ unsafe extern "C" {
 
 /// Says that the numbers of the image before are known: the standard error output may be a rump descriptor.
 pub fn numbers_known() {
-    let [_, file] = &FILES;
     if is_on(COUNTS)
         && let Some(rump) = fds::lookup(HostFd::STDERR.0)
-        && fds::is_placeholder(file.load(Ordering::Relaxed))
+        && fds::is_placeholder(client::fds::number(Lasting::Summary).0)
         && let Ok(own) = descriptor::duplicate(rump, true)
     {
         TO_RUMP.store(own.fd.0, Ordering::Relaxed);
@@ -146,13 +146,12 @@ fn take(count: &Count) -> [u32; 3] {
 
 /// Writes in one piece, so that the tables of several processes do not mix.
 fn put(text: &[u8]) {
-    let [_, own] = &FILES;
     if let rump @ 0.. = TO_RUMP.load(Ordering::Relaxed) {
         let _ = file::write(RumpFd(rump), text.as_ptr() as usize, text.len());
         return;
     }
     let mut rest = text;
-    while let Ok(wrote @ 1..) = host::write(HostFd(own.load(Ordering::Relaxed)), rest) {
+    while let Ok(wrote @ 1..) = client::fds::with(Lasting::Summary, |file| host::write(file, rest)) {
         rest = rest.get(wrote..).unwrap_or_default();
     }
 }

@@ -47,14 +47,13 @@ impl<K: Keeper> Bell for LinuxBell<K> {
             (Side::Read, [reader, writer], _) | (Side::Write, _, [writer, reader]) => (reader, writer),
         };
         // Neither end blocks. Of two that ring at once either takes the other's byte.
-        let _ = host::write(writer.fd(), &[0]);
-        let _ = host::read(reader.fd(), &mut [0]);
+        let _ = writer.with(|fd| host::write(fd, &[0]));
+        let _ = reader.with(|fd| host::read(fd, &mut [0]));
     }
 
     fn end(&self, side: Side) -> Result<Owned> {
         let [end, _] = if side == Side::Read { &self.read } else { &self.write };
-        let end = end.fd();
         // Not below the number that it has itself, which is out of a program's way where the kernel is in one.
-        host::dup_from(end, end.0).map_err(errno)
+        end.with(|end| host::dup_from(end, end.0)).map_err(errno)
     }
 }

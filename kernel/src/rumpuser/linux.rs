@@ -59,8 +59,8 @@ struct Large {
 }
 
 impl Keeper for Large {
-    fn fd(&self) -> HostFd {
-        self.fd.fd()
+    fn with<T>(&self, does: impl FnOnce(HostFd) -> T) -> T {
+        self.fd.with(does)
     }
 }
 

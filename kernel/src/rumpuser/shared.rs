@@ -31,13 +31,13 @@ pub trait SharedMemory: Send + Sync {
 
 /// Who keeps the descriptor of the memory.
 pub trait Keeper: Send + Sync {
-    /// The number, at this moment.
-    fn fd(&self) -> HostFd;
+    /// Does something with the number.
+    fn with<T>(&self, does: impl FnOnce(HostFd) -> T) -> T;
 }
 
 impl Keeper for Owned {
-    fn fd(&self) -> HostFd {
-        Owned::fd(self)
+    fn with<T>(&self, does: impl FnOnce(HostFd) -> T) -> T {
+        does(self.fd())
     }
 }
 
@@ -60,31 +60,31 @@ impl<K: Keeper> LinuxShared<K> {
 
 impl<K: Keeper> SharedMemory for LinuxShared<K> {
     fn read_at(&self, offset: u64, buf: &mut [u8]) {
-        let got = host::pread(self.0.fd(), buf, offset).unwrap_or(0);
+        let got = self.0.with(|fd| host::pread(fd, buf, offset)).unwrap_or(0);
         if let Some(rest) = buf.get_mut(got..) {
             rest.fill(0);
         }
     }
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<usize> {
-        host::pwrite(self.0.fd(), data, offset).map_err(errno)
+        self.0.with(|fd| host::pwrite(fd, data, offset)).map_err(errno)
     }
     fn resize(&self, len: u64) -> Result<()> {
-        host::resize(self.0.fd(), len).map_err(errno)
+        self.0.with(|fd| host::resize(fd, len)).map_err(errno)
     }
     fn allocate(&self, offset: u64, len: u64) -> Result<()> {
-        host::allocate(self.0.fd(), offset, len).map_err(errno)
+        self.0.with(|fd| host::allocate(fd, offset, len)).map_err(errno)
     }
     fn punch(&self, offset: u64, len: u64) -> Result<()> {
-        host::punch(self.0.fd(), offset, len).map_err(errno)
+        self.0.with(|fd| host::punch(fd, offset, len)).map_err(errno)
     }
     fn seek_data(&self, offset: u64) -> Result<u64> {
-        host::seek_data(self.0.fd(), offset).map_err(errno)
+        self.0.with(|fd| host::seek_data(fd, offset)).map_err(errno)
     }
     fn seek_hole(&self, offset: u64) -> Result<u64> {
-        host::seek_hole(self.0.fd(), offset).map_err(errno)
+        self.0.with(|fd| host::seek_hole(fd, offset)).map_err(errno)
     }
     fn used(&self) -> u64 {
-        host::used(self.0.fd()).unwrap_or(0)
+        self.0.with(host::used).unwrap_or(0)
     }
     fn descriptor(&self, access: Access) -> Result<Owned> {
         let flags = match access {
@@ -92,6 +92,6 @@ impl<K: Keeper> SharedMemory for LinuxShared<K> {
             Access::Write => 1,
             Access::ReadWrite => 2,
         };
-        host::reopen(self.0.fd(), flags).map_err(errno)
+        self.0.with(|fd| host::reopen(fd, flags)).map_err(errno)
     }
 }

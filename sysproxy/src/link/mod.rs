@@ -3,6 +3,8 @@
 mod tcp;
 mod unix;
 
+use std::sync::atomic::{AtomicI32, Ordering};
+
 use crate::host::{self, HostFd, IoSlice, Owned};
 use crate::url::{ParseError, Role};
 
@@ -31,8 +33,9 @@ pub trait Link: Send + Sync {
     }
     /// Ends the connection in both directions; whoever waits on it sees the end.
     fn shutdown(&self);
-    /// Goes on with another descriptor of the same object; the old number stays open and is returned.
-    fn move_to(&self, fd: HostFd) -> HostFd;
+    /// Closes its descriptor and goes on by another of the same object, whose number stands in `place`, where it may change. Whoever keeps
+    /// it closes it.
+    fn go_by(&mut self, place: &'static AtomicI32);
 }
 
 /// Where clients arrive.
@@ -64,46 +67,60 @@ type Parse = fn(&str, Role) -> Result<Box<dyn Endpoint>, ParseError>;
 pub const SCHEMES: &[(&str, Parse)] = &[("unix", unix::parse), ("tcp", tcp::parse), ("tcp6", tcp::refuse_tcp6)];
 
 /// A stream socket of the host, of any family.
-pub struct Stream(Owned);
+pub struct Stream(Socket);
+
+enum Socket {
+    Own(Owned),
+    /// Kept by somebody else.
+    Kept(&'static AtomicI32),
+}
 
 impl Stream {
     /// Takes over a connected socket.
     pub const fn new(socket: Owned) -> Self {
-        Self(socket)
+        Self(Socket::Own(socket))
+    }
+
+    /// Goes by the number that stands in `place`; see [`Link::go_by`].
+    pub const fn by(place: &'static AtomicI32) -> Self {
+        Self(Socket::Kept(place))
     }
 }
 
 impl Link for Stream {
     fn fd(&self) -> HostFd {
-        self.0.fd()
+        match &self.0 {
+            Socket::Own(socket) => socket.fd(),
+            Socket::Kept(place) => HostFd(place.load(Ordering::Acquire)),
+        }
     }
 
     fn send(&self, parts: &[IoSlice<'_>]) -> host::Result<usize> {
-        host::sendmsg(self.0.fd(), parts)
+        host::sendmsg(self.fd(), parts)
     }
 
     fn recv(&self, buf: &mut [u8]) -> host::Result<usize> {
-        host::recv(self.0.fd(), buf)
+        host::recv(self.fd(), buf)
     }
 
     fn passes_descriptors(&self) -> bool {
-        host::is_unix(self.0.fd())
+        host::is_unix(self.fd())
     }
 
     fn send_with(&self, parts: &[IoSlice<'_>], passed: HostFd) -> host::Result<usize> {
-        host::shared::send_with(self.0.fd(), parts, passed)
+        host::shared::send_with(self.fd(), parts, passed)
     }
 
     fn recv_with(&self, buf: &mut [u8], passed: &mut Vec<Owned>) -> host::Result<usize> {
-        host::shared::recv_with(self.0.fd(), buf, passed)
+        host::shared::recv_with(self.fd(), buf, passed)
     }
 
     fn shutdown(&self) {
-        let _ = host::shutdown(self.0.fd());
+        let _ = host::shutdown(self.fd());
     }
 
-    fn move_to(&self, fd: HostFd) -> HostFd {
-        self.0.replace(fd)
+    fn go_by(&mut self, place: &'static AtomicI32) {
+        *self = Self::by(place);
     }
 }
 

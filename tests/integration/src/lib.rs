@@ -3,6 +3,7 @@
 pub mod programs;
 
 use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -62,6 +63,7 @@ impl Rump {
             let pidfile = rump.folder.path().join("pid");
             let mut command = Command::new(built("rump_server"));
             command.arg("--pidfile").arg(pidfile).arg(&url).stdin(Stdio::null());
+            alone(&mut command);
             let status = command.status().expect("rump_server");
             assert!(status.success(), "rump_server {url}: {status}");
         }
@@ -127,7 +129,21 @@ pub fn limited(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("timeout");
     command.args(["--signal=KILL", LIMIT]).arg(program).stdin(Stdio::null());
     command.env_remove("LD_PRELOAD").env_remove("RUMP_SERVER").env_remove("RUMPHIJACK");
+    alone(&mut command);
     command
+}
+
+/// Has a command begin with the standard streams and no other descriptor, whatever the test itself was given.
+fn alone(command: &mut Command) {
+    let mark = || {
+        // SAFETY: one system call. The descriptors are marked, not closed: one of them tells whether the exec has failed.
+        match unsafe { libc::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: the closure makes one system call.
+    unsafe { command.pre_exec(mark) };
 }
 
 /// Runs a command to its end.
@@ -149,6 +165,7 @@ pub fn stdout(command: &mut Command) -> String {
 fn traced(command: &Command) -> String {
     let mut again = Command::new(command.get_program());
     again.args(command.get_args()).env("RUMPHIJACK_TRACE", "/dev/stderr").stdin(Stdio::null());
+    alone(&mut again);
     match again.output() {
         Ok(done) => {
             let text = String::from_utf8_lossy(&done.stderr).into_owned();

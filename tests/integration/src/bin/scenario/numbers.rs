@@ -9,6 +9,9 @@ pub const TABLE: &[Row] = &[
     ("no_more_numbers", OneProcess, no_more_numbers),
     ("thousands_of_numbers", OneProcess, thousands_of_numbers),
     ("thousands_and_fork", Processes, thousands_and_fork),
+    ("thousands_in_one_kernel", OneProcess, thousands_in_one_kernel),
+    ("numbers_grow_under_threads", OneProcess, numbers_grow_under_threads),
+    ("numbers_taken_under_a_sleeper", OneProcess, numbers_taken_under_a_sleeper),
     ("dup_onto_anything", OneProcess, dup_onto_anything),
     ("dup_errors", OneProcess, dup_errors),
     ("ranges", OneProcess, ranges),
@@ -83,21 +86,26 @@ fn no_more_numbers(folder: &str) {
 unsafe fn open_both(name: &CStr, count: usize) -> bool {
     unsafe {
         limit(12_000);
-        for (next, at) in (3..).zip(0..2 * count) {
-            let fd = open(if at % 2 == 0 { name.as_ptr() } else { c"/dev/null".as_ptr() }, O_RDWR | O_APPEND);
-            if fd != next {
-                println!("number {at}: {fd} {}", errno());
-                return false;
-            }
-        }
-        true
+        open_all(&[name, c"/dev/null"], 2 * count)
     }
+}
+
+/// Opens the names in turns; whether each got the lowest free number.
+unsafe fn open_all(names: &[&CStr], count: usize) -> bool {
+    for (next, at) in (3..).zip(0..count) {
+        let fd = unsafe { open(names[at % names.len()].as_ptr(), O_RDWR | O_APPEND) };
+        if fd != next {
+            println!("number {at}: {fd} {}", errno());
+            return false;
+        }
+    }
+    true
 }
 
 fn thousands_of_numbers(folder: &str) {
     unsafe {
         let name = create(folder, "f", b"");
-        println!("opened: {}", open_both(&name, 5000));
+        assert!(open_both(&name, 5000));
         println!("written: {}", (3..10_003).all(|fd| put(fd, b".")));
         let mut st: stat = zeroed();
         stat(name.as_ptr(), &mut st);
@@ -114,7 +122,7 @@ fn thousands_of_numbers(folder: &str) {
 fn thousands_and_fork(folder: &str) {
     unsafe {
         let name = create(folder, "f", b"");
-        println!("opened: {}", open_both(&name, 5000));
+        assert!(open_both(&name, 5000));
         let child = fork();
         if child == 0 {
             let good = (3..10_003).all(|fd| put(fd, b"."));
@@ -133,6 +141,83 @@ fn thousands_and_fork(folder: &str) {
         stat(name.as_ptr(), &mut st);
         println!("size: {}", st.st_size);
         println!("still written: {}", (3..10_003).all(|fd| put(fd, b".")));
+    }
+}
+
+/// Nothing is done with them but opening them.
+fn thousands_in_one_kernel(folder: &str) {
+    unsafe {
+        let name = create(folder, "f", b"x");
+        limit(12_000);
+        assert!(open_all(&[c"/dev/null"], 4000));
+        show("close_range", close_range(3, !0, 0));
+        assert!(open_all(&[&name], 4000));
+        println!("written: {}", (3..4003).all(|fd| put(fd, b".")));
+        show("close_range", close_range(3, !0, 0));
+        // libc's own openings.
+        let mode = c"r".as_ptr();
+        let streams: Vec<_> = (0..2500).map(|_| fopen(c"/dev/zero".as_ptr(), mode)).collect();
+        println!("streams: {}", streams.iter().all(|stream| !stream.is_null() && fgetc(*stream) == 0));
+        println!("last: {}", fileno(streams[2499]));
+        println!("closed: {}", streams.iter().all(|stream| fclose(*stream) == 0));
+        show("lowest", open(name.as_ptr(), O_RDONLY));
+    }
+}
+
+/// A byte to and fro, `count` times.
+unsafe fn echo(a: c_int, b: c_int, count: usize) -> bool {
+    let mut byte = 0u8;
+    (0..count).all(|at| unsafe {
+        let sent = at as u8;
+        let there = put(a, &[sent]) && recv(b, (&raw mut byte).cast(), 1, 0) == 1 && byte == sent;
+        there && put(b, &[!sent]) && recv(a, (&raw mut byte).cast(), 1, 0) == 1 && byte == !sent
+    })
+}
+
+fn numbers_grow_under_threads(_: &str) {
+    unsafe {
+        limit(12_000);
+        let talk: Vec<_> = (0..4).map(|_| connected()).collect();
+        let (to_sleeper, sleeper) = connected();
+        let asleep = std::thread::spawn(move || {
+            let mut byte = 0u8;
+            recv(sleeper, (&raw mut byte).cast(), 1, 0) == 1 && byte == b'w'
+        });
+        let talkers: Vec<_> = talk.into_iter().map(|(a, b)| std::thread::spawn(move || echo(a, b, 200))).collect();
+        let first = open(c"/dev/null".as_ptr(), O_RDWR);
+        println!("all in a row: {}", (first + 1..first + 6000).all(|next| dup(first) == next));
+        println!("talked: {}", talkers.into_iter().all(|thread| thread.join().unwrap()));
+        println!("wake: {}", put(to_sleeper, b"w"));
+        println!("woken: {}", asleep.join().unwrap());
+    }
+}
+
+fn numbers_taken_under_a_sleeper(folder: &str) {
+    unsafe {
+        limit(2000);
+        let fd = fresh(folder, "f");
+        let null = open(c"/dev/null".as_ptr(), O_RDWR);
+        let zero = open(c"/dev/zero".as_ptr(), O_RDWR);
+        let pairs: Vec<_> = (0..3).map(|_| connected()).collect();
+        let sleepers = pairs.iter().map(|(_, sleeper)| *sleeper);
+        let asleep: Vec<_> = sleepers
+            .map(|sleeper| {
+                std::thread::spawn(move || {
+                    let mut byte = 0u8;
+                    (0..30u8).all(|at| recv(sleeper, (&raw mut byte).cast(), 1, 0) == 1 && byte == at)
+                })
+            })
+            .collect();
+        // Among these are the library's own numbers: of what the sleepers sleep on, too.
+        let taken = (0..30u8).all(|at| {
+            let all = [fd, null, zero].iter().all(|from| (930..1080).all(|to| dup2(*from, to) == to));
+            // What they are now is always ready, or never.
+            all && pairs.iter().all(|(to, _)| put(*to, &[at]))
+        });
+        println!("taken: {taken}");
+        println!("heard: {}", asleep.into_iter().all(|thread| thread.join().unwrap()));
+        println!("closed: {}", (930..1080).all(|to| close(to) == 0));
+        println!("gone: {}", (930..1080).all(|to| fcntl(to, F_GETFD) == -1));
     }
 }
 
