@@ -23,9 +23,9 @@ macro_rules! errnos {
             }
 
             /// Returns the Linux number of the same name, or the nearest meaning for the few that Linux
-            /// lacks (`ENOATTR` is `ENODATA`, `EFTYPE` is `EINVAL`); `EINVAL` for an unknown number.
+            /// lacks (`ENOATTR` is `ENODATA`, `EFTYPE` is `EINVAL`); `EIO` for an extension, `EINVAL` for an unknown number.
             pub const fn to_linux(self) -> i32 {
-                match self.0 { $($number => $linux,)* _ => 22 }
+                match self.0 { $($number => $linux,)* -103..=-101 => 5, _ => 22 }
             }
 
             /// Translates a Linux number by its name; `EINVAL` where NetBSD has no such name.
@@ -145,6 +145,17 @@ errnos! {
 impl Errno {
     /// The same as `EAGAIN`, as on Linux.
     pub const EWOULDBLOCK: Errno = Errno::EAGAIN;
+
+    /// An extension: what a process of a terminal's background must not do, since it reads. The client sends `SIGTTIN` to its group
+    /// and tries again, or answers `EIO` if it ignores or blocks that signal.
+    pub const EBACKGROUNDREAD: Errno = Errno(-101);
+
+    /// An extension: the same for changing the terminal, or writing under `TOSTOP`. If the client ignores or blocks `SIGTTOU`, it
+    /// tries again with [`IOC_ANYWAY`](crate::ioctl::IOC_ANYWAY) or [`RWF_ANYWAY`](crate::fcntl::RWF_ANYWAY).
+    pub const EBACKGROUNDWRITE: Errno = Errno(-102);
+
+    /// The same in an orphaned process group, where nobody could continue what the signal stops: `EIO` unless ignored or blocked.
+    pub const EBACKGROUNDORPHAN: Errno = Errno(-103);
 
     /// Wraps a NetBSD number.
     pub const fn from_raw(number: i32) -> Errno {

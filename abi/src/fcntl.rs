@@ -252,6 +252,8 @@ pub const FALLOC_FL_PUNCH_HOLE: u32 = host::FALLOC_FL_PUNCH_HOLE;
 pub const RWF_APPEND: u32 = 0x10;
 /// pwritev2(2): write at the offset, whatever `O_APPEND` says.
 pub const RWF_NOAPPEND: u32 = 0x20;
+/// Flag of pwritev2, ours alone: writes to the terminal from its background too, since the caller does not mind `SIGTTOU`.
+pub const RWF_ANYWAY: u32 = 0x8000_0000;
 
 /// splice(2): do not wait for a pipe.
 pub const SPLICE_F_NONBLOCK: u32 = 2;

@@ -174,7 +174,7 @@ impl Stat {
             st_mode: self.st_mode,
             st_uid: self.st_uid,
             st_gid: self.st_gid,
-            st_rdev: self.st_rdev,
+            st_rdev: self.device_to_linux(),
             st_size: self.st_size,
             st_blksize: i64::from(self.st_blksize),
             st_blocks: self.st_blocks,
@@ -183,6 +183,11 @@ impl Stat {
             st_ctim: self.st_ctim,
             ..Default::default()
         }
+    }
+
+    /// Linux's number of the device that it is.
+    fn device_to_linux(&self) -> u64 {
+        if self.st_mode & S_IFMT == S_IFCHR { crate::device::to_linux(self.st_rdev) } else { self.st_rdev }
     }
 
     /// Translates Linux's structure, which knows no birth time and no flags.
@@ -194,7 +199,10 @@ impl Stat {
             st_nlink: u32::try_from(linux.st_nlink).unwrap_or(u32::MAX),
             st_uid: linux.st_uid,
             st_gid: linux.st_gid,
-            st_rdev: linux.st_rdev,
+            st_rdev: match linux.st_mode & S_IFMT {
+                S_IFCHR => crate::device::from_linux(linux.st_rdev),
+                _ => linux.st_rdev,
+            },
             st_atim: linux.st_atim,
             st_mtim: linux.st_mtim,
             st_ctim: linux.st_ctim,
@@ -224,8 +232,8 @@ impl Stat {
             stx_btime: statx_time(self.st_birthtim),
             stx_ctime: statx_time(self.st_ctim),
             stx_mtime: statx_time(self.st_mtim),
-            stx_rdev_major: major(self.st_rdev),
-            stx_rdev_minor: minor(self.st_rdev),
+            stx_rdev_major: major(self.device_to_linux()),
+            stx_rdev_minor: minor(self.device_to_linux()),
             stx_dev_major: major(self.st_dev),
             stx_dev_minor: minor(self.st_dev),
             ..Default::default()

@@ -7,7 +7,10 @@ use sysproxy::message::Refusal;
 
 use crate::conn::{Answer, Conn, Event};
 use crate::fds::Kept;
-use crate::signals::{self, SIGCANCEL, Watch};
+use crate::signals::{self, Pending, SIGCANCEL, Watch};
+
+/// The signals of job control that stop a process: SIGTSTP, SIGTTIN, SIGTTOU.
+const STOPS: SigSet = SigSet::of(20).union(SigSet::of(21)).union(SigSet::of(22));
 
 /// What came of sending a request once.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub struct Terms<'a> {
     pub regions: &'a [Region],
     /// Whether it is a system call: a caught signal ends it. Else handlers run and the wait goes on.
     pub interruptible: bool,
+    /// Whether the call may be interrupted by a stop too, since it is then made once more.
+    pub begins_anew: bool,
     /// Descriptors of the host to look at as well.
     pub host: &'a [PollFd],
     /// Called once when one of them is ready; the wait goes on without them.
@@ -42,7 +47,7 @@ pub struct Terms<'a> {
 impl Default for Terms<'_> {
     /// Nothing.
     fn default() -> Self {
-        Self { regions: &[], interruptible: false, host: &[], on_host: &|_, _| {} }
+        Self { regions: &[], interruptible: false, begins_anew: false, host: &[], on_host: &|_, _| {} }
     }
 }
 
@@ -77,6 +82,12 @@ pub fn exchange(conn: &Conn, signals: Option<&Kept>, request: &Request<'_>) -> R
     }
 }
 
+/// Whether signals end a call. One that is stopped by job control begins anew, as on Linux: its terminal may have another foreground
+/// then.
+fn interrupts(pending: &Pending, terms: &Terms<'_>) -> bool {
+    !pending.caught.is_empty() || (terms.begins_anew && pending.other.iter().any(|signal| STOPS.contains(signal)))
+}
+
 fn wait(conn: &Conn, number: u64, signals: Option<&Kept>, terms: &Terms<'_>) -> Answer {
     let mut watch = Watch::new(signals);
     let mut host = terms.host;
@@ -92,7 +103,7 @@ fn wait(conn: &Conn, number: u64, signals: Option<&Kept>, terms: &Terms<'_>) -> 
                 let pending = signals::pending();
                 if pending.is_empty() {
                     watch.without(SigSet::EMPTY);
-                } else if pending.caught.is_empty() || !terms.interruptible || !conn.extended {
+                } else if !(terms.interruptible && conn.extended && interrupts(&pending, terms)) {
                     // The original's server cannot be interrupted: handlers run, the call goes on.
                     signals::open();
                     if pending.cancel {
@@ -101,7 +112,7 @@ fn wait(conn: &Conn, number: u64, signals: Option<&Kept>, terms: &Terms<'_>) -> 
                     }
                 } else {
                     conn.interrupt(number);
-                    watch.without(pending.caught);
+                    watch.without(pending.caught.union(pending.other));
                 }
             }
         }

@@ -71,7 +71,7 @@ pub fn call_or_host(
         return Err(Errno::EOPNOTSUPP);
     }
     let wake = |conn: &Conn, number: u64| conn.interrupt(number);
-    let terms = Terms { regions, interruptible: true, host, on_host: &wake };
+    let terms = Terms { regions, interruptible: true, host, on_host: &wake, ..Terms::default() };
     match remote.syscall(number, args, terms) {
         Err(Errno::EINTR) if look(host)? > 0 => Ok(None),
         answer => answer.map(Some),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use abi::syscalls::nr;
 use abi::{Errno, Region, Result};
 use rustix_futex_sync::Mutex;
 use sysproxy::frame::{Class, Frame, Kind};
@@ -19,6 +20,9 @@ use crate::fds::{self, Kept};
 use crate::retry::{Retry, delay};
 use crate::signals::{self, Blocked};
 use crate::{Caller, HostPollFd, poll};
+
+/// Calls that a terminal may have something against when their process has been stopped and continued.
+const BEGIN_ANEW: [u32; 4] = [nr::read, nr::readv, nr::write, nr::writev];
 
 /// The number of the handshake on a fresh connection: 0 is used up by connecting, in the original.
 const FIRST: u64 = 1;
@@ -265,7 +269,8 @@ impl Remote {
 
 impl Caller for Remote {
     fn call(&self, number: u32, args: &[u64], regions: &[Region]) -> Result<[i64; 2]> {
-        self.syscall(number, args, Terms { regions, interruptible: true, ..Terms::default() })
+        let begins_anew = BEGIN_ANEW.contains(&number);
+        self.syscall(number, args, Terms { regions, interruptible: true, begins_anew, ..Terms::default() })
     }
 
     fn call_or_host(

@@ -32,7 +32,7 @@ use crate::rump::{
     seccomp, socket, times, transfer,
 };
 use crate::user;
-use crate::{borrower, cancel, clone, exec, first, process, sandbox, trace};
+use crate::{borrower, cancel, clone, exec, first, job, process, sandbox, trace};
 
 /// An argument as the handler wants it.
 pub trait Arg: Sized {
@@ -104,6 +104,11 @@ fn serve_unless<T: Answer>(restart: bool, once: impl Fn() -> bool, mut call: imp
     let answer = loop {
         match call() {
             Err(Errno::EINTR) if again(restart && !once()) => {}
+            Err(error) if job::is_refusal(error) => {
+                if let Some(error) = job::refused(error, restart) {
+                    break Err(error);
+                }
+            }
             Err(error) => break Err(error),
             Ok(answer) => break answer.finish(),
         }

@@ -148,6 +148,13 @@ impl<T, const N: usize> Word for &[T; N] {
     }
 }
 
+/// One that the call fills.
+impl<T, const N: usize> Word for &mut [T; N] {
+    fn word(self) -> usize {
+        self.as_mut_ptr() as usize
+    }
+}
+
 /// Makes the C return value of what the kernel returned: errno and -1 for an error.
 pub fn c_return<R: Return>(result: isize) -> R {
     match result {

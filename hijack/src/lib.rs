@@ -29,6 +29,7 @@ pub mod exec;
 pub mod fds;
 pub mod first;
 mod image;
+mod job;
 mod local;
 mod original;
 pub mod pages;

@@ -18,6 +18,7 @@ use client::{Caller, HostPollFd};
 use kernel::Kernel;
 use kernel::config::Config;
 use kernel::proc::{Lwp, Proc};
+use kernel::rumpuser::jobs::Group;
 use kernel::rumpuser::linux::LinuxHost;
 use kernel::rumpuser::shared::{Keeper, LinuxShared};
 use kernel::rumpuser::{Bell, LinuxBell, Parker, Rumpuser, SharedMemory, Woken};
@@ -50,6 +51,7 @@ impl Local {
             let proc = kernel.spawn(name)?;
             proc.set_prefix(crate::config().and_then(|spec| spec.prefix.as_deref()).unwrap_or_default());
             proc.host_pid.store(host::getpid(), Ordering::Relaxed);
+            proc.set_local_pid(host::getpid());
             // The host limits the numbers of descriptors.
             proc.lift_limit();
             client::fds::prepare(false).map_err(host::errno)?;
@@ -210,6 +212,24 @@ impl Rumpuser for LocalHost {
     fn bell(&self) -> Result<Box<dyn Bell>> {
         let keep = |low: Owned| Kept::new(low).map(High).map_err(host::errno);
         Ok(Box::new(LinuxBell::new(keep)?))
+    }
+    fn group_of(&self, pid: i32) -> Option<Group> {
+        self.inner.group_of(pid)
+    }
+    fn session_of_group(&self, pgrp: i32) -> Option<i32> {
+        self.inner.session_of_group(pgrp)
+    }
+    fn is_orphaned(&self, pgrp: i32) -> bool {
+        self.inner.is_orphaned(pgrp)
+    }
+    fn has_terminal(&self, pid: i32) -> bool {
+        self.inner.has_terminal(pid)
+    }
+    fn signal_group(&self, pgrp: i32, signal: i32) {
+        self.inner.signal_group(pgrp, signal);
+    }
+    fn signal_process(&self, pid: i32, signal: i32) {
+        self.inner.signal_process(pid, signal);
     }
     fn shared_memory(&self) -> Result<Box<dyn SharedMemory>> {
         let low = host::memfd(c"rump-file").map_err(host::errno)?;

@@ -87,6 +87,11 @@ pub fn at(dir: i32, addr: usize) -> Owner {
     {
         return Owner::Descriptor(rump);
     }
+    if class.is_rump()
+        && let Some(text) = rump_descriptor(class.strip(&text).to_bytes())
+    {
+        return Owner::Rump(Name { dir: abi::Fd(AT_FDCWD), text, class: PathClass::Blanket });
+    }
     if !class.is_rump()
         && let Some(begin) = below_rump_cwd(text.to_bytes())
     {
@@ -129,6 +134,24 @@ fn descriptor(path: &[u8]) -> Option<RumpFd> {
         }
     };
     fds::lookup(number)
+}
+
+/// The rump kernel's own name for a descriptor, with its number instead of the program's; there is none (`ENOENT`) behind a number that is
+/// not the rump kernel's. `None` for any other name, and for the three standard ones where they are the host's.
+fn rump_descriptor(path: &[u8]) -> Option<UserString> {
+    match (descriptor(path), path.strip_prefix(b"/dev/fd/").and_then(number)) {
+        (Some(RumpFd(fd)), _) => {
+            let mut text = *b"/dev/fd/0000000000";
+            let (mut rest, digits) = (fd.unsigned_abs(), text.get_mut(8..)?);
+            for digit in digits.iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
+            UserString::new(&text).ok()
+        }
+        (None, Some(_)) => UserString::new(b"/dev/fd/none").ok(),
+        (None, None) => None,
+    }
 }
 
 /// Where the part of a path begins that is below `/proc/self/cwd`, which is in the rump kernel; 0 if there is none.

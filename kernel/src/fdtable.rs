@@ -44,6 +44,11 @@ impl FdTable {
         usize::try_from(fd.0).ok().and_then(|at| self.entries.get_mut(at)?.as_mut()).ok_or(Errno::EBADF)
     }
 
+    /// The numbers that are open.
+    pub fn numbers(&self) -> impl Iterator<Item = Fd> {
+        self.entries.iter().zip(0..).filter_map(|(entry, fd)| entry.as_ref().map(|_| Fd(fd)))
+    }
+
     /// Puts `file` on the lowest free number from `from` on; `EMFILE` at the limit.
     pub fn insert(&mut self, file: Arc<OpenFile>, close_on_exec: bool, from: usize, limit: usize) -> Result<Fd> {
         let free = (from.max(self.lowest)..self.entries.len()).find(|&at| self.entries[at].is_none());

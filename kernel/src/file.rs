@@ -12,6 +12,7 @@ use crate::net::Socket;
 use crate::proc::lock;
 use crate::rumpuser::Rumpuser;
 use crate::sigio::Sigio;
+use crate::tty;
 use crate::vfs::VnodeFile;
 use crate::wait::{WaitQueue, Waiter};
 
@@ -57,6 +58,10 @@ pub trait File: Any + Send + Sync {
     fn status_changed(&self, _flags: i32) {}
     /// The socket, if it is one.
     fn as_socket(&self) -> Option<&dyn Socket> {
+        None
+    }
+    /// The side of a terminal, if it is one.
+    fn as_terminal(&self) -> Option<&tty::End> {
         None
     }
     /// The open file of a file system, if it is one.

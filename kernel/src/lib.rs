@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod current;
 pub mod dev;
 pub mod fdtable;
 pub mod file;
@@ -20,6 +21,7 @@ pub mod server;
 pub mod sigio;
 pub mod syscall;
 pub mod sysctl;
+pub mod tty;
 pub mod usermem;
 pub mod vfs;
 pub mod wait;
@@ -55,6 +57,8 @@ pub struct Kernel {
     pub vfs: vfs::Vfs,
     /// Sockets and the network stack.
     pub net: net::Net,
+    /// Pseudo terminals.
+    pub terminals: Arc<tty::Terminals>,
     /// Who sleeps until a timer's deadline, in a kernel without a thread for that.
     pub timer_sleepers: Arc<WaitQueue>,
     softclock: Arc<dyn Parker>,
@@ -101,6 +105,7 @@ impl Kernel {
             names,
             vfs,
             net,
+            terminals: Arc::default(),
             timer_sleepers,
             softclock,
             ticking: AtomicBool::new(false),
@@ -154,6 +159,9 @@ impl Kernel {
 
     /// Ends a process no call of which is left.
     pub fn exit(&self, proc: &Arc<Proc>) {
+        if let Some(pid) = proc.local_pid() {
+            self.terminals.leader_gone(pid);
+        }
         self.procs.exit(proc);
         self.parked.orphan(proc.pid, self.clock.uptime());
     }

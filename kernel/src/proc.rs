@@ -102,6 +102,10 @@ pub struct Proc {
     pub started: Duration,
     /// The host's id of the client; 0 where that is not known.
     pub host_pid: AtomicI32,
+    /// The same as the kernel's own host numbers it, if that is certain; else 0.
+    local_pid: AtomicI32,
+    /// The session whose terminal it has given up for itself alone; else 0.
+    without_terminal: AtomicI32,
 }
 
 impl Proc {
@@ -153,6 +157,26 @@ impl Proc {
             0 => self.pid,
             host => host,
         }
+    }
+
+    /// The number of the process on the kernel's own host, if that is certain: what the host can be asked about, and signals be sent to.
+    pub fn local_pid(&self) -> Option<i32> {
+        Some(self.local_pid.load(Ordering::Relaxed)).filter(|pid| *pid > 0)
+    }
+
+    /// Notes the number of the process on the kernel's own host. Only for a number that the host itself has told.
+    pub fn set_local_pid(&self, pid: i32) {
+        self.local_pid.store(pid, Ordering::Relaxed);
+    }
+
+    /// Whether it has given up the terminal that controls `session`.
+    pub fn gave_up_terminal(&self, session: i32) -> bool {
+        self.without_terminal.load(Ordering::Relaxed) == session
+    }
+
+    /// Gives up, for this process and its children to come, the terminal that controls `session`.
+    pub fn give_up_terminal(&self, session: i32) {
+        self.without_terminal.store(session, Ordering::Relaxed);
     }
 
     /// Raises the soft limit of descriptors as far as it goes.
@@ -291,6 +315,8 @@ impl Table {
                 dead: AtomicBool::new(false),
                 started: now,
                 host_pid: AtomicI32::new(0),
+                local_pid: AtomicI32::new(0),
+                without_terminal: AtomicI32::new(0),
             };
             lock(&table.all).insert(pid, Arc::new(proc));
         }
@@ -355,6 +381,8 @@ impl Table {
             dead: AtomicBool::new(false),
             started: now,
             host_pid: AtomicI32::new(0),
+            local_pid: AtomicI32::new(0),
+            without_terminal: AtomicI32::new(from.without_terminal.load(Ordering::Relaxed)),
         });
         all.insert(pid, proc.clone());
         Ok(proc)

@@ -213,6 +213,12 @@ pub fn peer_credentials(fd: HostFd) -> Option<(u32, u32)> {
     Some((peer.uid.as_raw(), peer.gid.as_raw()))
 }
 
+/// The process that made a unix connection, as we number it; `None` on any other socket, and for one that we cannot see.
+pub fn peer_process(fd: HostFd) -> Option<i32> {
+    let peer = net::sockopt::socket_peercred(fd.borrow().ok()?).ok()?;
+    Some(peer.pid.as_raw_nonzero().get())
+}
+
 /// Makes a close-on-exec, non-blocking eventfd.
 pub fn eventfd() -> Result<Owned> {
     event::eventfd(0, event::EventfdFlags::CLOEXEC | event::EventfdFlags::NONBLOCK).map(owned)

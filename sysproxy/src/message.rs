@@ -257,7 +257,7 @@ impl SyscallResult {
         match self.error {
             0 => Ok(self.retval),
             // NetBSD's ERESTART and its like never leave the kernel on purpose.
-            error if error < 0 => Err(Errno::EINTR),
+            -100..0 => Err(Errno::EINTR),
             error => Err(Errno::from_raw(error)),
         }
     }

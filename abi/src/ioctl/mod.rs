@@ -20,6 +20,8 @@ pub const IOC_IN: u64 = 0x8000_0000;
 pub const IOC_INOUT: u64 = IOC_IN | IOC_OUT;
 /// Mask of an argument's length, before it is shifted.
 pub const IOCPARM_MASK: u64 = 0x1fff;
+/// Beside a command, an extension: the terminal may be changed from its background too, since the caller does not mind `SIGTTOU`.
+pub const IOC_ANYWAY: u64 = 1 << 32;
 /// The longest argument: a page; a longer one is `ENOTTY`.
 pub const IOCPARM_MAX: usize = 4096;
 

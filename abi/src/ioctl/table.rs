@@ -4,7 +4,7 @@
 //! number; a NetBSD server answers `ENOTTY`. `JGETDENTS` is ours alone: three words, the address and length of a buffer and a
 //! spare one; it fills the buffer with directory entries in Linux's layout and stores how many bytes there are as the length.
 //! `JREOPEN` too: an int, the flags of open(2); it opens the descriptor's file anew, as Linux does for the name `/dev/fd/N`, and stores
-//! the new descriptor there.
+//! the new descriptor there. `JPTPEER` is Linux's `TIOCGPTPEER` in the same form.
 
 use linux_raw_sys::ioctl as host;
 
@@ -103,6 +103,7 @@ commands! {
     Nothing TIOCDRAIN io(b't', 94);
     Int TIOCCONS iow(b't', 98, 4) => host::TIOCCONS;
     Int TIOCPKT iow(b't', 112, 4) => host::TIOCPKT;
+    Int TIOCGSID ior(b't', 99, 4) => host::TIOCGSID;
     Int TIOCREMOTE iow(b't', 105, 4);
     Int TIOCMGET ior(b't', 106, 4) => host::TIOCMGET;
     Int TIOCMSET iow(b't', 109, 4) => host::TIOCMSET;
@@ -224,10 +225,26 @@ commands! {
     Bytes SIOCDADDRCTL_POLICY iow(b'u', 109, 72);
     Bytes JGETDENTS iowr(b'J', 1, 24);
     Bytes JREOPEN iowr(b'J', 2, 4);
+    Int JPTPEER iowr(b'J', 3, 4);
     IfreqInt SIOCGIFNAME iowr(b'L', 0x10, 144) => host::SIOCGIFNAME;
     IfreqBytes SIOCGIFHWADDR iowr(b'L', 0x27, 144) => host::SIOCGIFHWADDR;
     IfreqInt SIOCGIFTXQLEN iowr(b'L', 0x42, 144) => host::SIOCGIFTXQLEN;
     IfreqBytes SIOCGIFMAP iowr(b'L', 0x70, 144) => host::SIOCGIFMAP;
+    Nothing TCSBRK io(b'L', 0x09) => host::TCSBRK;
+    Nothing TCXONC io(b'L', 0x0a) => host::TCXONC;
+    Nothing TCFLSH io(b'L', 0x0b) => host::TCFLSH;
+    Int TIOCSETD iow(b'L', 0x23, 4) => host::TIOCSETD;
+    Int TIOCGETD ior(b'L', 0x24, 4) => host::TIOCGETD;
+    Nothing TCSBRKP io(b'L', 0x25) => host::TCSBRKP;
+    Nothing TIOCSBRK io(b'L', 0x28) => host::TIOCSBRK;
+    Nothing TIOCCBRK io(b'L', 0x29) => host::TIOCCBRK;
+    Int TIOCGPTN ior(b'L', 0x30, 4) => host::TIOCGPTN;
+    Int TIOCSPTLCK iow(b'L', 0x31, 4) => host::TIOCSPTLCK;
+    Int TIOCGDEV ior(b'L', 0x32, 4) => host::TIOCGDEV;
+    Nothing TIOCSIG io(b'L', 0x36) => host::TIOCSIG;
+    Int TIOCGPKT ior(b'L', 0x38, 4) => host::TIOCGPKT;
+    Int TIOCGPTLCK ior(b'L', 0x39, 4) => host::TIOCGPTLCK;
+    Int TIOCGEXCL ior(b'L', 0x40, 4) => host::TIOCGEXCL;
 }
 
 /// Returns the row of one of Linux's commands.

@@ -7,7 +7,7 @@ use crate::linux;
 use crate::pairs::pairs;
 
 pairs! {
-    /// Input modes.
+    /// Input modes; `IUCLC` and `IUTF8` are Linux's, in bits that NetBSD leaves free.
     INPUT: i32 {
         IGNBRK 0x1 => host::IGNBRK;
         BRKINT 0x2 => host::BRKINT;
@@ -21,12 +21,15 @@ pairs! {
         IXON 0x200 => host::IXON;
         IXOFF 0x400 => host::IXOFF;
         IXANY 0x800 => host::IXANY;
+        IUCLC 0x1000 => host::IUCLC;
         IMAXBEL 0x2000 => host::IMAXBEL;
+        IUTF8 0x4000 => host::IUTF8;
     }
 }
 
 pairs! {
-    /// Output modes.
+    /// Output modes; those from `OLCUC` on are Linux's, in bits that NetBSD leaves free. `OXTABS` is both bits of Linux's `TABDLY`, and
+    /// so stands before them.
     OUTPUT: i32 {
         OPOST 0x1 => host::OPOST;
         ONLCR 0x2 => host::ONLCR;
@@ -35,11 +38,22 @@ pairs! {
         OCRNL 0x10 => host::OCRNL;
         ONOCR 0x20 => host::ONOCR;
         ONLRET 0x40 => host::ONLRET;
+        OLCUC 0x80 => host::OLCUC;
+        OFILL 0x100 => host::OFILL;
+        OFDEL 0x200 => host::OFDEL;
+        NL1 0x400 => host::NL1;
+        CR1 0x800 => host::CR1;
+        CR2 0x1000 => host::CR2;
+        TAB1 0x2000 => host::TAB1;
+        TAB2 0x4000 => host::TAB2;
+        BS1 0x8000 => host::BS1;
+        VT1 0x1_0000 => host::VT1;
+        FF1 0x2_0000 => host::FF1;
     }
 }
 
 pairs! {
-    /// Control modes; `CS8` stands before the two that it contains.
+    /// Control modes; `CS8` stands before the two that it contains. `CMSPAR` is Linux's, in a bit that NetBSD leaves free.
     CONTROL: i32 {
         CS8 0x300 => host::CS8;
         CS6 0x100 => host::CS6;
@@ -51,11 +65,12 @@ pairs! {
         HUPCL 0x4000 => host::HUPCL;
         CLOCAL 0x8000 => host::CLOCAL;
         CRTSCTS 0x1_0000 => host::CRTSCTS;
+        CMSPAR 0x200_0000 => host::CMSPAR;
     }
 }
 
 pairs! {
-    /// Local modes.
+    /// Local modes; `XCASE` is Linux's, in a bit that NetBSD leaves free.
     LOCAL: i32 {
         ECHOKE 0x1 => host::ECHOKE;
         ECHOE 0x2 => host::ECHOE;
@@ -69,6 +84,7 @@ pairs! {
         ALTWERASE 0x200;
         IEXTEN 0x400 => host::IEXTEN;
         EXTPROC 0x800 => host::EXTPROC;
+        XCASE 0x1000 => host::XCASE;
         TOSTOP 0x40_0000 => host::TOSTOP;
         FLUSHO 0x80_0000 => host::FLUSHO;
         NOKERNINFO 0x200_0000;
@@ -78,7 +94,7 @@ pairs! {
 }
 
 pairs! {
-    /// Places of the control characters.
+    /// Places of the control characters; `VSWTC` is Linux's, in a place that NetBSD leaves free.
     CHARACTERS: i32 {
         VEOF 0 => host::VEOF;
         VEOL 1 => host::VEOL;
@@ -87,6 +103,7 @@ pairs! {
         VWERASE 4 => host::VWERASE;
         VKILL 5 => host::VKILL;
         VREPRINT 6 => host::VREPRINT;
+        VSWTC 7 => host::VSWTC;
         VINTR 8 => host::VINTR;
         VQUIT 9 => host::VQUIT;
         VSUSP 10 => host::VSUSP;
@@ -102,13 +119,22 @@ pairs! {
 }
 
 /// A control character that is switched off: all ones here, zero on Linux.
-const DISABLED: u8 = 0xff;
+pub const DISABLED: u8 = 0xff;
 
 pairs! {
     /// Speeds, which are Linux's bits of `CBAUD` and plain numbers here.
     SPEEDS: i32 {
         B0 0 => host::B0;
+        B50 50 => host::B50;
+        B75 75 => host::B75;
+        B110 110 => host::B110;
+        B134 134 => host::B134;
+        B150 150 => host::B150;
+        B200 200 => host::B200;
+        B300 300 => host::B300;
+        B600 600 => host::B600;
         B1200 1200 => host::B1200;
+        B1800 1800 => host::B1800;
         B2400 2400 => host::B2400;
         B4800 4800 => host::B4800;
         B9600 9600 => host::B9600;
@@ -116,6 +142,19 @@ pairs! {
         B38400 38400 => host::B38400;
         B57600 57600 => host::B57600;
         B115200 115_200 => host::B115200;
+        B230400 230_400 => host::B230400;
+        B460800 460_800 => host::B460800;
+        B500000 500_000 => host::B500000;
+        B576000 576_000 => host::B576000;
+        B921600 921_600 => host::B921600;
+        B1000000 1_000_000 => host::B1000000;
+        B1152000 1_152_000 => host::B1152000;
+        B1500000 1_500_000 => host::B1500000;
+        B2000000 2_000_000 => host::B2000000;
+        B2500000 2_500_000 => host::B2500000;
+        B3000000 3_000_000 => host::B3000000;
+        B3500000 3_500_000 => host::B3500000;
+        B4000000 4_000_000 => host::B4000000;
     }
 }
 

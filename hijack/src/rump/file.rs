@@ -14,7 +14,7 @@ use super::attr::status;
 use super::{descriptor, kernel};
 use crate::fds::RumpFd;
 use crate::route::RumpAt;
-use crate::user;
+use crate::{job, user};
 
 /// Most bytes that Linux moves in one call (`MAX_RW_COUNT`).
 pub(super) const MAX_TRANSFER: usize = 0x7fff_f000;
@@ -28,6 +28,10 @@ pub fn read(fd: RumpFd, buf: usize, len: usize) -> Result<usize> {
 /// See write(2).
 pub fn write(fd: RumpFd, buf: usize, len: usize) -> Result<usize> {
     let len = len.min(MAX_TRANSFER);
+    if job::anyway() {
+        let array = vec![IoVec { iov_base: buf as u64, iov_len: len as u64 }];
+        return write_anyway(fd, &Vector::of(array, Direction::In));
+    }
     stubs::write(kernel()?, fd.fd(), In::at(buf as u64, len), len)
 }
 
@@ -52,7 +56,16 @@ pub fn readv(fd: RumpFd, iov: usize, count: usize) -> Result<usize> {
 /// See writev(2).
 pub fn writev(fd: RumpFd, iov: usize, count: usize) -> Result<usize> {
     let vector = Vector::read(iov, count, Direction::In)?;
+    if job::anyway() {
+        return write_anyway(fd, &vector);
+    }
     stubs::with::writev(kernel()?, fd.fd(), vector.array(), vector.count(), &vector.elements)
+}
+
+/// Writes to a terminal although it refused: the program does not mind `SIGTTOU`.
+fn write_anyway(fd: RumpFd, vector: &Vector) -> Result<usize> {
+    let (array, count, flag) = (vector.array(), vector.count(), fcntl::RWF_ANYWAY);
+    stubs::with::pwritev2(kernel()?, fd.fd(), array, count, -1, flag, &vector.elements)
 }
 
 /// See preadv(2); the offset is whole in its first half.
@@ -123,9 +136,14 @@ impl Vector {
         if array.is_empty() {
             array.push(IoVec { iov_base: 0, iov_len: 0 });
         }
+        Ok(Self::of(array, direction))
+    }
+
+    /// Makes one of its elements.
+    fn of(array: Vec<IoVec>, direction: Direction) -> Self {
         let open = |element: &IoVec| Region { addr: element.iov_base, len: element.iov_len as usize, direction };
         let elements = array.iter().map(open).filter(|region| region.addr != 0 && region.len != 0).collect();
-        Ok(Self { array, elements })
+        Self { array, elements }
     }
 
     /// The array as an argument.

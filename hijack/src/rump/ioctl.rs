@@ -5,7 +5,7 @@ use abi::{Errno, InOut, Out, Result};
 use client::stubs;
 use linux_raw_sys::ioctl as linux;
 
-use super::{kernel, sigio};
+use super::{kernel, sigio, terminal};
 use crate::fds::RumpFd;
 use crate::{raw, user};
 
@@ -24,9 +24,12 @@ pub fn ioctl(fd: RumpFd, number: i32, command: u32, data: usize) -> Result<usize
             }
         }
     }
+    if let Some(answer) = terminal::ioctl(fd, command, data) {
+        return answer;
+    }
     let row = ioctl::command_from_linux(command).ok_or(Errno::ENOTTY)?;
     if row.argument == Argument::Nothing {
-        stubs::ioctl(kernel()?, fd.fd(), row.netbsd, InOut::at(data as u64, 0))?;
+        stubs::ioctl(kernel()?, fd.fd(), terminal::anyway(row.netbsd), InOut::at(data as u64, 0))?;
     } else {
         exchange(fd, row, data).map_err(|error| no_interface(row, error))?;
     }
@@ -55,7 +58,7 @@ fn exchange(fd: RumpFd, row: &Command, data: usize) -> Result<()> {
         }
         ours = ioctl::argument_from_linux(row.argument, &theirs)?;
     }
-    stubs::ioctl(kernel()?, fd.fd(), row.netbsd, InOut::new(ours.as_mut_slice()))?;
+    stubs::ioctl(kernel()?, fd.fd(), terminal::anyway(row.netbsd), InOut::new(ours.as_mut_slice()))?;
     if row.netbsd & IOC_OUT != 0 {
         user::write_bytes(data, &ioctl::argument_to_linux(row.argument, &ours))?;
     }

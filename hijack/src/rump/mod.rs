@@ -29,6 +29,7 @@ pub mod refuse;
 pub mod seccomp;
 pub mod sigio;
 pub mod socket;
+pub mod terminal;
 pub mod times;
 pub mod transfer;
 

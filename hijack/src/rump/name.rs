@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use abi::fcntl::{self, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW};
-use abi::{Errno, Fd, Out, Pad, Result, UserStr, stat};
+use abi::{Errno, Fd, Out, Pad, Result, UserStr, device, stat};
 use client::stubs;
 
 use super::attr::status;
@@ -47,9 +47,12 @@ pub fn descriptor(fd: RumpFd) -> Result<Vec<u8>> {
     }
 }
 
-/// A path of the rump kernel as the program writes it.
+/// A path of the rump kernel as the program writes it: as it is if it lies in a blanket, else below the prefix.
 pub fn below_prefix(path: &[u8]) -> Vec<u8> {
-    crate::config().map_or_else(|| path.to_vec(), |spec| spec.visible_cwd(path))
+    match crate::config() {
+        Some(spec) if spec.classify(path, false) != spec::PathClass::Blanket => spec.visible_cwd(path),
+        _ => path.to_vec(),
+    }
 }
 
 /// Stores as much of a link's target as there is room for.
@@ -79,8 +82,9 @@ pub fn mknodat(at: &RumpAt, mode: u32, dev: u32) -> Result<usize> {
     let permissions = mode & stat::ALLPERMS;
     match mode & stat::S_IFMT {
         stat::S_IFIFO => done(stubs::mkfifoat(kernel, at.dir, path, permissions)),
+        stat::S_IFCHR => done(stubs::mknodat(kernel, at.dir, path, mode, Pad, device::from_linux(dev.into()))),
         // Both systems put the numbers of a device into the same 32 bits.
-        stat::S_IFCHR | stat::S_IFBLK => done(stubs::mknodat(kernel, at.dir, path, mode, Pad, dev.into())),
+        stat::S_IFBLK => done(stubs::mknodat(kernel, at.dir, path, mode, Pad, dev.into())),
         0 | stat::S_IFREG => {
             let flags = fcntl::O_WRONLY | fcntl::O_CREAT | fcntl::O_EXCL;
             let fd = stubs::openat(kernel, at.dir, path, flags, permissions)?;

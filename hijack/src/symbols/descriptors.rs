@@ -52,7 +52,7 @@ symbols! {
     fn fstatfs(fd: c_int, buf: *mut statfs) -> c_int = SYS_fstatfs(fd, buf), also fstatfs64;
     fn futimens(fd: c_int, times: *const timespec) -> c_int = SYS_utimensat(fd, std::ptr::null::<c_char>(), times, 0);
     fn closefrom(low: c_int) -> () = SYS_close_range(low.max(0), c_uint::MAX, 0);
-    fn isatty(fd: c_int) -> IsZero = SYS_ioctl(fd, TCGETS as c_long, &[0u8; 64]);
+    fn isatty(fd: c_int) -> IsZero = SYS_ioctl(fd, TCGETS as c_long, &mut [0u8; 64]);
     fn posix_fadvise(fd: c_int, offset: off_t, length: off_t, advice: c_int) -> Number = SYS_fadvise64(fd, offset, length, advice), also posix_fadvise64;
     fn readahead(fd: c_int, offset: off_t, count: size_t) -> ssize_t = SYS_readahead(fd, offset, count);
     fn sync_file_range(fd: c_int, offset: off_t, length: off_t, flags: c_uint) -> c_int = SYS_sync_file_range(fd, offset, length, flags);

@@ -9,6 +9,7 @@ mod interfaces;
 mod paths;
 mod processes;
 mod sockets;
+mod terminals;
 mod waiting;
 
 /// An entry point that is hooked.
@@ -23,11 +24,12 @@ pub struct Symbol {
 
 /// The rows of all families.
 #[cfg(test)]
-pub const TABLES: [&[Symbol]; 7] = [
+pub const TABLES: [&[Symbol]; 8] = [
     descriptors::TABLE,
     interfaces::TABLE,
     paths::TABLE,
     sockets::TABLE,
+    terminals::TABLE,
     waiting::TABLE,
     processes::TABLE,
     processes::MAKERS,
@@ -40,6 +42,7 @@ pub fn resolve() {
     interfaces::resolve();
     paths::resolve();
     sockets::resolve();
+    terminals::resolve();
     waiting::resolve();
     processes::resolve();
     processes::resolve_makers();

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use abi::signal::signal_to_linux;
 use abi::{Errno, Result};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use sysproxy::host::signal::{self, SIG_DFL, SIG_IGN, SigSet};
@@ -15,6 +16,7 @@ use sysproxy::host::{self, HostFd, Owned, PollFd};
 
 use super::file::LinuxFile;
 use super::folder::LinuxNode;
+use super::jobs::{self, Group};
 use super::memory::Account;
 use super::shared::{Keeper, LinuxShared};
 use super::{Access, Bell, HostFile, HostNode, LinuxBell, Parker, Rumpuser, SharedMemory, Woken};
@@ -197,6 +199,34 @@ impl Rumpuser for LinuxHost {
 
     fn host_pid(&self) -> u32 {
         rustix::process::getpid().as_raw_nonzero().get() as u32
+    }
+
+    fn group_of(&self, pid: i32) -> Option<Group> {
+        jobs::group_of(pid)
+    }
+
+    fn session_of_group(&self, pgrp: i32) -> Option<i32> {
+        jobs::session_of_group(pgrp)
+    }
+
+    fn is_orphaned(&self, pgrp: i32) -> bool {
+        jobs::is_orphaned(pgrp)
+    }
+
+    fn has_terminal(&self, pid: i32) -> bool {
+        jobs::has_terminal(pid)
+    }
+
+    fn signal_group(&self, pgrp: i32, signal: i32) {
+        if let Some(signal) = signal_to_linux(signal) {
+            jobs::signal_group(pgrp, signal);
+        }
+    }
+
+    fn signal_process(&self, pid: i32, signal: i32) {
+        if let Some(signal) = signal_to_linux(signal) {
+            jobs::signal_process(pid, signal);
+        }
     }
 
     fn shared_memory(&self) -> Result<Box<dyn SharedMemory>> {

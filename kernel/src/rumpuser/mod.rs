@@ -16,6 +16,7 @@ pub use shared::SharedMemory;
 pub mod bell;
 pub mod file;
 pub mod folder;
+pub mod jobs;
 pub mod linux;
 pub mod memory;
 pub mod shared;
@@ -67,6 +68,26 @@ pub trait Rumpuser: Send + Sync {
     fn host_name(&self) -> String;
     /// The host's id of the process that holds the kernel.
     fn host_pid(&self) -> u32;
+    /// Group and session of a process of the host; `None` if it does not exist, or the host has none to show.
+    fn group_of(&self, _pid: i32) -> Option<jobs::Group> {
+        None
+    }
+    /// The session of a group of the host's processes; `None` if nobody is in it.
+    fn session_of_group(&self, _pgrp: i32) -> Option<i32> {
+        None
+    }
+    /// Whether nobody could continue the processes of a group if they were stopped.
+    fn is_orphaned(&self, _pgrp: i32) -> bool {
+        false
+    }
+    /// Whether a process has a controlling terminal of the host.
+    fn has_terminal(&self, _pid: i32) -> bool {
+        false
+    }
+    /// Sends a signal, NetBSD's number, to a group of the host's processes.
+    fn signal_group(&self, _pgrp: i32, _signal: i32) {}
+    /// Sends a signal, NetBSD's number, to a process of the host.
+    fn signal_process(&self, _pid: i32, _signal: i32) {}
     /// Makes memory that clients can map; `EOPNOTSUPP` on a host that has no such thing.
     fn shared_memory(&self) -> Result<Box<dyn SharedMemory>> {
         Err(Errno::EOPNOTSUPP)

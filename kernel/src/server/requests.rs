@@ -151,6 +151,10 @@ fn extended(session: &Session, pid: i32, prefix: &[u8]) {
     session.set_extended();
     if let Some(proc) = session.with_state(|state| state.proc.clone()) {
         proc.host_pid.store(pid.max(0), Ordering::Relaxed);
+        // In another pid name space it has another number there, and so have the groups that it will speak of.
+        if sysproxy::host::peer_process(session.fd()) == Some(pid) {
+            proc.set_local_pid(pid);
+        }
         proc.set_prefix(prefix);
         // The limit of its descriptors is that of its host, where each of them has a number too.
         proc.lift_limit();

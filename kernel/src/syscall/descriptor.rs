@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use abi::fcntl::*;
-use abi::ioctl::{self, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, JREOPEN};
+use abi::ioctl::{self, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, IOC_ANYWAY, JPTPEER, JREOPEN};
 use abi::socket::IoVec;
 use abi::stat::Stat;
 use abi::{Errno, Fd, In, InOut, Out, Result};
@@ -13,6 +13,7 @@ use crate::Cx;
 use crate::fdtable::Entry;
 use crate::file::OpenFile;
 use crate::proc::lock;
+use crate::tty;
 use crate::vfs;
 
 /// The most that one operation of an object moves.
@@ -89,6 +90,9 @@ fn time_limits(file: &OpenFile) -> (Option<Duration>, Option<Duration>) {
 
 /// Reads into `segments`: files until they are full, anything else once.
 fn read_segments(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<usize> {
+    if let Some(end) = file.file.as_terminal() {
+        return super::terminal::read(cx, file, end, segments);
+    }
     let total = total(segments);
     let limit = super::socket::deadline(cx, time_limits(file).0);
     let mut buf = vec![0; total.min(CHUNK_BYTES)];
@@ -111,6 +115,14 @@ fn read_segments(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<u
 
 /// Writes `segments`; what a later piece fails with does not show when earlier ones went through.
 fn write_segments(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<usize> {
+    if let Some(end) = file.file.as_terminal() {
+        end.may(cx.into(), tty::Use::Write)?;
+    }
+    write_anyway(cx, file, segments)
+}
+
+/// The same, to a terminal from its background too.
+pub(super) fn write_anyway(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<usize> {
     if let Some(socket) = file.file.as_socket() {
         super::socket::can_send(cx, file, socket, 0)?;
     }
@@ -331,12 +343,16 @@ fn record_lock(cx: &Cx<'_>, fd: Fd, cmd: i32, arg: InOut) -> Result<i32> {
 
 /// ioctl(2): moves as many bytes as the command encodes; OUT data is stored on success only.
 pub fn ioctl(cx: &Cx<'_>, fd: Fd, com: u64, data: InOut) -> Result<()> {
-    let com = com & 0xffff_ffff;
+    let (anyway, com) = (com & IOC_ANYWAY != 0, com & 0xffff_ffff);
     if com == JREOPEN {
         return open_again(cx, &cx.proc.place(fd)?, data);
     }
     let file = cx.proc.file(fd)?;
+    if let Some(end) = file.file.as_terminal().filter(|_| !anyway && tty::ioctl::changes(com)) {
+        end.may(cx.into(), tty::Use::Change)?;
+    }
     match com {
+        JPTPEER => return super::terminal::open_peer(cx, &file, data),
         FIOCLEX => return set_close_on_exec(cx, fd, true),
         FIONCLEX => return set_close_on_exec(cx, fd, false),
         FIONBIO => return set_status(cx, &file, O_NONBLOCK, data),

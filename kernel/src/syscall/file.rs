@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use abi::fcntl::{RWF_APPEND, RWF_NOAPPEND, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET};
+use abi::fcntl::{RWF_ANYWAY, RWF_APPEND, RWF_NOAPPEND, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET};
 use abi::stat::*;
 use abi::time::{Timespec, Timeval, UTIME_NOW, UTIME_OMIT};
 use abi::{Errno, Fd, In, Out, Pad, Result};
@@ -55,11 +55,15 @@ pub fn pwritev(cx: &Cx<'_>, fd: Fd, iovp: In, iovcnt: i32, _pad: Pad, offset: i6
     write_segments_at(cx, &open, &segments(cx, iovp, iovcnt)?, Some(offset), 0)
 }
 
-/// pwritev2(2), an extension: pwritev(2) with `RWF_APPEND` or `RWF_NOAPPEND`; offset -1 is the position.
+/// pwritev2(2), an extension: pwritev(2) with `RWF_APPEND` or `RWF_NOAPPEND`; offset -1 is the position. `RWF_ANYWAY` stands alone, and
+/// at the position.
 ///
 /// `ESPIPE` for what is no file; `EINVAL` for other flags, which the library deals with, and for both of these.
 pub fn pwritev2(cx: &Cx<'_>, fd: Fd, iovp: In, iovcnt: i32, offset: i64, flags: u32) -> Result<usize> {
     let open = writable(cx, fd)?;
+    if flags == RWF_ANYWAY && offset == -1 {
+        return super::descriptor::write_anyway(cx, &open, &segments(cx, iovp, iovcnt)?);
+    }
     if flags & !(RWF_APPEND | RWF_NOAPPEND) != 0 || flags == RWF_APPEND | RWF_NOAPPEND {
         return Err(Errno::EINVAL);
     }

@@ -26,6 +26,7 @@ pub mod poll;
 pub mod sigio;
 pub mod socket;
 pub mod system;
+pub mod terminal;
 pub mod time;
 pub mod transfer;
 
@@ -63,6 +64,7 @@ pub fn syscall(
     mem: &dyn UserMem,
 ) -> Result<[i64; 2]> {
     let _attached = proc.attach(lwp)?;
+    let _current = crate::current::enter(kernel, proc);
     dispatch(&Cx { kernel, proc, lwp, mem }, nr, args)
 }
 

@@ -20,6 +20,7 @@ use crate::file::{Events, File};
 use crate::fs::{devfs, etfs};
 use crate::proc::lock;
 use crate::rumpuser::Access;
+use crate::tty::End as Terminal;
 use crate::wait::WaitQueue;
 use crate::{Cx, wait};
 
@@ -96,7 +97,7 @@ impl VnodeFile {
             kind @ (Kind::Character | Kind::Block) if etfs::is_disk(rdev) => {
                 Body::Disk(view.vfs.etfs.open(rdev, kind, ways)?)
             }
-            Kind::Character => Body::Device(devfs::open(rdev, &view.vfs.rumpuser)?),
+            Kind::Character => Body::Device(devfs::open(rdev, flags, &view.vfs.rumpuser)?),
             Kind::Block => return Err(Errno::ENXIO),
             _ => {
                 at.node.opened(ways)?;
@@ -130,7 +131,7 @@ impl VnodeFile {
         match &self.body {
             Body::Node | Body::Disk(_) => {}
             // A memory device has no position, but Linux's take a seek.
-            Body::Device(_) if self.at.node.attr().rdev != devfs::CONSOLE => return Ok(0),
+            Body::Device(_) if devfs::seeks(self.at.node.attr().rdev) => return Ok(0),
             _ => return Err(Errno::ESPIPE),
         }
         let mut position = lock(&self.position);
@@ -181,8 +182,13 @@ impl VnodeFile {
             Body::Node => self.at.node.read_at(offset, buf),
             Body::Disk(disk) => disk.read_at(offset, buf),
             Body::Fifo(_) => Err(Errno::ESPIPE),
-            Body::Device(device) => device.read(buf),
+            Body::Device(device) => self.memory(device)?.read(buf),
         }
+    }
+
+    /// A device that has no offset, but takes one; `ESPIPE` for a terminal.
+    fn memory<'d>(&self, device: &'d Box<dyn File>) -> Result<&'d dyn File> {
+        if devfs::seeks(self.at.node.attr().rdev) { Ok(&**device) } else { Err(Errno::ESPIPE) }
     }
 
     /// Writes at an offset; the position stays (pwrite(2)). With `O_APPEND` it writes at the end, as Linux does.
@@ -204,7 +210,7 @@ impl VnodeFile {
             Body::Node => self.write_node(Position::At(offset), data, flags).map(|(_, len)| len),
             Body::Disk(disk) => disk.write_at(offset, data),
             Body::Fifo(_) => Err(Errno::ESPIPE),
-            Body::Device(device) => device.write(data),
+            Body::Device(device) => self.memory(device)?.write(data),
         }
     }
 
@@ -382,6 +388,10 @@ impl File for VnodeFile {
 
     fn status_changed(&self, flags: i32) {
         self.append.store(flags & O_APPEND != 0, Ordering::Relaxed);
+    }
+
+    fn as_terminal(&self) -> Option<&Terminal> {
+        if let Body::Device(device) = &self.body { device.as_terminal() } else { None }
     }
 
     fn as_vnode(&self) -> Option<&VnodeFile> {

@@ -47,6 +47,7 @@ mod spawning;
 mod stdio;
 mod storms;
 mod streams;
+mod terminals;
 mod waiting;
 mod walks;
 
@@ -76,6 +77,8 @@ enum Needs {
     HandedOver,
     /// The same, and children.
     HandedOverProcesses,
+    /// The same; the kernel knows who they are on its host.
+    JobControl,
     /// The same, and AF_UNIX sockets in the rump kernel, where they are not by default.
     LocalSockets,
     /// A folder that is a file system of 1 MiB and 20 nodes.
@@ -131,6 +134,9 @@ const FAMILIES: &[&[Row]] = &[
     stdio::TABLE,
     storms::TABLE,
     streams::TABLE,
+    terminals::discipline::TABLE,
+    terminals::jobs::TABLE,
+    terminals::settings::TABLE,
     waiting::TABLE,
     walks::TABLE,
 ];
@@ -147,7 +153,7 @@ fn main() {
                 Needs::OneProcess => "alone",
                 Needs::Processes => "processes",
                 Needs::HandedOver => "alone handed",
-                Needs::HandedOverProcesses => "processes handed",
+                Needs::HandedOverProcesses | Needs::JobControl => "processes handed",
                 Needs::LocalSockets => "local",
                 Needs::SmallFileSystem => "small",
             };
