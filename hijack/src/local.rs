@@ -222,6 +222,12 @@ impl Rumpuser for LocalHost {
     fn is_orphaned(&self, pgrp: i32) -> bool {
         self.inner.is_orphaned(pgrp)
     }
+    fn process_file(&self, pid: i32, name: &str) -> Option<Vec<u8>> {
+        self.inner.process_file(pid, name)
+    }
+    fn process_link(&self, pid: i32, name: &str) -> Option<Vec<u8>> {
+        self.inner.process_link(pid, name)
+    }
     fn has_terminal(&self, pid: i32) -> bool {
         self.inner.has_terminal(pid)
     }

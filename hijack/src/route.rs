@@ -139,18 +139,20 @@ fn descriptor(path: &[u8]) -> Option<RumpFd> {
 /// The rump kernel's own name for a descriptor, with its number instead of the program's; there is none (`ENOENT`) behind a number that is
 /// not the rump kernel's. `None` for any other name, and for the three standard ones where they are the host's.
 fn rump_descriptor(path: &[u8]) -> Option<UserString> {
-    match (descriptor(path), path.strip_prefix(b"/dev/fd/").and_then(number)) {
-        (Some(RumpFd(fd)), _) => {
-            let mut text = *b"/dev/fd/0000000000";
-            let (mut rest, digits) = (fd.unsigned_abs(), text.get_mut(8..)?);
+    let of_process = own_process(path).and_then(|rest| rest.strip_prefix(b"/fd/"));
+    let is_number = path.strip_prefix(b"/dev/fd/").or(of_process).and_then(number).is_some();
+    let mut text = if of_process.is_some() { *b"/proc/self/fd/0000000000" } else { *b"/dev/././fd/./0000000000" };
+    match descriptor(path) {
+        Some(RumpFd(fd)) => {
+            let (mut rest, digits) = (fd.unsigned_abs(), text.get_mut(14..)?);
             for digit in digits.iter_mut().rev() {
                 *digit = b'0' + (rest % 10) as u8;
                 rest /= 10;
             }
             UserString::new(&text).ok()
         }
-        (None, Some(_)) => UserString::new(b"/dev/fd/none").ok(),
-        (None, None) => None,
+        None if is_number => UserString::new(b"/dev/fd/none").ok(),
+        None => None,
     }
 }
 

@@ -57,6 +57,8 @@ pub struct Kernel {
     pub vfs: vfs::Vfs,
     /// Sockets and the network stack.
     pub net: net::Net,
+    /// Tables that parts of the kernel show below `/proc/net`.
+    pub reports: &'static [(&'static str, Report)],
     /// Pseudo terminals.
     pub terminals: Arc<tty::Terminals>,
     /// Who sleeps until a timer's deadline, in a kernel without a thread for that.
@@ -65,6 +67,9 @@ pub struct Kernel {
     ticking: AtomicBool,
     halted: AtomicI32,
 }
+
+/// A text about a part of the kernel, made when somebody reads it.
+pub type Report = fn(&Kernel) -> Vec<u8>;
 
 /// What [`Kernel::halted`] holds while the kernel runs.
 const RUNNING: i32 = -1;
@@ -105,6 +110,7 @@ impl Kernel {
             names,
             vfs,
             net,
+            reports: net::report::TABLE,
             terminals: Arc::default(),
             timer_sleepers,
             softclock,

@@ -24,13 +24,13 @@ pub fn mmap(fd: RumpFd, addr: usize, len: usize, protection: i32, flags: i32, of
             host(libc::SYS_mmap, [addr, len, raw::word(protection), raw::word(flags), memory, offset])
         }
         Ok(None) => Err(Errno::ENODEV),
+        Err(_) if is_zero(fd) => {
+            let flags = flags | libc::MAP_ANONYMOUS;
+            host(libc::SYS_mmap, [addr, len, raw::word(protection), raw::word(flags), raw::word(-1), 0])
+        }
         // Not ours, over tcp, another file system; or no descriptors or memory left to share with.
         Err(Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOSPC) => {
             copies::mmap(fd, addr, len, protection, flags, offset)
-        }
-        Err(Errno::ENODEV) if is_zero(fd) => {
-            let flags = flags | libc::MAP_ANONYMOUS;
-            host(libc::SYS_mmap, [addr, len, raw::word(protection), raw::word(flags), raw::word(-1), 0])
         }
         Err(error) => Err(error),
     }

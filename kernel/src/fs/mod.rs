@@ -13,10 +13,13 @@ pub mod devfs;
 pub mod etfs;
 pub mod ext2fs;
 pub mod hostfs;
+pub mod kernfs;
 pub mod msdos;
 pub mod options;
 pub mod pages;
+pub mod procfs;
 mod readonly;
+mod report;
 pub mod squashfs;
 pub mod tmpfs;
 pub mod volume;
@@ -47,11 +50,13 @@ pub const TABLE: &[(&str, Make)] = &[
     ("ext2fs", ext2fs::mount),
     ("cd9660", cd9660::mount),
     ("squashfs", squashfs::mount),
+    ("kernfs", kernfs::mount),
+    ("procfs", procfs::mount),
 ];
 
 /// Names of file systems elsewhere, and the names that they have here.
 const ALIASES: &[(&str, &str)] =
-    &[("vfat", "msdos"), ("ext2", "ext2fs"), ("ext3", "ext2fs"), ("ext4", "ext2fs"), ("iso9660", "cd9660")];
+    &[("vfat", "msdos"), ("ext2", "ext2fs"), ("ext3", "ext2fs"), ("ext4", "ext2fs"), ("iso9660", "cd9660"), ("proc", "procfs")];
 
 /// Makes a file system of type `kind`; `ENODEV` for an unknown one.
 pub fn mount(kind: &str, request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {

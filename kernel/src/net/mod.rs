@@ -12,6 +12,7 @@ pub mod local;
 pub mod netlink;
 pub mod option;
 pub mod port;
+pub mod report;
 pub mod stack;
 pub mod tcp;
 pub mod udp;

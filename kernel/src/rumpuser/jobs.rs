@@ -45,6 +45,29 @@ pub fn is_orphaned(pgrp: i32) -> bool {
     !parents.any(|(own, parent)| parent.is_some_and(|parent| parent.session == own.session && parent.pgrp != pgrp))
 }
 
+/// What a process may show at most.
+const FILE_MAX: usize = 4 << 20;
+
+/// Reads a file of a process's directory.
+pub fn process_file(pid: i32, name: &str) -> Option<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = openat(CWD, format!("/proc/{pid}/{name}"), flags, Mode::empty()).ok()?;
+    let (mut text, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
+    while text.len() < FILE_MAX {
+        match rustix::io::read(&file, &mut piece[..]).ok()? {
+            0 => break,
+            len => text.extend_from_slice(&piece[..len]),
+        }
+    }
+    Some(text)
+}
+
+/// Reads a link of a process's directory.
+pub fn process_link(pid: i32, name: &str) -> Option<Vec<u8>> {
+    let target = rustix::fs::readlinkat(CWD, format!("/proc/{pid}/{name}"), Vec::new()).ok()?;
+    Some(target.into_bytes())
+}
+
 /// Whether a process has a controlling terminal of the host.
 pub fn has_terminal(pid: i32) -> bool {
     status(&pid.to_string()).is_some_and(|status| status.tty != 0)

@@ -213,6 +213,14 @@ impl Rumpuser for LinuxHost {
         jobs::is_orphaned(pgrp)
     }
 
+    fn process_file(&self, pid: i32, name: &str) -> Option<Vec<u8>> {
+        jobs::process_file(pid, name)
+    }
+
+    fn process_link(&self, pid: i32, name: &str) -> Option<Vec<u8>> {
+        jobs::process_link(pid, name)
+    }
+
     fn has_terminal(&self, pid: i32) -> bool {
         jobs::has_terminal(pid)
     }

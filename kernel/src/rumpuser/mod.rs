@@ -80,6 +80,14 @@ pub trait Rumpuser: Send + Sync {
     fn is_orphaned(&self, _pgrp: i32) -> bool {
         false
     }
+    /// What the host shows about a process under this name of `/proc/PID`.
+    fn process_file(&self, _pid: i32, _name: &str) -> Option<Vec<u8>> {
+        None
+    }
+    /// The target of a link that the host shows about a process.
+    fn process_link(&self, _pid: i32, _name: &str) -> Option<Vec<u8>> {
+        None
+    }
     /// Whether a process has a controlling terminal of the host.
     fn has_terminal(&self, _pid: i32) -> bool {
         false

@@ -93,7 +93,7 @@ fn set_domainname(kernel: &Kernel, name: String) {
 }
 
 /// What the kernel may use: its limit, else all that the host has.
-fn memory(kernel: &Kernel) -> u64 {
+pub fn memory(kernel: &Kernel) -> u64 {
     kernel.config.memlimit.unwrap_or_else(|| kernel.rumpuser.physical_memory())
 }
 

@@ -13,7 +13,7 @@ use crate::rumpuser::Rumpuser;
 mod base;
 
 use base::ROWS;
-pub use base::{OSRELEASE, OSTYPE, version};
+pub use base::{OSRELEASE, OSTYPE, memory, version};
 
 /// Values that can be set.
 pub struct Names {

@@ -294,7 +294,7 @@ impl Node for TmpNode {
 impl TmpNode {
     /// Makes what stands for a removed name in an overlay: a character device without a number.
     fn whiteout(&self, (uid, gid): (u32, u32)) -> Result<Arc<TmpNode>> {
-        let new = New { kind: Kind::Character, mode: 0, uid, gid, rdev: 0, target: b"" };
+        let new = New { kind: Kind::Character, mode: 0, uid, gid, rdev: abi::device::from_linux(0), target: b"" };
         let node = TmpNode::new(&self.shared, &new, Weak::new())?;
         write(&node.inner).nlink = 1;
         Ok(node)
