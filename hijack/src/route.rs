@@ -140,7 +140,7 @@ fn descriptor(path: &[u8]) -> Option<RumpFd> {
 /// not the rump kernel's. `None` for any other name, and for the three standard ones where they are the host's.
 fn rump_descriptor(path: &[u8]) -> Option<UserString> {
     let of_process = own_process(path).and_then(|rest| rest.strip_prefix(b"/fd/"));
-    let is_number = path.strip_prefix(b"/dev/fd/").or(of_process).and_then(number).is_some();
+    let its_number = path.strip_prefix(b"/dev/fd/").or(of_process).and_then(number);
     let mut text = if of_process.is_some() { *b"/proc/self/fd/0000000000" } else { *b"/dev/././fd/./0000000000" };
     match descriptor(path) {
         Some(RumpFd(fd)) => {
@@ -151,7 +151,7 @@ fn rump_descriptor(path: &[u8]) -> Option<UserString> {
             }
             UserString::new(&text).ok()
         }
-        None if is_number => UserString::new(b"/dev/fd/none").ok(),
+        None if its_number.is_some_and(|number| number > 2) => UserString::new(b"/dev/fd/none").ok(),
         None => None,
     }
 }

@@ -44,5 +44,5 @@ pub fn kernel() -> Option<Arc<Kernel>> {
 
 /// The kernel and the calling process.
 pub fn get() -> Option<Current> {
-    CURRENT.with_borrow(|slot| slot.as_ref().map(|current| Current::clone(current)))
+    CURRENT.with_borrow(|slot| slot.as_deref().cloned())
 }

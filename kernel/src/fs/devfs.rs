@@ -235,6 +235,9 @@ struct Devfs {
     root: Arc<DevNode>,
 }
 
+/// The nodes of terminals by their numbers.
+type Slaves = BTreeMap<u32, (Weak<Pty>, Arc<DevNode>)>;
+
 /// What a node has below it.
 enum Content {
     /// Nothing: it is a device.
@@ -242,7 +245,7 @@ enum Content {
     /// The same always.
     Fixed(Vec<(&'static str, Arc<DevNode>)>),
     /// The terminals whose master is open; kept here as long as somebody has them.
-    Terminals(Mutex<BTreeMap<u32, (Weak<Pty>, Arc<DevNode>)>>),
+    Terminals(Mutex<Slaves>),
     /// The descriptors of the calling process.
     Descriptors,
 }

@@ -62,8 +62,10 @@ pub fn ioctl(end: &End, cx: &Cx<'_>, command: u64, data: &mut [u8]) -> Result<()
             which => flush(end, Flush { input: which & 1 != 0, output: which & 2 != 0 }),
         },
         TCXONC => flow(end, int(data)?),
-        TIOCEXCL => Ok(*exclusive(end, &mut lock(&end.pty.state)) = true),
-        TIOCNXCL => Ok(*exclusive(end, &mut lock(&end.pty.state)) = false),
+        TIOCEXCL | TIOCNXCL => {
+            *exclusive(end, &mut lock(&end.pty.state)) = command == TIOCEXCL;
+            Ok(())
+        }
         TIOCGEXCL => store(data, i32::from(*exclusive(end, &mut lock(&end.pty.state))).as_bytes()),
         TIOCGETD => store(data, 0i32.as_bytes()),
         TIOCSETD => {

@@ -182,13 +182,13 @@ impl VnodeFile {
             Body::Node => self.at.node.read_at(offset, buf),
             Body::Disk(disk) => disk.read_at(offset, buf),
             Body::Fifo(_) => Err(Errno::ESPIPE),
-            Body::Device(device) => self.memory(device)?.read(buf),
+            Body::Device(device) => self.memory(&**device)?.read(buf),
         }
     }
 
     /// A device that has no offset, but takes one; `ESPIPE` for a terminal.
-    fn memory<'d>(&self, device: &'d Box<dyn File>) -> Result<&'d dyn File> {
-        if devfs::seeks(self.at.node.attr().rdev) { Ok(&**device) } else { Err(Errno::ESPIPE) }
+    fn memory<'d>(&self, device: &'d dyn File) -> Result<&'d dyn File> {
+        if devfs::seeks(self.at.node.attr().rdev) { Ok(device) } else { Err(Errno::ESPIPE) }
     }
 
     /// Writes at an offset; the position stays (pwrite(2)). With `O_APPEND` it writes at the end, as Linux does.
@@ -210,7 +210,7 @@ impl VnodeFile {
             Body::Node => self.write_node(Position::At(offset), data, flags).map(|(_, len)| len),
             Body::Disk(disk) => disk.write_at(offset, data),
             Body::Fifo(_) => Err(Errno::ESPIPE),
-            Body::Device(device) => self.memory(device)?.write(data),
+            Body::Device(device) => self.memory(&**device)?.write(data),
         }
     }
 

@@ -59,7 +59,12 @@ fn end(address: &Sockaddr, family: i32) -> String {
     }
 }
 
-/// proc_net(5), a row a socket that has a port. The states are Linux's: 1 established, 7 closed, 10 listening.
+const ESTABLISHED: u8 = 1;
+const CLOSED: u8 = 7;
+/// Linux's numbers of TCP's states, in NetBSD's order (tcp_fsm.h): closed, listening, SYN sent, SYN received, established, and the ends.
+const STATES: [u8; 11] = [CLOSED, 10, 2, 3, ESTABLISHED, 8, 4, 11, 9, 5, 6];
+
+/// proc_net(5), a row a socket that has a port.
 fn inet(look: &Look, family: i32, kind: i32) -> Result<Vec<u8>> {
     let mut text = match family {
         AF_INET => "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n",
@@ -81,10 +86,12 @@ fn inet(look: &Look, family: i32, kind: i32) -> Result<Vec<u8>> {
             continue;
         }
         let peer = socket.peer();
-        let state = match socket.option(IPPROTO_TCP, TCP_INFO, 1) {
-            Ok(info) if kind == SOCK_STREAM => info.first().copied().unwrap_or(7),
-            _ if peer.is_ok() => 1,
-            _ => 7,
+        let state = match socket.option(IPPROTO_TCP, TCP_INFO, 256) {
+            Ok(info) if kind == SOCK_STREAM => {
+                info.first().and_then(|state| STATES.get(usize::from(*state))).copied().unwrap_or(CLOSED)
+            }
+            _ if peer.is_ok() => ESTABLISHED,
+            _ => CLOSED,
         };
         let (from, to) = (end(&local, family), end(&peer.unwrap_or(Sockaddr::Unspec), family));
         let inode = open.file.stat().map_or(0, |stat| stat.st_ino);
