@@ -55,8 +55,14 @@ pub const TABLE: &[(&str, Make)] = &[
 ];
 
 /// Names of file systems elsewhere, and the names that they have here.
-const ALIASES: &[(&str, &str)] =
-    &[("vfat", "msdos"), ("ext2", "ext2fs"), ("ext3", "ext2fs"), ("ext4", "ext2fs"), ("iso9660", "cd9660"), ("proc", "procfs")];
+const ALIASES: &[(&str, &str)] = &[
+    ("vfat", "msdos"),
+    ("ext2", "ext2fs"),
+    ("ext3", "ext2fs"),
+    ("ext4", "ext2fs"),
+    ("iso9660", "cd9660"),
+    ("proc", "procfs"),
+];
 
 /// Makes a file system of type `kind`; `ENODEV` for an unknown one.
 pub fn mount(kind: &str, request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
