@@ -16,12 +16,16 @@ use sysproxy::frame::{Class, Frame, FrameReader, Kind};
 use sysproxy::host::{self, HostFd, IoSlice, Owned, POLLIN, POLLNVAL, POLLOUT, PollFd};
 use sysproxy::message::{ClientRequest, ServerRequest};
 use sysproxy::peer::{self, Outstanding};
+use sysproxy::spin::Spin;
 
 use crate::fds::{self, Kept};
 use crate::serve;
 
 /// How long a thread sleeps that could get no bell, for want of descriptors.
 const WITHOUT_BELL: std::time::Duration = std::time::Duration::from_millis(5);
+
+/// Kinds of calls that are told apart in what is known of how soon they are answered.
+const KINDS: usize = 64;
 
 /// A connection to a server, up to its end. A new connection is a new `Conn`.
 pub struct Conn {
@@ -35,6 +39,7 @@ pub struct Conn {
     /// Locked by the leader only.
     reader: Mutex<FrameReader>,
     state: Mutex<State>,
+    spins: [Spin; KINDS],
 }
 
 struct State {
@@ -102,6 +107,7 @@ impl Conn {
             sending: Mutex::new(()),
             reader: Mutex::new(FrameReader::with_descriptors()),
             state: Mutex::new(state),
+            spins: [const { Spin::new() }; KINDS],
         }
     }
 
@@ -162,14 +168,15 @@ impl Conn {
     /// Waits until the request is done, or something else is there to be looked at: then wait again.
     ///
     /// `signals` is readable while a signal is pending; `host` are descriptors to look at as well.
-    pub fn wait(&self, reqno: u64, signals: Option<&Kept>, host: &[PollFd]) -> Event {
+    /// `call` says which call it is.
+    pub fn wait(&self, reqno: u64, call: u32, signals: Option<&Kept>, host: &[PollFd]) -> Event {
         loop {
             let role = match self.take_role(reqno) {
                 Ok(role) => role,
                 Err(answer) => return Event::Done(answer),
             };
             let event = match role {
-                Role::Leader => self.lead(reqno, signals, host),
+                Role::Leader => self.lead(reqno, call, signals, host),
                 Role::Follower(bell) => self.follow(bell.as_deref(), signals, host),
             };
             if let Some(event) = event {
@@ -216,9 +223,9 @@ impl Conn {
     }
 
     /// Reads the link until the answer to `reqno` has come (`None`) or something else is there.
-    fn lead(&self, reqno: u64, signals: Option<&Kept>, host: &[PollFd]) -> Option<Event> {
+    fn lead(&self, reqno: u64, call: u32, signals: Option<&Kept>, host: &[PollFd]) -> Option<Event> {
         let mut reader = self.reader.lock();
-        let event = self.read_until(&mut reader, reqno, signals, host);
+        let event = self.read_until(&mut reader, reqno, call, signals, host);
         drop(reader);
         let mut state = self.state.lock();
         state.led = false;
@@ -230,9 +237,11 @@ impl Conn {
         &self,
         reader: &mut FrameReader,
         reqno: u64,
+        call: u32,
         signals: Option<&Kept>,
         host: &[PollFd],
     ) -> Option<Event> {
+        let spin = self.spins.get(call as usize % KINDS);
         let mut fds = watched(signals, host);
         loop {
             match reader.buffered() {
@@ -249,6 +258,11 @@ impl Conn {
                     self.die();
                     return None;
                 }
+            }
+            // An error is found again by who wakes up because of it.
+            let mut came = || matches!(reader.fill(&Steady(&*self.link)), Ok(true)).then_some(());
+            if spin.and_then(|spin| spin.look(&mut came)).is_some() {
+                continue;
             }
             match fds::sleep(&mut fds, |fds| name([Some(&self.socket), signals], fds), None) {
                 Ok(_) => {}

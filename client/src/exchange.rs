@@ -23,8 +23,8 @@ pub enum Outcome {
 
 /// A request to be made.
 pub struct Request<'a> {
-    /// Makes its frame, given its number.
-    pub frame: &'a dyn Fn(u64) -> Frame,
+    /// Makes its frame for a connection, given its number there.
+    pub frame: &'a dyn Fn(&Conn, u64) -> Frame,
     /// How to wait for its answer.
     pub terms: Terms<'a>,
 }
@@ -34,6 +34,8 @@ pub struct Request<'a> {
 pub struct Terms<'a> {
     /// What the server may touch.
     pub regions: &'a [Region],
+    /// Which call it is, for what is known of how soon such are answered.
+    pub call: u32,
     /// Whether it is a system call: a caught signal ends it. Else handlers run and the wait goes on.
     pub interruptible: bool,
     /// Whether the call may be interrupted by a stop too, since it is then made once more.
@@ -47,7 +49,7 @@ pub struct Terms<'a> {
 impl Default for Terms<'_> {
     /// Nothing.
     fn default() -> Self {
-        Self { regions: &[], interruptible: false, begins_anew: false, host: &[], on_host: &|_, _| {} }
+        Self { regions: &[], call: 0, interruptible: false, begins_anew: false, host: &[], on_host: &|_, _| {} }
     }
 }
 
@@ -59,7 +61,7 @@ pub fn exchange(conn: &Conn, signals: Option<&Kept>, request: &Request<'_>) -> R
         let Some(number) = conn.begin(request.terms.regions, request.terms.interruptible) else {
             return Ok(Outcome::Lost);
         };
-        if let Err(error) = conn.send(&(request.frame)(number)) {
+        if let Err(error) = conn.send(&(request.frame)(conn, number)) {
             conn.forget(number);
             match error {
                 host::Error::PIPE | host::Error::BADF | host::Error::NOTCONN | host::Error::NOTSOCK => {
@@ -92,7 +94,7 @@ fn wait(conn: &Conn, number: u64, signals: Option<&Kept>, terms: &Terms<'_>) -> 
     let mut watch = Watch::new(signals);
     let mut host = terms.host;
     loop {
-        match conn.wait(number, watch.fd(), host) {
+        match conn.wait(number, terms.call, watch.fd(), host) {
             Event::Done(answer) => return answer,
             Event::Host => {
                 host = &[];

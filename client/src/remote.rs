@@ -19,7 +19,7 @@ use crate::exchange::{Outcome, Request, Terms, exchange};
 use crate::fds::{self, Kept};
 use crate::retry::{Retry, delay};
 use crate::signals::{self, Blocked};
-use crate::{Caller, HostPollFd, poll};
+use crate::{Caller, HostPollFd, carry, poll};
 
 /// Calls that a terminal may have something against when their process has been stopped and continued.
 const BEGIN_ANEW: [u32; 4] = [nr::read, nr::readv, nr::write, nr::writev];
@@ -106,7 +106,7 @@ impl Remote {
 
     /// Asks the server for a copy of the rump process, for a child that is about to be forked.
     pub fn prefork(&self) -> Result<Token> {
-        let frame = |number| ClientRequest::Prefork.encode(number);
+        let frame = |_: &Conn, number| ClientRequest::Prefork.encode(number);
         let (body, _) = self.request(&Request { frame: &frame, terms: Terms::default() })?;
         body.first_chunk::<16>().copied().ok_or(Errno::EPROTO)
     }
@@ -197,8 +197,11 @@ impl Remote {
     }
 
     fn syscall_for_descriptor(&self, number: u32, args: &[u64], terms: Terms<'_>) -> Result<([i64; 2], Option<Owned>)> {
-        let frame = |reqno| Frame::new(reqno, Class::Req, Kind::Syscall, number, args.as_bytes().to_vec());
-        let (body, passed) = self.request(&Request { frame: &frame, terms })?;
+        let frame = |conn: &Conn, reqno| match conn.extended {
+            true => carry::frame(reqno, number, args.as_bytes(), terms.regions),
+            false => Frame::new(reqno, Class::Req, Kind::Syscall, number, args.as_bytes().to_vec()),
+        };
+        let (body, passed) = self.request(&Request { frame: &frame, terms: Terms { call: number, ..terms } })?;
         Ok((SyscallResult::decode(&body).ok_or(Errno::EPROTO)?.result()?, passed))
     }
 

@@ -8,11 +8,12 @@ use std::thread;
 use std::time::Duration;
 
 use abi::poll::PollFd;
+use abi::syscalls::nr;
 use abi::{Errno, Fd, In, Out};
 use client::{Caller, Handshake, HostPollFd, Remote, Retry, stubs};
 use sysproxy::banner;
 use sysproxy::frame::{Frame, HEADER_LEN, Header, Kind};
-use sysproxy::message::{self, ServerRequest, SyscallResult};
+use sysproxy::message::{self, ClientRequest, ServerRequest, SyscallResult};
 use zerocopy::FromBytes;
 
 const ORIGINAL: &str = "RUMPSP-0.4-NetBSD-7.99.34/amd64\n";
@@ -310,12 +311,41 @@ fn a_signal_from_the_server_is_raised_before_its_call_returns() {
 }
 
 #[test]
+fn a_server_of_ours_gets_what_a_call_reads_along_with_it() {
+    let serve = |mut server: Server| {
+        let call = server.hear();
+        let Ok(ClientRequest::Carrying { number, memory, .. }) = ClientRequest::decode(&call.header, &call.body) else {
+            panic!("{call:?} brings nothing along");
+        };
+        assert_eq!((number, message::pieces(memory).next().unwrap().1), (nr::write, &b"data"[..]));
+        server.done(&call, Ok(4));
+        // What cannot be read, and what is long, is asked for.
+        for wanted in [4, 100_000] {
+            let call = server.hear();
+            assert_eq!(call.header.kind(), Some(Kind::Syscall));
+            let from = u64::from_ne_bytes(call.body[8..16].try_into().unwrap());
+            assert_eq!(server.copyin(from, wanted).len(), if wanted == 4 { 0 } else { wanted as usize });
+            server.done(&call, Ok(1));
+        }
+    };
+    session(banner::OURS, serve, |remote| {
+        assert_eq!(stubs::write(remote, Fd(3), In::new(b"data"), 4), Ok(4));
+        assert_eq!(stubs::write(remote, Fd(3), In::at(8, 4), 4), Err(Errno::EFAULT));
+        assert_eq!(stubs::write(remote, Fd(3), In::new(&[1; 100_000]), 100_000), Ok(1));
+    });
+}
+
+#[test]
 fn a_mixed_wait_ends_for_the_rump_s_sake() {
     let (reader, _writer) = UnixStream::pair().unwrap();
     let serve = |mut server: Server| {
         let call = server.hear();
-        let set = u64::from_ne_bytes(call.body[..8].try_into().unwrap());
-        let answer = [&server.copyin(set, 8)[..6], &[1, 0]].concat();
+        let Ok(ClientRequest::Carrying { args, memory, .. }) = ClientRequest::decode(&call.header, &call.body) else {
+            panic!("{call:?} brings nothing along");
+        };
+        let set = u64::from_ne_bytes(args[..8].try_into().unwrap());
+        let (_, there) = message::pieces(memory).find(|(addr, _)| *addr == set).unwrap();
+        let answer = [&there[..6], &[1, 0]].concat();
         server.say(&ServerRequest::CopyOut { addr: set, data: &answer }.encode(1));
         server.done(&call, Ok(1));
     };

@@ -275,6 +275,7 @@ impl Lwp {
 
     /// Sleeps; see [`Parker::park`].
     pub fn park(&self, deadline: Option<Duration>) {
+        crate::wait::about_to_sleep();
         if self.parker.park(deadline) == Woken::Signalled {
             self.interrupted.store(true, Ordering::SeqCst);
         }

@@ -4,6 +4,7 @@
 //! and parks until somebody wakes the queue; it ends early for a time limit, a signal, an exec that drains
 //! the process, or the client's death. Registering comes before trying, so that no wake-up is lost.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -131,6 +132,26 @@ pub fn until<T>(
     }
 }
 
+thread_local! {
+    /// How the thread passes on the duty that it has, if it has one.
+    static DUTY: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+/// Runs `body` on a thread that has a duty beside it: `pass_on` is called once, just before the thread sleeps for the first time.
+/// Returns whether the thread still has its duty.
+pub fn with_duty(pass_on: Box<dyn FnOnce()>, body: impl FnOnce()) -> bool {
+    DUTY.set(Some(pass_on));
+    body();
+    DUTY.take().is_some()
+}
+
+/// To be called before a thread that runs a call sleeps, or does anything else that may take long.
+pub fn about_to_sleep() {
+    if let Some(pass_on) = DUTY.take() {
+        pass_on();
+    }
+}
+
 struct Registered<'q, 'a> {
     queues: &'q [&'q WaitQueue],
     lwp: &'a Arc<Lwp>,
@@ -185,6 +206,21 @@ mod tests {
         drop(first);
         queue.wake();
         assert_eq!((told(&busy), told(&second), told(&other)), (2, 1, 2));
+    }
+
+    #[test]
+    fn a_duty_is_passed_on_once_before_the_first_sleep() {
+        let passed = Arc::new(AtomicUsize::new(0));
+        let pass_on = || {
+            let passed = passed.clone();
+            Box::new(move || {
+                passed.fetch_add(1, Ordering::Relaxed);
+            })
+        };
+        assert!(with_duty(pass_on(), || {}));
+        assert!(!with_duty(pass_on(), || (0..3).for_each(|_| about_to_sleep())));
+        about_to_sleep();
+        assert_eq!(passed.load(Ordering::Relaxed), 1);
     }
 
     #[test]

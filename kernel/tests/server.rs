@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use abi::syscalls::nr;
 use sysproxy::frame::{Class, Kind};
-use sysproxy::message::{ClientRequest, Handshake};
+use sysproxy::message::{ClientRequest, Handshake, put_piece};
 
 mod common;
 use common::{Client, Running};
@@ -146,6 +146,51 @@ fn large_data_moves_whole_for_a_client_of_ours() {
     client.call(5, nr::read, &[read, 0x1000, 60_000]);
     assert_eq!(client.next().body.len(), 16 + 50_000);
     assert_eq!(client.result(5), Ok([50_000, 0]));
+}
+
+#[test]
+fn memory_that_comes_along_is_not_asked_for() {
+    let server = Running::start();
+    let mut client = server.guest(b"ours");
+    let (read, out) = pipe(&mut client, 2);
+    let carried = |pieces: &[(u64, &[u8])]| {
+        let mut memory = Vec::new();
+        for (addr, data) in pieces {
+            put_piece(&mut memory, *addr, data.len(), |to| {
+                to.copy_from_slice(data);
+                Ok::<_, ()>(())
+            });
+        }
+        memory
+    };
+    let write = |client: &mut Client, reqno, memory: &[u8], from: u64| {
+        let args: Vec<u8> = [out, from, 4].iter().flat_map(|slot| slot.to_le_bytes()).collect();
+        client.send(&ClientRequest::Carrying { number: nr::write, args: &args, memory }.encode(reqno));
+    };
+    // A part of a piece, and the second of two.
+    write(&mut client, 3, &carried(&[(0x1000, b"none"), (0x2000, b"--data--")]), 0x2002);
+    assert_eq!(client.result(3), Ok([4, 0]));
+    // What is not there, short, or not whole is asked for.
+    for memory in
+        [carried(&[(0x1000, b"none")]), carried(&[(0x3000, b"sho")]), carried(&[(0x3000, b"data")])[..18].to_vec()]
+    {
+        write(&mut client, 4, &memory, 0x3000);
+        client.give(Kind::CopyIn, b"ask!");
+        assert_eq!(client.result(4), Ok([4, 0]));
+    }
+    // Data and answer come together, in this order.
+    client.call(5, nr::read, &[read, 0x4000, 100]);
+    assert_eq!(&client.next().body[16..], b"dataask!ask!ask!");
+    assert_eq!(client.result(5), Ok([16, 0]));
+    // A string ends in its piece, or is asked for.
+    let args: Vec<u8> = [0x5000u64, 0o755].iter().flat_map(|slot| slot.to_le_bytes()).collect();
+    let memory = carried(&[(0x5000, b"/here\0")]);
+    client.send(&ClientRequest::Carrying { number: nr::mkdir, args: &args, memory: &memory }.encode(6));
+    assert_eq!(client.result(6), Ok([0, 0]));
+    let memory = carried(&[(0x5000, b"/here")]);
+    client.send(&ClientRequest::Carrying { number: nr::mkdir, args: &args, memory: &memory }.encode(7));
+    client.give(Kind::CopyInStr, b"/here\0");
+    assert_eq!(client.result(7), Err(abi::Errno::EEXIST.raw()));
 }
 
 #[test]

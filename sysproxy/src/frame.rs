@@ -67,6 +67,8 @@ pub enum Kind {
     /// Extended: a descriptor of the host comes with this frame, for the outstanding call of the client that the body names. No
     /// answer.
     Descriptor = 18,
+    /// Extended: as [`Kind::Syscall`], and brings memory that the call will read.
+    Carrying = 19,
 }
 
 impl Kind {
@@ -85,6 +87,7 @@ impl Kind {
             16 => Kind::Interrupt,
             17 => Kind::Extended,
             18 => Kind::Descriptor,
+            19 => Kind::Carrying,
             _ => return None,
         })
     }
@@ -171,9 +174,12 @@ const DESCRIPTORS_MAX: usize = 16;
 
 /// Reads frames from a link as their bytes come, in whatever pieces.
 pub struct FrameReader {
-    /// Bytes read and not yet looked at: `buffer[start..]`.
+    /// Bytes read and not yet looked at: `buffer[start..end]`.
     buffer: Vec<u8>,
     start: usize,
+    end: usize,
+    /// Whether the last read brought less than there was room for: the link then has no more at the moment.
+    short: bool,
     partial: Option<Partial>,
     /// Descriptors that came and were not yet taken; `None` if they are not wanted.
     passed: Option<Vec<Owned>>,
@@ -193,17 +199,17 @@ impl Default for FrameReader {
 }
 
 impl FrameReader {
-    /// Bytes asked of the link at once.
-    const CHUNK: usize = 64 << 10;
+    /// Bytes asked of the link at once; longer bodies are read to where they stay.
+    const CHUNK: usize = 16 << 10;
 
     /// Makes a reader at the start of a frame.
     pub const fn new() -> Self {
-        Self { buffer: Vec::new(), start: 0, partial: None, passed: None }
+        Self { buffer: Vec::new(), start: 0, end: 0, short: false, partial: None, passed: None }
     }
 
     /// The same, for one that keeps the descriptors which come along; any other has the host close them.
-    pub const fn with_descriptors() -> Self {
-        Self { buffer: Vec::new(), start: 0, partial: None, passed: Some(Vec::new()) }
+    pub fn with_descriptors() -> Self {
+        Self { passed: Some(Vec::new()), ..Self::new() }
     }
 
     /// Takes the next descriptor: the one that came with the frame that announces it.
@@ -214,22 +220,33 @@ impl FrameReader {
 
     /// Takes bytes that came by another way.
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.buffer.drain(..self.start.min(self.buffer.len()));
-        self.start = 0;
+        self.compact();
+        self.buffer.truncate(self.end);
         self.buffer.extend_from_slice(bytes);
+        self.end = self.buffer.len();
+    }
+
+    /// Moves what is unread to the front.
+    fn compact(&mut self) {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+    }
+
+    fn unread(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
     }
 
     /// Returns the next frame out of the bytes already here; `None` if it is not complete.
     pub fn buffered(&mut self) -> Result<Option<Frame>, Dead> {
         if self.partial.is_none() {
-            let unread = self.buffer.get(self.start..).unwrap_or_default();
-            let Ok((header, _)) = Header::read_from_prefix(unread) else { return Ok(None) };
+            let Ok((header, _)) = Header::read_from_prefix(self.unread()) else { return Ok(None) };
             let want = header.body_len().ok_or(Dead::BadLength)?;
             self.start += HEADER_LEN;
             self.partial = Some(Partial { header, body: Vec::new(), want });
         }
         let Some(partial) = &mut self.partial else { return Ok(None) };
-        let unread = self.buffer.get(self.start..).unwrap_or_default();
+        let unread = self.buffer.get(self.start..self.end).unwrap_or_default();
         let take = unread.len().min(partial.want - partial.body.len());
         reserve(&mut partial.body, take, partial.want)?;
         partial.body.extend_from_slice(unread.get(..take).unwrap_or_default());
@@ -240,13 +257,15 @@ impl FrameReader {
         Ok(self.partial.take().map(|partial| Frame { header: partial.header, body: partial.body }))
     }
 
-    /// Returns the next frame, reading the link at most until it has no more; `None` if it is not complete.
+    /// Returns the next frame, reading the link as long as it has more; `None` if it is not complete. For a caller that is told when
+    /// there is something to read as long as there is something: a link that comes to its end right behind its last bytes says so
+    /// with the next read.
     pub fn next(&mut self, link: &dyn Link) -> Result<Option<Frame>, Dead> {
         loop {
             if let Some(frame) = self.buffered()? {
                 return Ok(Some(frame));
             }
-            if !self.fill(link)? {
+            if std::mem::take(&mut self.short) || !self.fill(link)? {
                 return Ok(None);
             }
         }
@@ -254,27 +273,32 @@ impl FrameReader {
 
     /// Reads the link once; `false` if it has nothing.
     pub fn fill(&mut self, link: &dyn Link) -> Result<bool, Dead> {
-        match &mut self.partial {
+        let (got, room) = match &mut self.partial {
             // A long body is read to where it stays.
-            Some(partial) if self.start >= self.buffer.len() && partial.want - partial.body.len() >= Self::CHUNK => {
+            Some(partial) if self.start >= self.end && partial.want - partial.body.len() >= Self::CHUNK => {
                 let have = partial.body.len();
                 let piece = GROWTH.min(partial.want - have);
                 reserve(&mut partial.body, piece, partial.want)?;
                 partial.body.resize(have + piece, 0);
                 let got = receive(link, partial.body.get_mut(have..).unwrap_or_default(), &mut self.passed);
                 partial.body.truncate(have + got.as_ref().map_or(0, |n| n.unwrap_or(0)));
-                Ok(got?.is_some())
+                (got?, piece)
             }
             _ => {
-                self.buffer.drain(..self.start.min(self.buffer.len()));
-                self.start = 0;
-                let have = self.buffer.len();
-                self.buffer.resize(have + Self::CHUNK, 0);
-                let got = receive(link, self.buffer.get_mut(have..).unwrap_or_default(), &mut self.passed);
-                self.buffer.truncate(have + got.as_ref().map_or(0, |n| n.unwrap_or(0)));
-                Ok(got?.is_some())
+                self.compact();
+                // No more than a part of a header is left: the rest has gone to the body.
+                let room = Self::CHUNK;
+                if self.buffer.len() < self.end + room {
+                    self.buffer.resize(self.end + room, 0);
+                }
+                let free = self.buffer.get_mut(self.end..self.end + room).unwrap_or_default();
+                let got = receive(link, free, &mut self.passed)?;
+                self.end += got.unwrap_or(0);
+                (got, room)
             }
-        }
+        };
+        self.short = got.is_some_and(|got| got < room);
+        Ok(got.is_some())
     }
 }
 

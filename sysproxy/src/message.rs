@@ -42,6 +42,15 @@ pub enum ClientRequest<'a> {
         /// 8 bytes an argument.
         args: &'a [u8],
     },
+    /// Extended: a system call that brings memory along.
+    Carrying {
+        /// NetBSD's number.
+        number: u32,
+        /// 8 bytes an argument.
+        args: &'a [u8],
+        /// What it will read of the client's memory, or some of it: see [`pieces`].
+        memory: &'a [u8],
+    },
     /// A copy of the process is wanted.
     Prefork,
     /// Extended: the sleep of the call with this number is to end.
@@ -67,6 +76,12 @@ impl<'a> ClientRequest<'a> {
         match header.kind() {
             Some(Kind::Handshake) => Handshake::decode(header.u, body).map(ClientRequest::Handshake),
             Some(Kind::Syscall) => Ok(ClientRequest::Syscall { number: header.u, args: body }),
+            Some(Kind::Carrying) => {
+                let (len, rest) = u64::read_from_prefix(body).map_err(|_| Malformed)?;
+                let args = usize::try_from(len).ok().and_then(|len| rest.split_at_checked(len));
+                let (args, memory) = args.ok_or(Malformed)?;
+                Ok(ClientRequest::Carrying { number: header.u, args, memory })
+            }
             Some(Kind::Prefork) => Ok(ClientRequest::Prefork),
             Some(Kind::Interrupt) => Ok(ClientRequest::Interrupt),
             Some(Kind::Extended) => Ok(ClientRequest::Extended { pid: header.u as i32, prefix: body }),
@@ -83,6 +98,10 @@ impl<'a> ClientRequest<'a> {
             }
             ClientRequest::Syscall { number, args } => {
                 Frame::new(reqno, Class::Req, Kind::Syscall, *number, args.to_vec())
+            }
+            ClientRequest::Carrying { number, args, memory } => {
+                let body = [(args.len() as u64).as_bytes(), args, memory].concat();
+                Frame::new(reqno, Class::Req, Kind::Carrying, *number, body)
             }
             ClientRequest::Prefork => Frame::new(reqno, Class::Req, Kind::Prefork, 0, Vec::new()),
             ClientRequest::Interrupt => Frame::new(reqno, Class::Req, Kind::Interrupt, 0, Vec::new()),
@@ -169,6 +188,27 @@ struct Copy {
 }
 
 const _: () = assert!(size_of::<Copy>() == 16);
+
+/// Puts a piece of memory behind those that are there; `read` fills it, and if it fails nothing is put.
+pub fn put_piece<E>(memory: &mut Vec<u8>, addr: u64, len: usize, read: impl FnOnce(&mut [u8]) -> Result<(), E>) {
+    let before = memory.len();
+    memory.extend_from_slice(Copy { len: len as u64, addr }.as_bytes());
+    let start = memory.len();
+    memory.resize(start + len, 0);
+    if read(memory.get_mut(start..).unwrap_or_default()).is_err() {
+        memory.truncate(before);
+    }
+}
+
+/// The pieces of memory that a call carries: the address of each, and its bytes. They end at one that is not whole.
+pub fn pieces(mut memory: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    std::iter::from_fn(move || {
+        let (copy, rest) = Copy::read_from_prefix(memory).ok()?;
+        let (data, rest) = rest.split_at_checked(usize::try_from(copy.len).ok()?)?;
+        memory = rest;
+        Some((copy.addr, data))
+    })
+}
 
 impl<'a> ServerRequest<'a> {
     /// Reads a frame of class REQ; short bodies and lengths that disagree are malformed.
@@ -340,6 +380,8 @@ mod tests {
             ClientRequest::Handshake(Handshake::Fork { token: *b"0123456789abcdef", cancel: true }),
             ClientRequest::Handshake(Handshake::Exec(b"next")),
             ClientRequest::Syscall { number: 4, args: &[1, 2, 3, 4, 5, 6, 7, 8] },
+            ClientRequest::Carrying { number: 4, args: &[7; 16], memory: b"" },
+            ClientRequest::Carrying { number: 4, args: &[], memory: b"pieces" },
             ClientRequest::Prefork,
             ClientRequest::Interrupt,
             ClientRequest::Extended { pid: 4711, prefix: b"/rump" },
@@ -347,6 +389,33 @@ mod tests {
         for request in requests {
             let frame = request.encode(9);
             assert_eq!(ClientRequest::decode(&frame.header, &frame.body), Ok(request));
+        }
+    }
+
+    #[test]
+    fn pieces_of_memory_come_back_as_they_were_put() {
+        let mut memory = Vec::new();
+        let mut put = |addr, data: &'static [u8], good: bool| {
+            put_piece(&mut memory, addr, data.len(), |to| {
+                to.copy_from_slice(data);
+                good.then_some(()).ok_or(())
+            });
+        };
+        put(0x1000, b"one", true);
+        put(0x2000, b"bad", false);
+        put(0x3000, b"", true);
+        put(u64::MAX, b"last", true);
+        let whole: [(u64, &[u8]); 3] = [(0x1000, b"one"), (0x3000, b""), (u64::MAX, b"last")];
+        assert_eq!(pieces(&memory).collect::<Vec<_>>(), whole);
+        memory.pop();
+        assert_eq!(pieces(&memory).collect::<Vec<_>>(), whole[..2]);
+    }
+
+    #[test]
+    fn a_carrying_call_whose_arguments_are_not_whole_is_malformed() {
+        for body in [&[0; 7][..], &[1, 0, 0, 0, 0, 0, 0, 0], &[0xff; 24]] {
+            let frame = Frame::new(1, Class::Req, Kind::Carrying, 4, body.to_vec());
+            assert_eq!(ClientRequest::decode(&frame.header, &frame.body), Err(Malformed));
         }
     }
 

@@ -9,6 +9,7 @@ use sysproxy::message::{self, ClientRequest, Handshake, Malformed, Refusal, Toke
 use super::session::{CALLS_MAX, Session};
 use super::worker::Work;
 use crate::proc::{Credentials, Lwp, lock};
+use crate::syscall;
 
 /// Serves one frame of a client.
 pub fn serve(session: &Arc<Session>, frame: Frame) {
@@ -32,7 +33,11 @@ pub fn serve(session: &Arc<Session>, frame: Frame) {
             refuse(session, reqno, Refusal::Malformed);
         }
         Ok(ClientRequest::Handshake(handshake)) => begin(session, reqno, &handshake),
-        Ok(ClientRequest::Syscall { number, args }) => submit(session, reqno, number, args),
+        Ok(ClientRequest::Syscall { number, args }) => submit(session, reqno, number, args, &[]),
+        Ok(ClientRequest::Carrying { number, args, memory }) => {
+            session.set_extended();
+            submit(session, reqno, number, args, memory);
+        }
         Ok(ClientRequest::Prefork) => prefork(session, reqno),
         Ok(ClientRequest::Interrupt) => interrupt(session, reqno),
         Ok(ClientRequest::Extended { pid, prefix }) => extended(session, pid, prefix),
@@ -127,7 +132,7 @@ fn prefork(session: &Session, reqno: u64) {
     }
 }
 
-fn submit(session: &Arc<Session>, reqno: u64, number: u32, args: &[u8]) {
+fn submit(session: &Arc<Session>, reqno: u64, number: u32, args: &[u8], memory: &[u8]) {
     let lwp = Lwp::new(&*session.server.kernel.rumpuser, reqno);
     let room = session.with_state(|state| {
         let room = state.calls.len() < CALLS_MAX;
@@ -139,11 +144,8 @@ fn submit(session: &Arc<Session>, reqno: u64, number: u32, args: &[u8]) {
     if !room {
         return session.post(&Refusal::TryAgain.encode(reqno));
     }
-    let work = Work { session: session.clone(), lwp: lwp.clone(), number, args: args.to_vec() };
-    if !session.server.pool.submit(work) {
-        session.call_done(&lwp);
-        session.post(&Refusal::TryAgain.encode(reqno));
-    }
+    let (args, memory) = (syscall::slots(args), memory.to_vec());
+    session.server.pool.submit(Work { session: session.clone(), lwp, number, args, memory });
 }
 
 /// Notes that the client is one of ours, who it is on its host, and by which path its program reaches the root.

@@ -13,11 +13,16 @@ use sysproxy::peer::Outstanding;
 
 use super::Shared;
 use crate::proc::{Lwp, Proc, lock};
+use crate::wait::about_to_sleep;
 
 /// A worker waits when a client has left this much unread.
 const OUTPUT_PAUSE_BYTES: usize = 4 << 20;
 /// A client that lets this much pile up is dropped.
 const OUTPUT_MAX_BYTES: usize = 64 << 20;
+/// Frames that can wait for the next are sent when so much has come together.
+const OUTPUT_KEPT_BYTES: usize = 256 << 10;
+/// Frames sent at once.
+const GATHERED: usize = 16;
 /// Calls of one client at most, running and waiting for a thread.
 pub const CALLS_MAX: usize = 1024;
 
@@ -34,7 +39,6 @@ pub struct Session {
     state: Mutex<State>,
     /// Requests to the client that wait for an answer.
     asked: Mutex<Outstanding<Arc<Answer>>>,
-    ready: AtomicBool,
     dead: AtomicBool,
     extended: AtomicBool,
 }
@@ -48,6 +52,25 @@ struct Output {
     bytes: usize,
     /// End the connection when everything is sent.
     closing: bool,
+    /// Whether the reading thread is told when the client takes more.
+    watched: bool,
+}
+
+impl Output {
+    /// Takes away what was sent.
+    fn take(&mut self, mut sent: usize) {
+        self.bytes -= sent;
+        while let Some((first, _)) = self.frames.front() {
+            let rest = first.len() - self.sent;
+            if sent < rest {
+                self.sent += sent;
+                return;
+            }
+            sent -= rest;
+            self.sent = 0;
+            self.frames.pop_front();
+        }
+    }
 }
 
 /// How far a client is.
@@ -76,6 +99,7 @@ impl Answer {
 
     /// Waits for the answer; `None` if there will be none.
     pub fn wait(&self) -> Option<Vec<u8>> {
+        about_to_sleep();
         let mut slot = lock(&self.slot);
         loop {
             match slot.take() {
@@ -97,7 +121,6 @@ impl Session {
             drained: Condvar::new(),
             state: Mutex::default(),
             asked: Mutex::new(Outstanding::starting_at(0)),
-            ready: AtomicBool::new(false),
             dead: AtomicBool::new(false),
             extended: AtomicBool::new(false),
         })
@@ -108,19 +131,9 @@ impl Session {
         &*self.link
     }
 
-    /// What to poll.
+    /// The socket.
     pub fn fd(&self) -> HostFd {
         self.link.fd()
-    }
-
-    /// Notes that the socket has something.
-    pub fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Ordering::Relaxed);
-    }
-
-    /// Whether the socket has something; only once.
-    pub fn take_ready(&self) -> bool {
-        self.ready.swap(false, Ordering::Relaxed)
     }
 
     /// Whether the client is one of ours.
@@ -145,41 +158,48 @@ impl Session {
 
     /// Sends a frame, or keeps it for later; for the reading thread, which must not wait.
     pub fn post(&self, frame: &Frame) {
-        self.post_with(frame, None);
+        self.post_with(frame, None, 0);
     }
 
-    fn post_with(&self, frame: &Frame, passed: Option<Owned>) {
+    /// Queues a frame, and sends what is queued once it is more than `patience` bytes.
+    fn post_with(&self, frame: &Frame, passed: Option<Owned>, patience: usize) {
         let mut output = lock(&self.output);
         if self.dead() || output.closing {
             return;
         }
         output.bytes += frame.header.len as usize;
         output.frames.push_back((frame.encode(), passed));
-        let kept = self.write_out(&mut output);
+        if output.bytes <= patience {
+            return;
+        }
+        let progress = self.write_out(&mut output);
         let flood = output.bytes > OUTPUT_MAX_BYTES;
         drop(output);
-        if kept == Progress::Failed || flood {
+        if progress == Progress::Failed || flood {
             // The reading thread sees the end of the connection, and buries the client.
             self.link.shutdown();
-        }
-        if kept == Progress::Full {
-            self.server.wake();
         }
     }
 
     /// The same for a worker, which first waits until the client has taken most of what it was sent.
     pub fn send(&self, frame: &Frame) {
-        self.send_with(frame, None);
+        self.send_with(frame, None, 0);
     }
 
-    fn send_with(&self, frame: &Frame, passed: Option<Owned>) {
+    fn send_with(&self, frame: &Frame, passed: Option<Owned>, patience: usize) {
         let mut output = lock(&self.output);
         while output.bytes > OUTPUT_PAUSE_BYTES && !self.dead() {
+            // Not with the lock held: another thread is to read for everybody, and to send what is left.
+            drop(output);
+            about_to_sleep();
             let nap = Duration::from_secs(1);
-            output = self.drained.wait_timeout(output, nap).unwrap_or_else(PoisonError::into_inner).0;
+            output = lock(&self.output);
+            if output.bytes > OUTPUT_PAUSE_BYTES {
+                output = self.drained.wait_timeout(output, nap).unwrap_or_else(PoisonError::into_inner).0;
+            }
         }
         drop(output);
-        self.post_with(frame, passed);
+        self.post_with(frame, passed, patience);
     }
 
     /// Sends a last frame and ends the connection behind it.
@@ -189,9 +209,9 @@ impl Session {
         }
         let mut output = lock(&self.output);
         output.closing = true;
-        let done = output.frames.is_empty();
+        let progress = self.write_out(&mut output);
         drop(output);
-        if done {
+        if progress != Progress::Full {
             self.link.shutdown();
         }
     }
@@ -204,6 +224,11 @@ impl Session {
     /// Whether something is left to be sent.
     pub fn has_output(&self) -> bool {
         lock(&self.output).bytes > 0
+    }
+
+    /// Whether the client did not take all that it was sent.
+    pub fn is_full(&self) -> bool {
+        lock(&self.output).watched
     }
 
     /// Sends what is left, as far as the client takes it.
@@ -222,23 +247,27 @@ impl Session {
     }
 
     fn write_out(&self, output: &mut Output) -> Progress {
-        while let Some((frame, passed)) = output.frames.front() {
-            let rest = [IoSlice::new(frame.get(output.sent..).unwrap_or_default())];
+        let progress = self.write_frames(output);
+        let watched = progress == Progress::Full;
+        if watched != std::mem::replace(&mut output.watched, watched) {
+            self.server.watch_output(self, watched);
+        }
+        progress
+    }
+
+    fn write_frames(&self, output: &mut Output) -> Progress {
+        while let Some((first, passed)) = output.frames.front() {
+            let rest = first.get(output.sent..).unwrap_or_default();
+            // A descriptor goes with the first byte of its frame.
+            let more = output.frames.iter().skip(1).take(GATHERED - 1).take_while(|(_, passed)| passed.is_none());
+            let parts: Vec<_> =
+                std::iter::once(rest).chain(more.map(|(frame, _)| &**frame)).map(IoSlice::new).collect();
             let sent = match passed {
-                Some(passed) if output.sent == 0 => self.link.send_with(&rest, passed.fd()),
-                _ => self.link.send(&rest),
+                Some(passed) if output.sent == 0 => self.link.send_with(&parts, passed.fd()),
+                _ => self.link.send(&parts),
             };
-            let [rest] = rest;
             match sent {
-                Ok(sent) if sent < rest.len() => {
-                    output.sent += sent;
-                    output.bytes -= sent;
-                }
-                Ok(sent) => {
-                    output.bytes -= sent;
-                    output.sent = 0;
-                    output.frames.pop_front();
-                }
+                Ok(sent) => output.take(sent),
                 Err(host::Error::INTR) => {}
                 Err(host::Error::AGAIN) => return Progress::Full,
                 Err(_) => {
@@ -265,16 +294,17 @@ impl Session {
         bytes
     }
 
-    /// Tells the client something that it does not answer; uses up a number all the same.
+    /// Tells the client something that it does not answer; uses up a number all the same. It goes together with what comes next,
+    /// the answer of the call at the latest.
     pub fn tell(&self, request: &message::ServerRequest<'_>) {
         let number = lock(&self.asked).number();
-        self.send(&request.encode(number));
+        self.send_with(&request.encode(number), None, OUTPUT_KEPT_BYTES);
     }
 
     /// Hands the client a descriptor for one of its calls.
     pub fn hand_over(&self, request: u64, fd: Owned) {
         let number = lock(&self.asked).number();
-        self.send_with(&message::ServerRequest::Descriptor { request }.encode(number), Some(fd));
+        self.send_with(&message::ServerRequest::Descriptor { request }.encode(number), Some(fd), 0);
     }
 
     /// Hands an answer to who waits for it; one that nobody waits for is dropped.
@@ -296,7 +326,8 @@ impl Session {
             return;
         }
         self.link.shutdown();
-        *lock(&self.output) = Output::default();
+        let unsent = std::mem::take(&mut *lock(&self.output));
+        drop(unsent);
         self.drained.notify_all();
         self.abandon_requests();
         let proc = self.with_state(|state| {

@@ -1,0 +1,85 @@
+//! Whether to look for an answer a little before going to sleep.
+//!
+//! To be woken up takes longer than most calls. So whoever waits for the other side keeps looking for [`SPIN`], as long as that is
+//! seen to pay: each time in vain doubles how often the next waits go to sleep at once. An idle process uses no CPU, and on a busy
+//! machine, where the other side does not get to run within the time, next to none is wasted.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::host;
+
+/// How long to keep looking.
+const SPIN: Duration = Duration::from_micros(25);
+
+/// After so many losses in a row one wait in this many is tried.
+const PATIENCE_MAX: u32 = 128;
+
+/// What was seen of one kind of wait.
+#[derive(Debug, Default)]
+pub struct Spin {
+    /// Waits that go to sleep at once before the next try.
+    skip: AtomicU32,
+    /// The same after the next loss.
+    patience: AtomicU32,
+}
+
+impl Spin {
+    /// Makes one that has seen nothing yet.
+    pub const fn new() -> Self {
+        Self { skip: AtomicU32::new(0), patience: AtomicU32::new(0) }
+    }
+
+    /// Calls `look` until it answers `Some`, for a short time, or not at all if that has not paid lately.
+    pub fn look<T>(&self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+        let skip = self.skip.load(Ordering::Relaxed);
+        if skip > 0 {
+            self.skip.store(skip - 1, Ordering::Relaxed);
+            return None;
+        }
+        let until = host::uptime() + SPIN;
+        loop {
+            if let Some(found) = look() {
+                self.patience.store(0, Ordering::Relaxed);
+                return Some(found);
+            }
+            if host::uptime() >= until {
+                let patience = self.patience.load(Ordering::Relaxed);
+                self.skip.store(patience, Ordering::Relaxed);
+                self.patience.store((patience * 2 + 1).min(PATIENCE_MAX), Ordering::Relaxed);
+                return None;
+            }
+            core::hint::spin_loop();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of `waits` waits that are never answered look at all.
+    fn tries(spin: &Spin, waits: usize) -> usize {
+        let tried = |_: &usize| {
+            let mut looked = false;
+            assert_eq!(
+                spin.look(|| -> Option<()> {
+                    looked = true;
+                    None
+                }),
+                None
+            );
+            looked
+        };
+        (0..waits).filter(tried).count()
+    }
+
+    #[test]
+    fn waits_in_vain_become_rare_and_one_success_makes_up_for_them() {
+        let spin = Spin::default();
+        assert_eq!(tries(&spin, 1000), 14);
+        while spin.look(|| Some(())).is_none() {}
+        assert_eq!(spin.look(|| Some(7)), Some(7));
+        assert_eq!(tries(&spin, 3), 2);
+    }
+}
