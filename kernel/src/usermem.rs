@@ -7,7 +7,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// The longest path that a call takes, its NUL included (NetBSD's `PATH_MAX`).
 pub const PATH_MAX: usize = 1024;
 
-/// A client's memory. No lock of the kernel may be held across a method: it waits for the client.
+/// A client's memory. No lock of the kernel may be held across a method: it waits for the client. What a call has written itself it
+/// must not read again: it may see what was there before.
 pub trait UserMem: Send + Sync {
     /// Fills `buf` from client memory; `EFAULT` if it cannot be read or the client is gone.
     fn copyin(&self, addr: u64, buf: &mut [u8]) -> Result<()>;
