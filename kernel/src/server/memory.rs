@@ -91,7 +91,7 @@ impl UserMem for SessionMem<'_> {
 
     /// A unix socket can be reached by the server's user only.
     fn on_host(&self) -> bool {
-        self.0.link().passes_descriptors()
+        self.session.link().passes_descriptors()
     }
 
     fn extended(&self) -> bool {
