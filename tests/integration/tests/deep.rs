@@ -169,6 +169,17 @@ fn without_a_home_it_works_all_the_same() {
     }
 }
 
+#[test]
+fn what_is_remembered_of_libraries_is_not_written_beyond_the_limit_of_file_sizes() {
+    let rump = Rump::start(Transport::Unix);
+    let empty = rump.folder().join("cache");
+    std::fs::create_dir(&empty).expect("a folder");
+    let mut command = preloaded(&rump, &library(), "bash");
+    command.env("XDG_CACHE_HOME", &empty);
+    command.args(["-c", "echo x > /rump/tmp/f; ulimit -f 0; /usr/bin/stat -c %s /rump/tmp/f"]);
+    assert_eq!(stdout(&mut command), "2\n");
+}
+
 /// What real programs do on the rump file system and network, for which the host must not be asked.
 const WORK: &[(&str, &str)] = &[
     ("ls", "ls -laR /rump > /dev/null"),
