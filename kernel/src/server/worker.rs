@@ -79,7 +79,7 @@ impl Pool {
         self.pass_on(server);
         loop {
             let mut state = lock(&self.state);
-            while !state.deserted && !(state.stopped && !state.led) {
+            while !state.deserted && (state.led || !state.stopped) {
                 state = self.reserve.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             if state.stopped {

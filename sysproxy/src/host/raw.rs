@@ -47,6 +47,7 @@ pub(super) const RT_SIGACTION: usize = 13;
 pub(super) const RT_SIGPROCMASK: usize = 14;
 pub(super) const GETCWD: usize = 79;
 pub(super) const RT_SIGPENDING: usize = 127;
+pub(super) const CLOCK_GETTIME: usize = 228;
 pub(super) const EXIT_GROUP: usize = 231;
 pub(super) const TGKILL: usize = 234;
 pub(super) const PSELECT6: usize = 270;
