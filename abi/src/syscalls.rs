@@ -160,6 +160,7 @@ macro_rules! syscalls {
             V 1028 copy_file_range(from: Fd, from_at: InOut, to: Fd, to_at: InOut, len: usize) -> usize;
             V 1029 splice(from: Fd, from_at: InOut, to: Fd, to_at: InOut, len: usize, flags: u32) -> usize;
             V 1030 sendfile(to: Fd, from: Fd, from_at: InOut, len: usize) -> usize;
+            K 1040 setcred(ids: In, ngroups: i32, groups: In) -> ();
             K 1031 peek(fd: Fd, buf: Out, len: usize) -> usize;
             V 1032 mapfile(fd: Fd) -> ();
             K 1033 park(fd: Fd, token: Out) -> ();

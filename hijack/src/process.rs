@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
-use abi::{Errno, Result};
+use abi::{Errno, In, Result};
 use client::signals::Blocked;
 use client::{Caller, Remote, Token, stubs};
 
@@ -18,7 +18,7 @@ use crate::local::Local;
 use crate::quick::LINE;
 use crate::route::{self, Owner};
 use crate::rump::{copies, dir};
-use crate::{alloc, fds, first, pages, raw, sandbox, sets, trace};
+use crate::{alloc, entry, fds, first, pages, raw, sandbox, sets, trace};
 
 /// Where the rump process is.
 pub enum Rump {
@@ -70,6 +70,10 @@ pub fn init(rump: Rump, cwd_in_rump: bool) {
     map_claim();
     LINE.inside.store(cwd_in_rump, Ordering::Relaxed);
     RUMP.store(Box::into_raw(Box::new(rump)), Ordering::Release);
+    if let Some(Rump::Local(_)) = self::rump() {
+        // A server asks the host whose the connection is.
+        tell_ids();
+    }
     // SAFETY: the three functions live as long as the library, which is never unloaded.
     unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork_in_parent), Some(after_fork_in_child)) };
 }
@@ -324,6 +328,49 @@ pub fn umask(mask: u32) -> Outcome {
         let _ = kernel().and_then(|kernel| stubs::umask(kernel, mask & 0o777));
     }
     Outcome::Host
+}
+
+/// Runs a function that changes the ids of the process, and tells the rump kernel what they are then.
+pub fn change_ids<R>(change: impl FnOnce() -> R) -> R {
+    let answer = change();
+    if rump().is_some() {
+        let _blocked = Blocked::enter();
+        let errno = entry::errno();
+        tell_ids();
+        entry::set_errno(errno);
+    }
+    answer
+}
+
+/// Tells the rump kernel the ids of the process; it heeds them where clients have the credentials of their host processes.
+pub fn tell_ids() {
+    let told = kernel().and_then(|kernel| {
+        let (ids, groups) = own_ids()?;
+        let count = i32::try_from(groups.len()).map_err(|_| Errno::EINVAL)?;
+        stubs::setcred(kernel, In::new(&ids), count, In::new(groups.as_slice()))
+    });
+    match told {
+        // Not our own server.
+        Ok(()) | Err(Errno::ENOSYS) => {}
+        Err(error) => trace::say(format_args!("the rump kernel keeps the ids that the program had: {error}")),
+    }
+}
+
+/// User and group, each real, the one that file systems judge by, and saved; and the supplementary groups.
+fn own_ids() -> Result<([u32; 6], Vec<u32>)> {
+    let mut ids = [0u32; 6];
+    let [uid, euid, suid, gid, egid, sgid] = ids.each_mut().map(|id| &raw mut *id as usize);
+    raw::checked(raw::call(libc::SYS_getresuid, [uid, euid, suid]))?;
+    raw::checked(raw::call(libc::SYS_getresgid, [gid, egid, sgid]))?;
+    // What is no id changes nothing, and the answer is what the id was.
+    let [_, euid, _, _, egid, _] = &mut ids;
+    *euid = raw::call(libc::SYS_setfsuid, [usize::MAX]) as u32;
+    *egid = raw::call(libc::SYS_setfsgid, [usize::MAX]) as u32;
+    let count = raw::checked(raw::call(libc::SYS_getgroups, [0, 0]))?;
+    let mut groups = vec![0u32; count];
+    let got = raw::checked(raw::call(libc::SYS_getgroups, [count, groups.as_mut_ptr() as usize]))?;
+    groups.truncate(got);
+    Ok((ids, groups))
 }
 
 /// The library's own host descriptors, in order.

@@ -221,6 +221,12 @@ impl Config {
         Ok(())
     }
 
+    /// Sets whose credentials clients have: `root` or `peer`.
+    pub fn set_creds(&mut self, value: &str) -> Result<(), String> {
+        self.creds_from_peer = parse_creds(value).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
     /// Leaves only the base and the named components; the error is the first name that is unknown.
     pub fn set_components(&mut self, libraries: &[String]) -> Result<(), String> {
         match Components::from_libraries(libraries.iter().map(String::as_str)) {
@@ -247,6 +253,9 @@ impl Config {
             config.components = config.components.without_network();
         }
         config.disks = Disks::from_environment(&variable)?;
+        if let Some(value) = variable("RUMP_CREDS") {
+            config.creds_from_peer = parse_creds(&value)?;
+        }
         config.memlimit = variable("RUMP_MEMLIMIT").map(|value| parse_memlimit(&value)).transpose()?;
         if let Some(value) = variable("RUMP_NVNODES") {
             let expected = "a number of at least 1";
@@ -272,6 +281,15 @@ pub fn parse_ncpu(value: &str, host_cpus: usize) -> Result<usize, ConfigError> {
         value: value.to_owned(),
         expected,
     })
+}
+
+/// Parses `RUMP_CREDS`: `peer` for the credentials of the host's process, `root` for the superuser's.
+pub fn parse_creds(value: &str) -> Result<bool, ConfigError> {
+    match value {
+        "peer" => Ok(true),
+        "root" => Ok(false),
+        _ => Err(ConfigError::Value { name: "RUMP_CREDS", value: value.to_owned(), expected: "\"root\" or \"peer\"" }),
+    }
 }
 
 /// Parses `RUMP_MEMLIMIT`: bytes with an optional suffix k, m or g; more than the pager's reserve.

@@ -218,7 +218,8 @@ pub fn hard_descriptor_limit() -> u64 {
 /// User and group of the process that made a unix connection; `None` on any other socket.
 pub fn peer_credentials(fd: HostFd) -> Option<(u32, u32)> {
     let peer = net::sockopt::socket_peercred(fd.borrow().ok()?).ok()?;
-    Some((peer.uid.as_raw(), peer.gid.as_raw()))
+    // A TCP socket answers too, with the id that is none.
+    (peer.uid.as_raw() != u32::MAX).then(|| (peer.uid.as_raw(), peer.gid.as_raw()))
 }
 
 /// The process that made a unix connection, as we number it; `None` on any other socket, and for one that we cannot see.

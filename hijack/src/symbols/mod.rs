@@ -201,7 +201,7 @@ macro_rules! symbols {
             #[allow(unused_imports, reason = "no row needs all of them")]
             use crate::entry::{IsZero, Number, Word, hooked};
             #[allow(unused_imports, reason = "no row needs all of them")]
-            use crate::symbols::{c::*, exists, processes::{forked, forked_bare, spawned, working_directory}, words};
+            use crate::symbols::{c::*, exists, processes::{forked, forked_bare, identified, spawned, working_directory}, words};
             use std::sync::atomic::{AtomicUsize, Ordering};
 
             type Prototype = unsafe extern "C" fn($($type),*) -> $return;

@@ -56,6 +56,12 @@ fn or_error(child: abi::Result<pid_t>) -> pid_t {
     child.unwrap_or_else(|error| c_return(-(error.to_linux() as isize)))
 }
 
+/// Changes the program's ids; the rump kernel is told.
+#[cfg(not(test))]
+pub fn identified<R: Return>(real: Option<impl FnOnce() -> R>) -> R {
+    real.map_or_else(|| c_return(-(libc::ENOSYS as isize)), process::change_ids)
+}
+
 /// Runs a function that has a child in this memory for a while.
 #[cfg(not(test))]
 pub fn spawned<R: Return>(real: Option<impl FnOnce() -> R>) -> R {
@@ -68,6 +74,18 @@ processes! {
     around spawned fn posix_spawn(pid: *mut pid_t, path: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int;
     around spawned fn posix_spawnp(pid: *mut pid_t, file: *const c_char, actions: *const c_void, attributes: *const c_void, argv: *const *mut c_char, envp: *const *mut c_char) -> c_int;
     around spawned fn popen(command: *const c_char, mode: *const c_char) -> *mut c_void;
+    around identified fn setuid(uid: uid_t) -> c_int;
+    around identified fn seteuid(uid: uid_t) -> c_int;
+    around identified fn setreuid(real_id: uid_t, effective: uid_t) -> c_int;
+    around identified fn setresuid(real_id: uid_t, effective: uid_t, saved: uid_t) -> c_int;
+    around identified fn setfsuid(uid: uid_t) -> c_int;
+    around identified fn setgid(gid: gid_t) -> c_int;
+    around identified fn setegid(gid: gid_t) -> c_int;
+    around identified fn setregid(real_id: gid_t, effective: gid_t) -> c_int;
+    around identified fn setresgid(real_id: gid_t, effective: gid_t, saved: gid_t) -> c_int;
+    around identified fn setfsgid(gid: gid_t) -> c_int;
+    around identified fn setgroups(count: size_t, groups: *const gid_t) -> c_int;
+    around identified fn initgroups(user: *const c_char, group: gid_t) -> c_int;
     around spawned fn wordexp(words: *const c_char, result: *mut c_void, flags: c_int) -> c_int;
 }
 

@@ -11,6 +11,9 @@ use super::worker::Work;
 use crate::proc::{Credentials, Lwp, lock};
 use crate::syscall;
 
+/// User and group of a client of whom nothing is known, over TCP.
+const NOBODY: u32 = 65534;
+
 /// Serves one frame of a client.
 pub fn serve(session: &Arc<Session>, frame: Frame) {
     if session.dismissed() {
@@ -69,9 +72,8 @@ fn begin(session: &Arc<Session>, reqno: u64, handshake: &Handshake<'_>) {
 fn guest(session: &Session, reqno: u64, name: &[u8]) {
     let kernel = &session.server.kernel;
     let Ok(proc) = kernel.spawn(name) else { return session.dismiss(None) };
-    if kernel.config.creds_from_peer
-        && let Some((uid, gid)) = sysproxy::host::peer_credentials(session.fd())
-    {
+    if kernel.config.creds_from_peer {
+        let (uid, gid) = sysproxy::host::peer_credentials(session.fd()).unwrap_or((NOBODY, NOBODY));
         *lock(&proc.cred) = Credentials::of(uid, gid);
     }
     session.with_state(|state| state.proc = Some(proc));

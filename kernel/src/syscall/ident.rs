@@ -13,6 +13,8 @@ use crate::proc::{Credentials, Proc, lock};
 
 /// Supplementary groups at most.
 const NGROUPS_MAX: usize = 16;
+/// Supplementary groups at most of a process on Linux.
+const HOST_GROUPS_MAX: usize = 65536;
 /// Bytes of a login name at most.
 const MAXLOGNAME: usize = 16;
 /// An id that is not to change.
@@ -178,6 +180,31 @@ pub fn setgroups(cx: &Cx<'_>, gidsetsize: i32, gidset: In) -> Result<()> {
     let count = usize::try_from(gidsetsize).ok().filter(|count| *count <= NGROUPS_MAX).ok_or(Errno::EINVAL)?;
     let groups = cx.mem.read_array(gidset.addr, count)?;
     lock(&cx.proc.cred).groups = groups;
+    Ok(())
+}
+
+/// setcred, an extension: a program of our own client has changed its ids on the host. Only where a client has the credentials of
+/// its host process (`--creds=peer`) does it mean anything; else it stays what it is.
+///
+/// `ids` are user and group, each real, effective and saved. `EPERM` for an id or a group that the process could not take by itself.
+pub fn setcred(cx: &Cx<'_>, ids: In, ngroups: i32, groups: In) -> Result<()> {
+    if !cx.kernel.config.creds_from_peer {
+        return Ok(());
+    }
+    let [uid, euid, svuid, gid, egid, svgid] = cx.mem.read::<[u32; 6]>(ids)?;
+    let count = usize::try_from(ngroups).ok().filter(|count| *count <= HOST_GROUPS_MAX).ok_or(Errno::EINVAL)?;
+    let groups: Vec<u32> = cx.mem.read_array(groups.addr, count)?;
+    let mut cred = lock(&cx.proc.cred);
+    let users = [cred.uid, cred.euid, cred.svuid];
+    let own = [cred.gid, cred.egid, cred.svgid];
+    let may = users.contains(&0)
+        || ([uid, euid, svuid].iter().all(|id| users.contains(id))
+            && [gid, egid, svgid].iter().all(|id| own.contains(id))
+            && groups == cred.groups);
+    if !may {
+        return Err(Errno::EPERM);
+    }
+    *cred = Credentials { uid, euid, svuid, gid, egid, svgid, groups };
     Ok(())
 }
 

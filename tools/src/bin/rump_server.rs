@@ -43,6 +43,9 @@ struct Args {
     /// in place of size
     #[arg(short = 'd', value_name = "DRIVESPEC")]
     drives: Vec<Drive>,
+    /// Whose credentials clients have: `root` (the superuser's) or `peer` (those of their host process) (RUMP_CREDS)
+    #[arg(long, value_name = "WHOSE")]
+    creds: Option<String>,
     /// Component of the kernel
     #[arg(short = 'l', value_name = "LIB")]
     libs: Vec<String>,
@@ -172,6 +175,9 @@ fn prepare(args: &Args) -> Result<Server, Failure> {
     }
     if let Some(limit) = &args.memlimit {
         set(config.set_memlimit(limit))?;
+    }
+    if let Some(creds) = &args.creds {
+        set(config.set_creds(creds))?;
     }
     config.verbose |= args.verbose;
     if !args.libs.is_empty() {

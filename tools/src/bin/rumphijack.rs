@@ -25,7 +25,7 @@ const RETRY: &str = "RUMPHIJACK_RETRYCONNECT";
 #[derive(Parser)]
 #[command(
     version,
-    override_usage = "rumphijack [--server URL] [--config STRING] [--trace[=FILE]] [--sandbox[=PATHS]] [--] PROGRAM [ARG…]
+    override_usage = "rumphijack [--server URL] [--config STRING] [--trace[=FILE]] [--sandbox[=PATHS]] [--creds WHOSE] [--] PROGRAM [ARG…]
        rumphijack --explain [--config STRING] [PROGRAM | PATH…]"
 )]
 struct Args {
@@ -44,6 +44,9 @@ struct Args {
     /// the rump kernel's, local ones too. It is a fence, not a wall: system calls that pass by libc pass by it.
     #[arg(long, value_name = "PATHS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     sandbox: Option<OsString>,
+    /// Whose credentials PROGRAM has in a kernel of its own: `root` (the superuser's) or `peer` (its own) [default: root]
+    #[arg(long, value_name = "WHOSE", value_parser = ["root", "peer"])]
+    creds: Option<String>,
     /// Run nothing: say what the configuration means, where each PATH goes, and whether each PROGRAM can be hijacked
     #[arg(long, conflicts_with_all = ["server", "trace", "sandbox"])]
     explain: bool,
@@ -91,7 +94,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let private = match &args.server {
         Some(_) => None,
-        None => Some(Private::start()?),
+        None => Some(Private::start(args.creds.as_deref())?),
     };
     let server = match (&args.server, &private) {
         (Some(url), _) => url.clone(),
@@ -102,6 +105,13 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     command.args(&args.program[1..]).env("RUMP_SERVER", server).env("LD_PRELOAD", preload(&library));
     if let Some(config) = &args.config {
         command.env("RUMPHIJACK", config);
+    }
+    if let Some(creds) = &args.creds {
+        match &args.server {
+            Some(url) if url.is_empty() || url == "local:" => drop(command.env("RUMP_CREDS", creds)),
+            Some(_) => anyhow::bail!("--creds: the kernel of --server decides itself (rump_server --creds)"),
+            None => {}
+        }
     }
     if let Some(paths) = &args.sandbox {
         command.env("RUMPHIJACK_SANDBOX", sandbox(paths, file.as_deref())?);
@@ -203,14 +213,17 @@ struct Private {
 }
 
 impl Private {
-    fn start() -> anyhow::Result<Self> {
+    fn start(creds: Option<&str>) -> anyhow::Result<Self> {
         // mkdtemp makes the folder 0700.
         let folder = tempfile::Builder::new().prefix("rumphijack-").tempdir()?;
         let mut url = OsString::from("unix://");
         url.push(folder.path().join("socket"));
         let exe = fs::canonicalize("/proc/self/exe")?;
         let server = exe.with_file_name("rump_server");
-        let started = start(&server, &["-s".into(), "--".into(), url.clone()], Role::Private)
+        let mut args: Vec<OsString> = vec!["-s".into()];
+        args.extend(creds.map(|creds| format!("--creds={creds}").into()));
+        args.extend(["--".into(), url.clone()]);
+        let started = start(&server, &args, Role::Private)
             .map_err(|error| anyhow::anyhow!("{}: {error}", server.display()))?
             .map_err(|code| anyhow::anyhow!("the private server did not start: {}", abi::Errno::from_raw(code)))?;
         // From here on the server removes it, also when we are killed.
