@@ -1,7 +1,7 @@
 //! fcntl(2), open(2), flock(2), access(2), lseek(2) and the *at calls: flags, commands and [`Flock`].
 //!
-//! Linux's `O_LARGEFILE` and `O_NOATIME` have no twin and change nothing that a program of the rump kernel could
-//! see: they are dropped. What Linux has and NetBSD lacks (`O_PATH`, `O_TMPFILE`, `F_OFD_*`, `SEEK_DATA`, `AT_EMPTY_PATH`) are
+//! Linux's `O_LARGEFILE` has no twin and changes nothing that a program of the rump kernel could
+//! see: it is dropped. What Linux has and NetBSD lacks (`O_PATH`, `O_TMPFILE`, `O_NOATIME`, `F_OFD_*`, `SEEK_DATA`, `AT_EMPTY_PATH`) are
 //! extensions with numbers that mean nothing in NetBSD: its server refuses them, or, of the flags of open, never sees them, because
 //! they go through the extension `openat2`.
 
@@ -47,6 +47,7 @@ pairs! {
         O_NOSIGPIPE 0x100_0000;
         O_PATH 0x1000_0000 => host::O_PATH;
         O_TMPFILE 0x2000_0000 => host::O_TMPFILE & !host::O_DIRECTORY;
+        O_NOATIME 0x4000_0000 => host::O_NOATIME;
     }
 }
 
@@ -55,7 +56,10 @@ pub const STATUS_FLAGS: i32 =
     O_APPEND | O_NONBLOCK | O_ASYNC | O_SYNC | O_DSYNC | O_RSYNC | O_ALT_IO | O_DIRECT | O_NOSIGPIPE;
 
 /// The flags of open that only our own server understands, in the extension `openat2`.
-pub const EXTENDED_FLAGS: i32 = O_PATH | O_TMPFILE;
+pub const EXTENDED_FLAGS: i32 = O_PATH | O_TMPFILE | O_NOATIME;
+
+/// What `F_GETFL` shows on Linux beside the access mode and [`STATUS_FLAGS`].
+pub const LASTING_FLAGS: i32 = EXTENDED_FLAGS | O_NOFOLLOW | O_DIRECTORY;
 
 /// Translates the flags of open(2); Linux ignores unknown bits, and so does this. With `O_PATH` all but three are ignored.
 ///
@@ -293,7 +297,7 @@ mod tests {
             Ok(O_TMPFILE | O_DIRECTORY | O_RDWR)
         );
         assert_eq!(open_flags_from_linux((host::O_DIRECTORY | host::O_PATH | 2) as i32), Ok(O_DIRECTORY | O_PATH));
-        assert_eq!(open_flags_from_linux((host::O_NOATIME | host::O_LARGEFILE) as i32), Ok(O_RDONLY));
+        assert_eq!(open_flags_from_linux((host::O_NOATIME | host::O_LARGEFILE) as i32), Ok(O_NOATIME));
     }
 
     #[test]

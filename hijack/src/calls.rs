@@ -26,7 +26,7 @@ use client::signals::{self, Blocked};
 pub use crate::deep::Outcome;
 use crate::fds::{self, NewFd, RumpFd};
 pub use crate::first::Wanted;
-use crate::route::{self, Owner, RumpAt};
+use crate::route::{self, End, Owner, RumpAt};
 use crate::rump::{
     attr, bell, both, copies, descriptor, dir, epoll, file, ioctl, message, mount, name, open, option, poll, refuse,
     seccomp, socket, times, transfer,
@@ -150,7 +150,7 @@ fn by_path<T: Answer>(restart: bool, owner: Owner, mut call: impl FnMut(&RumpAt<
 }
 
 /// Serves a call on two paths.
-fn by_two(from: Owner, to: Owner, mut call: impl FnMut(&RumpAt<'_>, &RumpAt<'_>) -> Result<usize>) -> Outcome {
+fn by_two(from: End, to: End, mut call: impl FnMut(&RumpAt<'_>, &RumpAt<'_>) -> Result<usize>) -> Outcome {
     match route::two(from, to) {
         Ok(None) => Outcome::Host,
         Ok(Some((from, to))) => serve(true, || call(&from.at(), &to.at())),
@@ -299,7 +299,7 @@ macro_rules! calls {
     (@two $all:ident ($dir:expr, $path:ident, $dir2:expr, $path2:ident)
         ($($arg:ident),*) ($($handler:tt)+) ($($value:expr),*) $restart:expr) => {{
         let [$($arg,)* ..] = $all;
-        by_two(route::at($dir as i32, $path), route::at($dir2 as i32, $path2), |from, to| {
+        by_two(End::new($dir as i32, $path), End::new($dir2 as i32, $path2), |from, to| {
             $($handler)+(from, to $(, arg($value))*)
         })
     }};
@@ -409,8 +409,8 @@ calls! {
     by at(dir, path or descriptor::reopen(flags)) SYS_openat(dir, path, flags, mode) => open::openat(flags, mode);
     by at(CWD, path or attr::fstat(buf)) SYS_stat(path, buf) => attr::newfstatat(buf, 0);
     by path(path) SYS_lstat(path, buf) => attr::newfstatat(buf, NOFOLLOW);
-    by at(dir, path, flags or attr::fstat(buf)) SYS_newfstatat(dir, path, buf, flags) => attr::newfstatat(buf, flags);
-    by at(dir, path, flags or attr::fstatx(flags, mask, buf)) SYS_statx(dir, path, flags, mask, buf) => attr::statx(flags, mask, buf);
+    by at(dir, path, flags or attr::fstat_itself(path, buf, flags)) SYS_newfstatat(dir, path, buf, flags) => attr::newfstatat(buf, flags);
+    by at(dir, path, flags or attr::fstatx(path, flags, mask, buf)) SYS_statx(dir, path, flags, mask, buf) => attr::statx(flags, mask, buf);
     by at(CWD, path or attr::fstatfs(buf)) SYS_statfs(path, buf) => attr::statfs(buf);
     by at(CWD, path or attr::faccess(mode, 0)) SYS_access(path, mode) => attr::faccessat2(mode, 0);
     by at(dir, path or attr::faccess(mode, 0)) SYS_faccessat(dir, path, mode) => attr::faccessat2(mode, 0);

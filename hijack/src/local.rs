@@ -141,9 +141,8 @@ impl UserMem for OwnMemory {
     }
 
     fn copyinstr(&self, addr: u64, max: usize) -> Result<Vec<u8>> {
-        let text = crate::user::read_cstr(addr as usize)?;
-        let bytes = text.to_bytes();
-        if bytes.len() < max { Ok(bytes.to_vec()) } else { Err(Errno::ENAMETOOLONG) }
+        let text = crate::user::read_string(addr as usize, max)?;
+        if text.len() < max { Ok(text) } else { Err(Errno::ENAMETOOLONG) }
     }
 
     fn copyout(&self, addr: u64, data: &[u8]) -> Result<()> {

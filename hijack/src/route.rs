@@ -33,15 +33,35 @@ pub struct RumpAt<'a> {
 pub struct Name {
     dir: abi::Fd,
     text: UserString,
+    /// The whole path if `text` is only its beginning.
+    long: Option<CString>,
     class: PathClass,
 }
 
 impl Name {
+    fn new(dir: abi::Fd, text: UserString, class: PathClass) -> Self {
+        Self { dir, text, long: None, class }
+    }
+
+    /// Fetches the rest of a path that is cut; one that is too long stays whole, so that the rump kernel says so (`ENAMETOOLONG`).
+    #[cold]
+    #[inline(never)]
+    fn lengthened(self, addr: usize) -> Self {
+        let _blocked = Blocked::enter();
+        let Ok(whole) = user::read_string(addr, TOO_LONG) else { return self };
+        let class = if whole.len() < TOO_LONG { self.class } else { PathClass::Blanket };
+        Name { long: CString::new(whole).ok(), class, ..self }
+    }
+
     /// The path as the rump kernel has it.
     pub fn at(&self) -> RumpAt<'_> {
-        RumpAt { dir: self.dir, path: self.class.strip(&self.text) }
+        let text = self.long.as_deref().unwrap_or(&self.text);
+        RumpAt { dir: self.dir, path: self.class.strip(text) }
     }
 }
+
+/// Bytes of a path that no kernel takes.
+const TOO_LONG: usize = libc::PATH_MAX as usize;
 
 /// Whom a path belongs to.
 #[expect(clippy::large_enum_variant, reason = "on the way to the host nothing may be allocated")]
@@ -70,6 +90,18 @@ fn number(digits: &[u8]) -> Option<i32> {
 
 /// Whose the path at `addr` is, relative to the Linux descriptor `dir`.
 pub fn at(dir: i32, addr: usize) -> Owner {
+    whole(addr, judge(dir, addr))
+}
+
+/// Fetches the rest of a path of the rump kernel's that is cut.
+fn whole(addr: usize, owner: Owner) -> Owner {
+    match owner {
+        Owner::Rump(name) if name.long.is_none() && name.text.is_cut() => Owner::Rump(name.lengthened(addr)),
+        owner => owner,
+    }
+}
+
+fn judge(dir: i32, addr: usize) -> Owner {
     let Some(spec) = config() else { return Owner::Host };
     let from = match dir {
         libc::AT_FDCWD => process::cwd_in_rump().then_some(abi::Fd(AT_FDCWD)),
@@ -97,15 +129,15 @@ pub fn at(dir: i32, addr: usize) -> Owner {
     {
         return match begin {
             0 => Owner::WorkingDirectory,
-            begin => Owner::Rump(Name { dir: abi::Fd(AT_FDCWD), text, class: PathClass::Rump(begin) }),
+            begin => Owner::Rump(Name::new(abi::Fd(AT_FDCWD), text, PathClass::Rump(begin))),
         };
     }
     match (class, from) {
         (PathClass::Host, None) if dir == libc::AT_FDCWD && spec.pathre.is_some() => below_cwd(spec, &text),
         (PathClass::Host, None) if spec.name_in_parent(text.to_bytes()).is_some() => through_prefix(spec, dir, text),
         (PathClass::Host, _) => Owner::Host,
-        (class, Some(dir)) if text.to_bytes().first() != Some(&b'/') => Owner::Rump(Name { dir, text, class }),
-        (class, _) => Owner::Rump(Name { dir: abi::Fd(AT_FDCWD), text, class }),
+        (class, Some(dir)) if text.to_bytes().first() != Some(&b'/') => Owner::Rump(Name::new(dir, text, class)),
+        (class, _) => Owner::Rump(Name::new(abi::Fd(AT_FDCWD), text, class)),
     }
 }
 
@@ -115,11 +147,12 @@ pub fn within(dir: i32, addr: usize) -> Owner {
         libc::AT_FDCWD => process::cwd_in_rump().then_some(abi::Fd(AT_FDCWD)),
         dir => fds::lookup(dir).map(fds::RumpFd::fd),
     };
-    match (from, user::read_cstr(addr)) {
+    let owner = match (from, user::read_cstr(addr)) {
         // Taken as it stands, like a blanket.
-        (Some(dir), Ok(text)) => Owner::Rump(Name { dir, text, class: PathClass::Blanket }),
+        (Some(dir), Ok(text)) => Owner::Rump(Name::new(dir, text, PathClass::Blanket)),
         _ => Owner::Host,
-    }
+    };
+    whole(addr, owner)
 }
 
 /// The rump descriptor that the host's name means; the host itself would find the placeholder there.
@@ -188,7 +221,7 @@ fn through_prefix(spec: &Spec, dir: i32, text: UserString) -> Owner {
         (here == inode(libc::AT_FDCWD, parent, 0)?).then(|| spec.name_in_parent(text.to_bytes()))?
     };
     match found() {
-        Some(name) => Owner::Rump(Name { dir: abi::Fd(AT_FDCWD), text, class: PathClass::Rump(name) }),
+        Some(name) => Owner::Rump(Name::new(abi::Fd(AT_FDCWD), text, PathClass::Rump(name))),
         None => Owner::Host,
     }
 }
@@ -208,21 +241,69 @@ fn below_cwd(spec: &Spec, text: &CStr) -> Owner {
     let length = raw::call(libc::SYS_getcwd, [cwd.as_mut_ptr() as usize, cwd.len()]);
     let found = usize::try_from(length).ok().and_then(|length| cwd.get(..length.checked_sub(1)?));
     let full = found.and_then(|cwd| spec.match_below(cwd, text.to_bytes()));
-    let full = full.and_then(|full| CString::new(full).ok());
-    match full.and_then(|full| user::read_cstr(full.as_ptr() as usize).ok()) {
-        Some(text) => Owner::Rump(Name { dir: abi::Fd(AT_FDCWD), text, class: PathClass::Blanket }),
-        None => Owner::Host,
+    let Some(full) = full.and_then(|full| CString::new(full).ok()) else { return Owner::Host };
+    let addr = full.as_ptr() as usize;
+    match user::read_cstr(addr) {
+        Ok(text) => whole(addr, Owner::Rump(Name::new(abi::Fd(AT_FDCWD), text, PathClass::Blanket))),
+        Err(_) => Owner::Host,
+    }
+}
+
+/// A path of a call that has two: the descriptor that it is relative to, its address, and whose it is.
+pub struct End {
+    dir: i32,
+    addr: usize,
+    owner: Owner,
+}
+
+impl End {
+    /// Judges a path.
+    pub fn new(dir: i32, addr: usize) -> Self {
+        Self { dir, addr, owner: at(dir, addr) }
+    }
+
+    /// What the host would say of the directory of a path of its own, before it notices that the other path is elsewhere:
+    /// `EFAULT`, `ENAMETOOLONG`, `ENOENT`, `EBADF`, `ENOTDIR`, `EACCES`.
+    fn host_directory(&self) -> Result<()> {
+        let path = user::read_path(self.addr)?;
+        let path = path.to_bytes();
+        if path.is_empty() {
+            return Err(Errno::ENOENT);
+        }
+        let name = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+        let above = path.get(..name).unwrap_or_default();
+        let above = above.get(..above.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1));
+        let above = match above.unwrap_or_default() {
+            b"" => b"./".as_slice(),
+            above => above,
+        };
+        let above = CString::new(above).map_err(|_| Errno::EFAULT)?;
+        let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+        let args = [raw::word(self.dir), above.as_ptr() as usize, raw::word(flags), 0];
+        let fd = raw::checked(raw::call(libc::SYS_openat, args))?;
+        raw::close(fd as i32);
+        Ok(())
     }
 }
 
 /// Both paths of link(2) or rename(2) when the rump kernel serves them; `None` when the host does.
 ///
-/// `EXDEV` when there is one of each.
-pub fn two(from: Owner, to: Owner) -> Result<Option<(Name, Name)>> {
-    match (from, to) {
+/// `EXDEV` when there is one of each, if there are the directories of both.
+pub fn two(from: End, to: End) -> Result<Option<(Name, Name)>> {
+    match (from.owner, to.owner) {
         (Owner::Rump(from), Owner::Rump(to)) => Ok(Some((from, to))),
-        (Owner::Rump(_), _) | (_, Owner::Rump(_)) => Err(Errno::EXDEV),
+        (Owner::Rump(_), other) => Err(mixed(End { owner: other, ..to })),
+        (other, Owner::Rump(_)) => Err(mixed(End { owner: other, ..from })),
         _ => Ok(None),
+    }
+}
+
+/// The error of a call on paths of both kernels, of which `end` is the one that is not in the rump kernel.
+fn mixed(end: End) -> Errno {
+    let _blocked = Blocked::enter();
+    match end.owner {
+        Owner::Host => end.host_directory().err().unwrap_or(Errno::EXDEV),
+        _ => Errno::EXDEV,
     }
 }
 

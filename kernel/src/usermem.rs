@@ -4,8 +4,10 @@ use abi::{Errno, In, InOut, Out, Result, UserStr};
 use sysproxy::host::Owned;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// The longest path that a call takes, its NUL included (NetBSD's `PATH_MAX`).
-pub const PATH_MAX: usize = 1024;
+/// The longest path that a call takes, its NUL included (Linux's `PATH_MAX`).
+pub const PATH_MAX: usize = 4096;
+/// The same for NetBSD's programs, whose `PATH_MAX` it is: they count on `ENAMETOOLONG`.
+const PATH_MAX_NETBSD: usize = 1024;
 
 /// A client's memory. No lock of the kernel may be held across a method: it waits for the client. What a call has written itself it
 /// must not read again: it may see what was there before.
@@ -96,11 +98,16 @@ impl dyn UserMem + '_ {
         Ok(values)
     }
 
+    /// The longest path of this client, its NUL included.
+    pub fn path_max(&self) -> usize {
+        if self.extended() { PATH_MAX } else { PATH_MAX_NETBSD }
+    }
+
     /// Reads a path.
     pub fn path(&self, from: UserStr) -> Result<Vec<u8>> {
         if from.is_null() {
             return Err(Errno::EFAULT);
         }
-        self.copyinstr(from.addr, PATH_MAX)
+        self.copyinstr(from.addr, self.path_max())
     }
 }

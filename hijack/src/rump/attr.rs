@@ -53,13 +53,25 @@ pub fn fstat(fd: RumpFd, buf: usize) -> Result<usize> {
     store_stat(buf, &status(fd)?)
 }
 
+/// See fstatat(2) with an empty path, or a null one; `EFAULT` if the flags do not say so.
+pub fn fstat_itself(fd: RumpFd, path: usize, buf: usize, flags: i32) -> Result<usize> {
+    named(path, flags)?;
+    fstat(fd, buf)
+}
+
+/// Only with `AT_EMPTY_PATH` may there be no path at all.
+fn named(path: usize, flags: i32) -> Result<()> {
+    if path == 0 && flags & libc::AT_EMPTY_PATH == 0 { Err(Errno::EFAULT) } else { Ok(()) }
+}
+
 /// See fstatat(2).
 pub fn newfstatat(at: &RumpAt, buf: usize, flags: i32) -> Result<usize> {
     store_stat(buf, &status_at(at, flags)?)
 }
 
 /// See statx(2) with an empty path.
-pub fn fstatx(fd: RumpFd, flags: i32, mask: u32, buf: usize) -> Result<usize> {
+pub fn fstatx(fd: RumpFd, path: usize, flags: i32, mask: u32, buf: usize) -> Result<usize> {
+    named(path, flags)?;
     sound(flags, mask)?;
     store_statx(buf, mask, &status(fd)?)
 }

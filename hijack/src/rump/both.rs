@@ -6,12 +6,12 @@ use client::stubs;
 use super::{copies, descriptor, dir, memory, name, transfer};
 use crate::calls::{Answer, Outcome, outcome, serve};
 use crate::fds;
-use crate::route::{self, Owner, RumpAt};
-use crate::{trace, user};
+use crate::route::{self, End, Owner, RumpAt};
+use crate::{raw, trace, user};
 
 /// See symlinkat(2).
 pub fn symlinkat(at: &RumpAt<'_>, target: usize) -> Result<usize> {
-    name::symlinkat(&user::read_cstr(target)?, at)
+    name::symlinkat(&user::read_path(target)?, at)
 }
 
 /// See readlinkat(2); the host's links to descriptors and to the working directory lead into the rump kernel, too. With a NetBSD
@@ -123,11 +123,18 @@ pub fn linkat(dir: i32, path: usize, dir2: i32, link: usize, flags: i32) -> Outc
             _ => None,
         },
     };
-    let to = route::at(dir2, link);
-    match (itself, to) {
-        (Some(rump), Owner::Rump(to)) => serve(true, || name::link_itself(rump, &to.at())),
-        (Some(_), _) => outcome(Err(Errno::EXDEV)),
-        (None, to) => match route::two(route::at(dir, path), to) {
+    match itself {
+        Some(rump) => match route::at(dir2, link) {
+            Owner::Rump(to) => serve(true, || name::link_itself(rump, &to.at())),
+            _ => outcome(Err(Errno::EXDEV)),
+        },
+        // A descriptor of the host, or of nothing.
+        None if empty => match route::at(dir2, link) {
+            Owner::Rump(_) if raw::fcntl(dir, libc::F_GETFD, 0) < 0 => outcome(Err(Errno::EBADF)),
+            Owner::Rump(_) => outcome(Err(Errno::EXDEV)),
+            _ => Outcome::Host,
+        },
+        None => match route::two(End::new(dir, path), End::new(dir2, link)) {
             Ok(None) => Outcome::Host,
             Ok(Some((from, to))) => serve(true, || name::linkat(&from.at(), &to.at(), flags)),
             Err(error) => outcome(Err(error)),

@@ -189,7 +189,8 @@ fn control(fd: i32, rump: RumpFd, command: i32, arg: usize) -> Result<usize> {
             Ok((fcntl::open_flags_to_linux(flags) | libc::O_LARGEFILE) as usize)
         }
         libc::F_SETFL => {
-            let mut flags = fcntl::open_flags_from_linux(arg as i32)? & fcntl::STATUS_FLAGS;
+            let flags = fcntl::open_flags_from_linux(arg as i32 & !libc::O_TMPFILE)?;
+            let mut flags = flags & (fcntl::STATUS_FLAGS | fcntl::O_NOATIME);
             if flags & fcntl::O_ASYNC != 0 && !sigio::begin(fd, rump)? {
                 flags &= !fcntl::O_ASYNC;
             }
@@ -228,7 +229,13 @@ fn pipe_size(rump: RumpFd, command: i32, arg: usize) -> Result<usize> {
 
 /// Record locks of the process or, from our own server, of the open file (`F_OFD_*`; `EINVAL` from NetBSD's).
 fn lock(kernel: &dyn Caller, rump: RumpFd, command: i32, arg: usize) -> Result<usize> {
-    let wanted: linux::Flock = user::read(arg)?;
+    let wanted: linux::Flock = match user::read(arg) {
+        // A place has no locks, wherever the wish may be.
+        Err(_) if stubs::fcntl(kernel, rump.fd(), fcntl::F_GETFL, InOut::NULL)? & fcntl::O_PATH != 0 => {
+            return Err(Errno::EBADF);
+        }
+        wanted => wanted?,
+    };
     let mut flock = Flock::from_linux(&wanted)?;
     let netbsd = fcntl::fcntl_cmd_from_linux(command).ok_or(Errno::EINVAL)?;
     stubs::fcntl(kernel, rump.fd(), netbsd, InOut::new(&mut flock))?;

@@ -20,7 +20,10 @@ use crate::user;
 const MOST: usize = 64 * 1024;
 
 /// Longest path of the rump kernel, its NUL included.
-const PATH: usize = 1024;
+const PATH: usize = 4096;
+
+/// Longest path of a working directory.
+const PATH_DEEP: usize = 1 << 20;
 
 /// See getdents(2); `EINVAL` if the buffer does not hold the next entry.
 pub fn getdents64(fd: RumpFd, buf: usize, len: usize) -> Result<usize> {
@@ -95,10 +98,19 @@ pub fn fchdir(fd: RumpFd) -> Result<usize> {
 ///
 /// `ENOENT` if it was removed.
 pub fn working_directory() -> Result<Vec<u8>> {
-    let mut path = vec![0u8; PATH];
-    let length = stubs::getcwd(kernel()?, Out::new(path.as_mut_slice()), PATH)?;
-    path.truncate(length.saturating_sub(1));
-    Ok(path)
+    let mut room = PATH;
+    loop {
+        let mut path = vec![0u8; room];
+        match stubs::getcwd(kernel()?, Out::new(path.as_mut_slice()), room) {
+            Ok(length) => {
+                path.truncate(length.saturating_sub(1));
+                return Ok(path);
+            }
+            // Who goes down step by step comes deeper than a path can say.
+            Err(Errno::ERANGE) if room < PATH_DEEP => room *= 2,
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// See getcwd(2): the rump kernel's working directory below the prefix, and its length with the NUL.

@@ -76,7 +76,7 @@ pub fn mkdirat(at: &RumpAt, mode: u32) -> Result<usize> {
     done(stubs::mkdirat(kernel()?, at.dir, UserStr::new(at.path), mode & stat::ALLPERMS))
 }
 
-/// See mknodat(2); `EPERM` for a socket, which only bind(2) makes, and for a directory.
+/// See mknodat(2); `EPERM` for a directory, and from a NetBSD server for a socket, which only bind(2) makes there.
 pub fn mknodat(at: &RumpAt, mode: u32, dev: u32) -> Result<usize> {
     let (kernel, path) = (kernel()?, UserStr::new(at.path));
     let permissions = mode & stat::ALLPERMS;
@@ -85,12 +85,20 @@ pub fn mknodat(at: &RumpAt, mode: u32, dev: u32) -> Result<usize> {
         stat::S_IFCHR => done(stubs::mknodat(kernel, at.dir, path, mode, Pad, device::from_linux(dev.into()))),
         // Both systems put the numbers of a device into the same 32 bits.
         stat::S_IFBLK => done(stubs::mknodat(kernel, at.dir, path, mode, Pad, dev.into())),
-        0 | stat::S_IFREG => {
-            let flags = fcntl::O_WRONLY | fcntl::O_CREAT | fcntl::O_EXCL;
-            let fd = stubs::openat(kernel, at.dir, path, flags, permissions)?;
-            done(stubs::close(kernel, fd))
-        }
-        stat::S_IFSOCK | stat::S_IFDIR => Err(Errno::EPERM),
+        0 | stat::S_IFREG => match stubs::mknodat(kernel, at.dir, path, stat::S_IFREG | permissions, Pad, 0) {
+            // Not with every NetBSD.
+            Err(Errno::EINVAL | Errno::EPERM) => {
+                let flags = fcntl::O_WRONLY | fcntl::O_CREAT | fcntl::O_EXCL;
+                let fd = stubs::openat(kernel, at.dir, path, flags, permissions)?;
+                done(stubs::close(kernel, fd))
+            }
+            made => done(made),
+        },
+        stat::S_IFSOCK => match stubs::mknodat(kernel, at.dir, path, mode, Pad, 0) {
+            Err(Errno::EINVAL) => Err(Errno::EPERM),
+            made => done(made),
+        },
+        stat::S_IFDIR => Err(Errno::EPERM),
         _ => Err(Errno::EINVAL),
     }
 }

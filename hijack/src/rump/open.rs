@@ -38,6 +38,8 @@ fn restricted(at: &RumpAt, linux: i32, mode: u32, resolve: u32) -> Result<NewFd>
             Err(Errno::ENOSYS) if flags & fcntl::O_PATH != 0 && resolve == 0 => {
                 stubs::openat(kernel, at.dir, path, flags & !EXTENDED_FLAGS | fcntl::O_NONBLOCK, 0)
             }
+            // It keeps the time of the access all the same.
+            Err(Errno::ENOSYS) if flags & EXTENDED_FLAGS == fcntl::O_NOATIME && resolve == 0 && !neither => plain(),
             Err(Errno::ENOSYS) if resolve == 0 => Err(Errno::EOPNOTSUPP),
             opened => opened,
         },

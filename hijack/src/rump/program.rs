@@ -57,7 +57,7 @@ impl Script {
             None => (Some(line), None),
         };
         let interpreter = interpreter.filter(|name| !name.is_empty()).ok_or(Errno::ENOEXEC)?;
-        let path = user::read_cstr(path)?;
+        let path = user::read_path(path)?;
         let words = [Some(interpreter), argument, Some(path.to_bytes())];
         let strings: Vec<CString> = words.into_iter().flatten().flat_map(CString::new).collect();
         let mut pointers: Vec<usize> = strings.iter().map(|string| string.as_ptr() as usize).collect();

@@ -22,6 +22,7 @@ use space::{Budget, Limits, Shared};
 use super::pages::{Account, PAGE_BYTES};
 use super::{Request, options};
 use crate::proc::lock;
+use crate::rumpuser::Rumpuser;
 use crate::vfs::{FileSystem, FsStat, Kind, New, Node, Vnode};
 
 /// Size of a block in statvfs(2).
@@ -250,17 +251,6 @@ impl TmpNode {
         let any: Arc<dyn Any + Send + Sync> = node.clone();
         let own = any.downcast::<TmpNode>().map_err(|_| Errno::EXDEV)?;
         if Arc::ptr_eq(&own.shared, &self.shared) { Ok(own) } else { Err(Errno::EXDEV) }
-    }
-
-    /// Sets the time of the last access if it is older than the last change or than a day (Linux's `relatime`).
-    fn accessed(&self, mtime: Timespec, ctime: Timespec) {
-        const DAY_SECONDS: i64 = 24 * 60 * 60;
-        let key = |time: Timespec| (time.tv_sec, time.tv_nsec);
-        let now = self.shared.now();
-        let mut atime = lock(&self.atime);
-        if key(*atime) <= key(mtime).max(key(ctime)) || now.tv_sec.saturating_sub(atime.tv_sec) >= DAY_SECONDS {
-            *atime = now;
-        }
     }
 
     /// Adds an entry. The tree's lock is held.

@@ -127,6 +127,7 @@ pub(super) fn write_anyway(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -
         super::socket::can_send(cx, file, socket, 0)?;
     }
     let total = total(segments);
+    super::file::about_to_write(cx, file, total)?;
     let limit = super::socket::deadline(cx, time_limits(file).1);
     let mut buf = vec![0; total.min(CHUNK_BYTES)];
     let mut done = 0;
@@ -289,11 +290,20 @@ pub fn fcntl(cx: &Cx<'_>, fd: Fd, cmd: i32, arg: InOut) -> Result<i32> {
         F_DUPFD | F_DUPFD_CLOEXEC => duplicate(cx, fd, value, cmd == F_DUPFD_CLOEXEC),
         F_GETFD => Ok(if lock(&cx.proc.fds).entry(fd)?.close_on_exec { FD_CLOEXEC } else { 0 }),
         F_SETFD => set_close_on_exec(cx, fd, value & FD_CLOEXEC != 0).map(|()| 0),
-        F_GETFL => Ok(cx.proc.place(fd)?.flags() & (O_ACCMODE | STATUS_FLAGS | O_PATH)),
+        F_GETFL => {
+            let lasting = if cx.mem.extended() { LASTING_FLAGS } else { 0 };
+            Ok(cx.proc.place(fd)?.flags() & (O_ACCMODE | STATUS_FLAGS | lasting))
+        }
         F_SETFL => {
             // Linux leaves the flags of writing through as open(2) has set them.
-            let mask = if cx.mem.extended() { O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT } else { STATUS_FLAGS };
-            cx.proc.file(fd)?.set_flags(mask, value);
+            let linux = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME;
+            let file = cx.proc.file(fd)?;
+            if value & !file.flags() & O_NOATIME != 0
+                && let Some(file) = file.file.as_vnode()
+            {
+                vfs::perm::owner(&file.at.node.attr(), &cx.proc.credentials())?;
+            }
+            file.set_flags(if cx.mem.extended() { linux } else { STATUS_FLAGS }, value);
             Ok(0)
         }
         F_GETOWN => cx.proc.file(fd).map(|file| file.owner()),

@@ -95,6 +95,7 @@ fn write_segments_at(cx: &Cx<'_>, open: &OpenFile, from: &[Segment], offset: Opt
     let file = vnode(open, Errno::ESPIPE)?;
     let total = total(from);
     let offset = offset.map(|offset| within(offset, total)).transpose()?;
+    about_to_write(cx, open, total)?;
     let mut buf = vec![0; total.min(CHUNK_BYTES)];
     let mut done = 0;
     loop {
@@ -197,19 +198,18 @@ pub(super) fn timevals(cx: &Cx<'_>, tptr: In) -> Result<(Time, Time)> {
     Ok((time(atime)?, time(mtime)?))
 }
 
-/// Reads two timespecs of utimensat(2); a null pointer means the present.
+/// Reads two timespecs of utimensat(2), which may be no times; a null pointer means the present.
 pub(super) fn timespecs(cx: &Cx<'_>, tptr: In) -> Result<(Time, Time)> {
     if tptr.is_null() {
         return Ok((Time::Now, Time::Now));
     }
     let [atime, mtime] = cx.mem.read::<[Timespec; 2]>(tptr)?;
     let time = |time: Timespec| match time.tv_nsec {
-        UTIME_NOW => Ok(Time::Now),
-        UTIME_OMIT => Ok(Time::Omit),
-        0..1_000_000_000 => Ok(Time::At(time)),
-        _ => Err(Errno::EINVAL),
+        UTIME_NOW => Time::Now,
+        UTIME_OMIT => Time::Omit,
+        _ => Time::At(time),
     };
-    Ok((time(atime)?, time(mtime)?))
+    Ok((time(atime), time(mtime)))
 }
 
 /// flock(2).
@@ -277,7 +277,16 @@ fn allocate(cx: &Cx<'_>, fd: Fd, pos: i64, len: i64) -> Result<()> {
     if pos < 0 || len <= 0 {
         return Err(Errno::EINVAL);
     }
+    about_to_write(cx, &open, 1)?;
     vnode(&open, Errno::ESPIPE)?.allocate(pos as u64, len as u64, 0)
+}
+
+/// Does what a write of `len` bytes to a file begins with: set-user-ID goes, unless the superuser writes.
+pub(super) fn about_to_write(cx: &Cx<'_>, open: &OpenFile, len: usize) -> Result<()> {
+    match open.file.as_vnode() {
+        Some(file) if len > 0 && vfs::attr::has_setid(&*file.at.node) => View::of(cx)?.strip_setid(&file.at),
+        _ => Ok(()),
+    }
 }
 
 /// posix_fadvise(2): checked and otherwise without effect; the error's number is the result.

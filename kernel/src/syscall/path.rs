@@ -288,6 +288,7 @@ pub fn renameat(cx: &Cx<'_>, fromfd: Fd, from: UserStr, tofd: Fd, to: UserStr) -
 
 /// renameat2(2), an extension; `flags` are `RENAME_*`.
 pub fn renameat2(cx: &Cx<'_>, fromfd: Fd, from: UserStr, tofd: Fd, to: UserStr, flags: u32) -> Result<()> {
+    vfs::tree::check_rename(flags)?;
     let from = Path::new(cx, fromfd, from)?;
     let to = Path::new(cx, tofd, to)?;
     to.view.rename_with(&from.at, &from.path, &to.at, &to.path, flags)

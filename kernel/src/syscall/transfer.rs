@@ -6,7 +6,7 @@ use abi::stat::{S_IFDIR, S_IFIFO, S_IFMT, S_IFREG};
 use abi::{Errno, Fd, InOut, Out, Result};
 
 use super::descriptor::{broken_pipe, readable, writable};
-use super::file::vnode;
+use super::file::{about_to_write, vnode};
 use crate::file::OpenFile;
 use crate::proc::lock;
 use crate::vfs::VnodeFile;
@@ -30,6 +30,7 @@ pub fn fallocate(cx: &Cx<'_>, fd: Fd, mode: u32, offset: i64, len: i64) -> Resul
     if !open.writable() {
         return Err(Errno::EBADF);
     }
+    about_to_write(cx, &open, 1)?;
     let other = if kind(&open)? == S_IFIFO { Errno::ESPIPE } else { Errno::ENODEV };
     vnode(&open, other)?.allocate(offset as u64, len as u64, mode)
 }
@@ -100,6 +101,7 @@ pub fn copy_file_range(cx: &Cx<'_>, from: Fd, from_at: InOut, to: Fd, to_at: InO
     if source.at.same(&target.at) && read_at < write_at + len as u64 && write_at < read_at + len as u64 {
         return Err(Errno::EINVAL);
     }
+    about_to_write(cx, &output, len)?;
     let mut buf = vec![0; len.min(CHUNK_BYTES)];
     let mut moved = 0;
     while moved < len {
@@ -162,6 +164,7 @@ impl Transfer<'_> {
         if data.is_empty() {
             return Ok(Ok(0));
         }
+        about_to_write(self.cx, self.to, data.len())?;
         let taken = match (self.to_at, self.to.file.as_vnode()) {
             (At::Offset(at), Some(file)) => file.write_at(at, data),
             _ => self.to.file.write(data),

@@ -2,7 +2,7 @@
 
 use abi::{Errno, Result};
 
-use super::{Change, Dir, Kind, View, perm};
+use super::{Change, Dir, Kind, Node, View, perm};
 use abi::time::Timespec;
 
 /// A time for utimensat(2).
@@ -20,12 +20,12 @@ impl View<'_> {
     /// Changes permission bits (chmod(2)); `EPERM` unless owner or superuser.
     pub fn chmod(&self, at: &Dir, mode: u32) -> Result<()> {
         at.mount.writable()?;
-        let attr = at.node.attr();
-        perm::owner(&attr, &self.cred)?;
         if at.node.vnode().kind == Kind::Symlink {
             // Linux has no permissions on symbolic links.
             return Err(Errno::EOPNOTSUPP);
         }
+        let attr = at.node.attr();
+        perm::owner(&attr, &self.cred)?;
         let mut mode = mode & 0o7777;
         if !self.cred.privileged() && !self.cred.in_group(attr.gid) {
             mode &= !perm::SETGID;
@@ -49,8 +49,14 @@ impl View<'_> {
         at.node.set_attr(&Change { uid, gid, mode, ..Change::default() })
     }
 
-    /// Changes times (utimensat(2)). Setting both to the present needs only permission to write.
+    /// Changes times (utimensat(2)). Setting both to the present needs only permission to write. `EINVAL` for what is no time.
     pub fn utimes(&self, at: &Dir, atime: Time, mtime: Time) -> Result<()> {
+        if [atime, mtime]
+            .iter()
+            .any(|time| matches!(time, Time::At(time) if !(0..1_000_000_000).contains(&time.tv_nsec)))
+        {
+            return Err(Errno::EINVAL);
+        }
         at.mount.writable()?;
         match (atime, mtime) {
             (Time::Omit, Time::Omit) => return Ok(()),
@@ -88,6 +94,14 @@ impl View<'_> {
         at.node.set_attr(&Change { size: Some(length), mode, ..Change::default() })
     }
 
+    /// Takes set-user-ID and set-group-ID away from what is about to be written by anybody but the superuser.
+    pub fn strip_setid(&self, at: &Dir) -> Result<()> {
+        match self.without_setid(at) {
+            None => Ok(()),
+            mode => at.node.set_attr(&Change { mode, ..Change::default() }),
+        }
+    }
+
     /// The mode that remains when somebody but the superuser changes the content, if it differs.
     fn without_setid(&self, at: &Dir) -> Option<u32> {
         let mode = at.node.attr().mode;
@@ -95,8 +109,14 @@ impl View<'_> {
     }
 }
 
+/// Whether a file has set-user-ID, or set-group-ID, for a write to take away.
+pub fn has_setid(node: &dyn Node) -> bool {
+    let mode = node.attr().mode;
+    node.vnode().kind == Kind::Regular && strip(mode) != mode
+}
+
 /// Takes away set-user-ID, and set-group-ID where it is not the mark of mandatory locking.
-pub(super) fn strip(mode: u32) -> u32 {
+fn strip(mode: u32) -> u32 {
     let gid = if mode & 0o010 != 0 { perm::SETGID } else { 0 };
     mode & !(perm::SETUID | gid)
 }

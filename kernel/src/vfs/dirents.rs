@@ -43,6 +43,7 @@ impl VnodeFile {
             }
             !full
         })?;
+        self.accessed();
         if full && *position == start { Err(Errno::EINVAL) } else { Ok(()) }
     }
 

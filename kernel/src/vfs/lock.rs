@@ -223,13 +223,14 @@ fn record(owner: Owner, file: &VnodeFile, flock: &Flock) -> Result<Record> {
         _ => return Err(Errno::EINVAL),
     };
     let at = base.checked_add(flock.l_start).ok_or(Errno::EOVERFLOW)?;
-    let (start, end) = match flock.l_len {
-        0 => (at, None),
-        len if len > 0 => (at, Some(at.checked_add(len).ok_or(Errno::EOVERFLOW)?)),
-        len => (at.checked_add(len).ok_or(Errno::EINVAL)?, Some(at)),
+    // The first byte and the last; the largest offset is the end of the file, wherever that will be.
+    let (start, last) = match flock.l_len {
+        0 => (at, i64::MAX),
+        len if len > 0 => (at, at.checked_add(len - 1).ok_or(Errno::EOVERFLOW)?),
+        len => (at.checked_add(len).ok_or(Errno::EINVAL)?, at - 1),
     };
     let start = u64::try_from(start).map_err(|_| Errno::EINVAL)?;
-    let end = end.map_or(u64::MAX, |end| end as u64);
+    let end = if last == i64::MAX { u64::MAX } else { (last + 1) as u64 };
     Ok(Record { owner, exclusive: i32::from(flock.l_type) == F_WRLCK, start, end })
 }
 

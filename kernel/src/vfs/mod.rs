@@ -25,6 +25,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 
+use abi::mount::{MNT_NOATIME, MNT_RDONLY};
 use abi::{Errno, Result};
 
 pub use mount::Mount;
@@ -54,6 +55,18 @@ impl Dir {
     /// Whether both are the same node of the same mount.
     pub fn same(&self, other: &Dir) -> bool {
         Arc::ptr_eq(&self.mount, &other.mount) && node::same(&self.node, &other.node)
+    }
+
+    /// Notes that the node was read, where the mount keeps that.
+    pub fn accessed(&self) {
+        if self.mount.flags() & (MNT_RDONLY | MNT_NOATIME) == 0 {
+            self.node.accessed();
+        }
+    }
+
+    /// Checks that a directory has not been removed; `ENOENT` if it was, and nothing can be made in it any more.
+    pub fn is_alive(&self) -> Result<()> {
+        if self.node.attr().nlink > 0 { Ok(()) } else { Err(Errno::ENOENT) }
     }
 
     /// Returns the place if it is a directory, else `ENOTDIR`.

@@ -62,6 +62,31 @@ impl View<'_> {
 
     /// Walks `path` as far as the directory of its last component, and looks that up.
     pub fn walk(&self, at: &Dir, path: &[u8], follow: Follow) -> Result<Target> {
+        self.walk_to(at, path, Some(follow))
+    }
+
+    /// Walks `path` as far as the directory of its last component, for who has something to check before [`View::look_up`].
+    pub fn parent(&self, at: &Dir, path: &[u8]) -> Result<Target> {
+        self.walk_to(at, path, None)
+    }
+
+    /// Looks the last component of a path up, itself if it is a symbolic link; `ENAMETOOLONG`, and `ENOENT` in a removed directory.
+    pub fn look_up(&self, target: &mut Target) -> Result<()> {
+        let Last::Name(name) = &target.last else { return Ok(()) };
+        if target.found.is_some() {
+            // The host shows it.
+            return Ok(());
+        }
+        if name.len() > NAME_MAX {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        target.dir.is_alive()?;
+        target.found = self.child(&target.dir, name)?;
+        Ok(())
+    }
+
+    /// Walks a path; without `follow` the last component is not looked up.
+    fn walk_to(&self, at: &Dir, path: &[u8], follow: Option<Follow>) -> Result<Target> {
         if path.is_empty() {
             return Err(Errno::ENOENT);
         }
@@ -87,6 +112,11 @@ impl View<'_> {
                 let last = Last::Name(path[begin..].to_vec());
                 return Ok(Target { dir, last, slash: false, found: Some(found) });
             }
+            if let (None, true) = (follow, is_last)
+                && !matches!(name.as_slice(), b"." | b"..")
+            {
+                return Ok(Target { dir, last: Last::Name(name), slash, found: None });
+            }
             let found = match name.as_slice() {
                 b"." => Some(dir.clone()),
                 b".." if dir.same(at) && self.refuses(RESOLVE_BENEATH) => return Err(Errno::EXDEV),
@@ -98,13 +128,14 @@ impl View<'_> {
                 return Err(Errno::EXDEV);
             }
             if let Some(link) = found.as_ref().filter(|found| found.node.vnode().kind == Kind::Symlink)
-                && (!is_last || follow == Follow::Always || (slash && follow == Follow::WithSlash))
+                && (!is_last || follow == Some(Follow::Always) || (slash && follow == Some(Follow::WithSlash)))
             {
                 links += 1;
                 if links > SYMLINKS_MAX || self.refuses(RESOLVE_NO_SYMLINKS) {
                     return Err(Errno::ELOOP);
                 }
                 path = spliced(self.inside(&link.node.read_link()?), &path[rest..])?;
+                link.accessed();
                 rest = 0;
                 dir = self.start(&dir, &path)?;
                 continue;
@@ -386,8 +417,8 @@ mod tests {
         assert_eq!(kind(&view, b"", Follow::Always), Err(Errno::ENOENT));
         assert_eq!(kind(&view, &[b'a'; 256], Follow::Always), Err(Errno::ENAMETOOLONG));
         assert_eq!(kind(&view, &[b'a'; 255], Follow::Always), Err(Errno::ENOENT));
-        assert_eq!(kind(&view, &[b'/'; 1024], Follow::Always), Err(Errno::ENAMETOOLONG));
-        assert_eq!(kind(&view, &[b'/'; 1023], Follow::Always), Ok(Kind::Directory));
+        assert_eq!(kind(&view, &[b'/'; 4096], Follow::Always), Err(Errno::ENAMETOOLONG));
+        assert_eq!(kind(&view, &[b'/'; 4095], Follow::Always), Ok(Kind::Directory));
         assert_eq!(kind(&view, b"/dev/null/", Follow::Always), Err(Errno::ENOTDIR));
         assert_eq!(kind(&view, b"/dev/null/x", Follow::Always), Err(Errno::ENOTDIR));
         assert_eq!(kind(&view, b"/none/x", Follow::Always), Err(Errno::ENOENT));

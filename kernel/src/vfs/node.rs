@@ -241,6 +241,8 @@ pub trait Node: Any + Send + Sync {
     fn read_at(&self, _offset: u64, _buf: &mut [u8]) -> Result<usize> {
         Err(Errno::EINVAL)
     }
+    /// Told that a file, directory or symbolic link was read: the time of the last access.
+    fn accessed(&self) {}
     /// Writes to a file; returns where the data ended and how much was taken.
     fn write_at(&self, _position: Position, _data: &[u8]) -> Result<(u64, usize)> {
         Err(Errno::EROFS)

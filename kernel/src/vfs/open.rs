@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use abi::fcntl::{
-    FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_ACCMODE, O_APPEND, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY, RWF_APPEND,
-    RWF_NOAPPEND, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET,
+    FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_ACCMODE, O_APPEND, O_NOATIME, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY,
+    RWF_APPEND, RWF_NOAPPEND, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET,
 };
 use abi::ioctl::FIONREAD;
 use abi::poll::{POLLIN, POLLOUT, POLLRDNORM};
@@ -15,7 +15,7 @@ use sysproxy::host::Owned;
 
 use super::mount::Writing;
 use super::pipe::{End, Ways};
-use super::{Change, Dir, Kind, Position, View, attr, pipe};
+use super::{Dir, Kind, Position, View, pipe};
 use crate::file::{Events, File};
 use crate::fs::{devfs, etfs};
 use crate::proc::lock;
@@ -41,8 +41,8 @@ pub struct VnodeFile {
     body: Body,
     /// `O_APPEND`.
     append: AtomicBool,
-    /// Whether a write must take away set-user-ID: the superuser's does not.
-    strips: bool,
+    /// `O_NOATIME`.
+    silent: AtomicBool,
     /// Offset in a file; cookie in a directory.
     pub(super) position: Mutex<u64>,
     queue: WaitQueue,
@@ -65,7 +65,7 @@ enum Body {
 impl VnodeFile {
     /// Makes what an `O_PATH` descriptor points to: a place, of which nothing is open.
     pub(super) fn place(at: Dir) -> Self {
-        Self::with_body(at, Body::Node, false, false)
+        Self::with_body(at, Body::Node, 0)
     }
 
     /// Notes by what name it was opened.
@@ -74,14 +74,14 @@ impl VnodeFile {
         self
     }
 
-    fn with_body(at: Dir, body: Body, append: bool, strips: bool) -> Self {
+    fn with_body(at: Dir, body: Body, flags: i32) -> Self {
         Self {
             at,
             opened_as: None,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             body,
-            append: AtomicBool::new(append),
-            strips,
+            append: AtomicBool::new(flags & O_APPEND != 0),
+            silent: AtomicBool::new(flags & O_NOATIME != 0),
             position: Mutex::new(0),
             queue: WaitQueue::new(),
             writing: None,
@@ -93,6 +93,8 @@ impl VnodeFile {
         let ways = Ways { read: access != O_WRONLY, write: access != O_RDONLY };
         let rdev = at.node.attr().rdev;
         let body = match at.node.vnode().kind {
+            // For neither reading nor writing, which only Linux knows.
+            Kind::Fifo if access == O_ACCMODE => return Err(Errno::EINVAL),
             Kind::Fifo => Body::Fifo(pipe::open_fifo(&*at.node, ways, flags & O_NONBLOCK != 0)?),
             kind @ (Kind::Character | Kind::Block) if etfs::is_disk(rdev) => {
                 Body::Disk(view.vfs.etfs.open(rdev, kind, ways)?)
@@ -106,7 +108,7 @@ impl VnodeFile {
         };
         let changes_content = ways.write && at.node.vnode().kind == Kind::Regular;
         let writing = changes_content.then(|| Writing::begin(&at.mount)).transpose()?;
-        let mut file = Self::with_body(at, body, flags & O_APPEND != 0, !view.cred.privileged());
+        let mut file = Self::with_body(at, body, flags);
         file.writing = writing;
         Ok(file)
     }
@@ -174,12 +176,23 @@ impl VnodeFile {
         }
     }
 
+    /// Notes that it was read, unless that shall not show.
+    pub(super) fn accessed(&self) {
+        if !self.silent.load(Ordering::Relaxed) {
+            self.at.accessed();
+        }
+    }
+
     /// Reads at an offset; the position stays (pread(2)).
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         self.at.mount.alive()?;
         match &self.body {
             Body::Node if self.at.node.vnode().kind == Kind::Directory => Err(Errno::EISDIR),
-            Body::Node => self.at.node.read_at(offset, buf),
+            Body::Node => {
+                let len = self.at.node.read_at(offset, buf)?;
+                self.accessed();
+                Ok(len)
+            }
             Body::Disk(disk) => disk.read_at(offset, buf),
             Body::Fifo(_) => Err(Errno::ESPIPE),
             Body::Device(device) => self.memory(&**device)?.read(buf),
@@ -243,14 +256,7 @@ impl VnodeFile {
             return Err(Errno::EFBIG);
         }
         let len = usize::try_from(room).map_or(data.len(), |room| room.min(data.len()));
-        let done = self.at.node.write_at(position, &data[..len])?;
-        if self.strips {
-            let mode = self.at.node.attr().mode;
-            if attr::strip(mode) != mode {
-                self.at.node.set_attr(&Change { mode: Some(attr::strip(mode)), ..Change::default() })?;
-            }
-        }
-        Ok(done)
+        self.at.node.write_at(position, &data[..len])
     }
 
     /// Changes the length (ftruncate(2)); `EINVAL` for what is no file.
@@ -388,6 +394,7 @@ impl File for VnodeFile {
 
     fn status_changed(&self, flags: i32) {
         self.append.store(flags & O_APPEND != 0, Ordering::Relaxed);
+        self.silent.store(flags & O_NOATIME != 0, Ordering::Relaxed);
     }
 
     fn as_terminal(&self) -> Option<&Terminal> {

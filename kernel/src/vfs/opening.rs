@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use abi::fcntl::{O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY, O_TMPFILE, O_TRUNC, O_WRONLY};
+use abi::fcntl::{
+    O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_NOFOLLOW, O_PATH, O_RDONLY, O_TMPFILE, O_TRUNC, O_WRONLY,
+};
 use abi::mount::MNT_NODEV;
 use abi::{Errno, Result};
 
@@ -75,6 +77,9 @@ impl View<'_> {
         }
         let exclusive = flags & O_EXCL != 0;
         let follow = if exclusive || flags & O_NOFOLLOW != 0 { Follow::Never } else { Follow::Always };
+        if path.ends_with(b"/") && matches!(self.parent(at, path)?.last, Last::Name(_)) {
+            return Err(Errno::EISDIR);
+        }
         loop {
             let target = self.walk(at, path, follow)?;
             if exclusive && target.found.is_some() {
@@ -109,17 +114,17 @@ impl View<'_> {
         Ok(Opened { found: Dir { mount: dir.mount.clone(), node }, made: true, name: Some((dir, name)) })
     }
 
+    /// Judges an open in the order of Linux: what it is, then permissions, then what there is to open.
     fn may_open(&self, found: &Dir, flags: i32, made: bool) -> Result<()> {
         let kind = found.node.vnode().kind;
         let writes = flags & O_ACCMODE != O_RDONLY || flags & O_TRUNC != 0;
         match kind {
-            Kind::Symlink if flags & O_DIRECTORY != 0 => return Err(Errno::ENOTDIR),
-            Kind::Symlink => return Err(Errno::ELOOP),
-            Kind::Socket => return Err(Errno::ENXIO),
-            Kind::Directory if writes || flags & O_CREAT != 0 => return Err(Errno::EISDIR),
+            Kind::Directory if flags & O_CREAT != 0 => return Err(Errno::EISDIR),
+            Kind::Directory if writes => return Err(Errno::EISDIR),
             Kind::Directory => {}
-            Kind::Character | Kind::Block if found.mount.flags() & MNT_NODEV != 0 => return Err(Errno::EACCES),
             _ if flags & O_DIRECTORY != 0 && flags & O_TMPFILE == 0 => return Err(Errno::ENOTDIR),
+            Kind::Symlink => return Err(Errno::ELOOP),
+            Kind::Character | Kind::Block if found.mount.flags() & MNT_NODEV != 0 => return Err(Errno::EACCES),
             _ => {}
         }
         if made {
@@ -129,7 +134,11 @@ impl View<'_> {
             found.mount.writable()?;
         }
         let read = if flags & O_ACCMODE != O_WRONLY { perm::READ } else { 0 };
-        perm::access(&*found.node, &self.cred, read | if writes { perm::WRITE } else { 0 })
+        perm::access(&*found.node, &self.cred, read | if writes { perm::WRITE } else { 0 })?;
+        if flags & O_NOATIME != 0 {
+            perm::owner(&found.node.attr(), &self.cred)?;
+        }
+        if kind == Kind::Socket { Err(Errno::ENXIO) } else { Ok(()) }
     }
 }
 

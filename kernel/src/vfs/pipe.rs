@@ -177,12 +177,12 @@ impl File for End {
         if !self.ways.write {
             return Err(Errno::EBADF);
         }
+        if buf.is_empty() {
+            return Ok(0);
+        }
         let mut state = lock(&self.pipe.state);
         if state.readers == 0 {
             return Err(Errno::EPIPE);
-        }
-        if buf.is_empty() {
-            return Ok(0);
         }
         let room = CAPACITY_BYTES - state.data.len();
         if room == 0 || (buf.len() <= PIPE_BUF && room < buf.len()) {

@@ -10,6 +10,8 @@ use super::{Dir, Kind, New, Node, Rename, View, perm};
 
 /// The longest target of a symbolic link.
 const TARGET_MAX: usize = crate::usermem::PATH_MAX - 1;
+/// What makes the set-group-ID bit that of a program, not the mark of mandatory locking.
+const SETGID_PROGRAM: u32 = perm::SETGID | 0o010;
 
 impl View<'_> {
     /// Makes a directory (mkdir(2)).
@@ -21,9 +23,6 @@ impl View<'_> {
     /// Makes a node that is neither directory nor symbolic link (mknod(2), mkfifo(2)); `EPERM` for a device
     /// unless the superuser asks.
     pub fn mknod(&self, at: &Dir, path: &[u8], kind: Kind, mode: u32, rdev: u64) -> Result<Arc<dyn Node>> {
-        if matches!(kind, Kind::Character | Kind::Block) && !self.cred.privileged() {
-            return Err(Errno::EPERM);
-        }
         let target = self.walk(at, path, Follow::Never)?;
         self.make(&target, kind, mode & 0o7777, rdev, b"")
     }
@@ -32,8 +31,8 @@ impl View<'_> {
     pub fn symlink(&self, contents: &[u8], at: &Dir, path: &[u8]) -> Result<()> {
         match contents.len() {
             0 => return Err(Errno::ENOENT),
-            TARGET_MAX.. => return Err(Errno::ENAMETOOLONG),
-            _ => {}
+            1..=TARGET_MAX => {}
+            _ => return Err(Errno::ENAMETOOLONG),
         }
         let target = self.walk(at, path, Follow::Never)?;
         self.make(&target, Kind::Symlink, 0o777, 0, contents).map(drop)
@@ -48,7 +47,11 @@ impl View<'_> {
         if target.slash && kind != Kind::Directory {
             return Err(Errno::ENOENT);
         }
+        target.dir.is_alive()?;
         self.may_change(&target.dir)?;
+        if matches!(kind, Kind::Character | Kind::Block) && !self.cred.privileged() {
+            return Err(Errno::EPERM);
+        }
         let new = self.new_node(&target.dir, kind, mode, rdev, link);
         target.dir.node.create(name, &new)
     }
@@ -61,7 +64,7 @@ impl View<'_> {
         let mut mode = if kind == Kind::Symlink { mode } else { mode & !self.umask };
         if inherits && kind == Kind::Directory {
             mode |= perm::SETGID;
-        } else if mode & perm::SETGID != 0 && !self.cred.privileged() && !self.cred.in_group(gid) {
+        } else if mode & SETGID_PROGRAM == SETGID_PROGRAM && !self.cred.privileged() && !self.cred.in_group(gid) {
             mode &= !perm::SETGID;
         }
         New { kind, mode, uid: self.cred.euid, gid, rdev, target: link }
@@ -79,6 +82,8 @@ impl View<'_> {
         if target.slash {
             return Err(Errno::ENOENT);
         }
+        target.dir.is_alive()?;
+        target.dir.mount.writable()?;
         if !Arc::ptr_eq(&target.dir.mount, &old.mount) {
             return Err(Errno::EXDEV);
         }
@@ -91,9 +96,12 @@ impl View<'_> {
 
     /// Removes a name that is not a directory's (unlink(2)); `EISDIR` for a directory, as on Linux.
     pub fn unlink(&self, at: &Dir, path: &[u8]) -> Result<()> {
-        let target = self.walk(at, path, Follow::Never)?;
+        let mut target = self.parent(at, path)?;
+        if !matches!(target.last, Last::Name(_)) {
+            return Err(Errno::EISDIR);
+        }
+        let found = self.look_up_to_change(&mut target)?.ok_or(Errno::ENOENT)?;
         let Last::Name(name) = &target.last else { return Err(Errno::EISDIR) };
-        let found = target.found.ok_or(Errno::ENOENT)?;
         let is_directory = found.node.vnode().kind == Kind::Directory;
         if target.slash && !is_directory {
             return Err(Errno::ENOTDIR);
@@ -107,14 +115,15 @@ impl View<'_> {
 
     /// Removes an empty directory (rmdir(2)).
     pub fn rmdir(&self, at: &Dir, path: &[u8]) -> Result<()> {
-        let target = self.walk(at, path, Follow::Never)?;
-        let name = match &target.last {
-            Last::Name(name) => name,
+        let mut target = self.parent(at, path)?;
+        match &target.last {
+            Last::Name(_) => {}
             Last::Dot => return Err(Errno::EINVAL),
             Last::DotDot => return Err(Errno::ENOTEMPTY),
             Last::Root => return Err(Errno::EBUSY),
-        };
-        let found = target.found.ok_or(Errno::ENOENT)?;
+        }
+        let found = self.look_up_to_change(&mut target)?.ok_or(Errno::ENOENT)?;
+        let Last::Name(name) = &target.last else { return Err(Errno::EBUSY) };
         if found.is_mount_root() {
             return Err(Errno::EBUSY);
         }
@@ -133,21 +142,22 @@ impl View<'_> {
     /// `EXDEV` across mounts, `EBUSY` for `.`, `..` and mount points, `EINVAL` for a directory into itself and for flags that
     /// contradict each other, `EEXIST` with `RENAME_NOREPLACE`, `EISDIR`, `ENOTDIR`, `ENOTEMPTY` by what is replaced.
     pub fn rename_with(&self, from_at: &Dir, from: &[u8], to_at: &Dir, to: &[u8], flags: u32) -> Result<()> {
+        check_rename(flags)?;
         let exchange = flags & RENAME_EXCHANGE != 0;
-        if flags & !(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) != 0
-            || (exchange && flags != RENAME_EXCHANGE)
-        {
-            return Err(Errno::EINVAL);
-        }
-        let from = self.walk(from_at, from, Follow::Never)?;
-        let to = self.walk(to_at, to, Follow::Never)?;
+        let mut from = self.parent(from_at, from)?;
+        let mut to = self.parent(to_at, to)?;
         if !Arc::ptr_eq(&from.dir.mount, &to.dir.mount) {
             return Err(Errno::EXDEV);
         }
-        let (Last::Name(from_name), Last::Name(to_name)) = (&from.last, &to.last) else {
+        if !matches!(from.last, Last::Name(_)) {
+            return Err(Errno::EBUSY);
+        }
+        if !matches!(to.last, Last::Name(_)) {
             return Err(if flags & RENAME_NOREPLACE != 0 { Errno::EEXIST } else { Errno::EBUSY });
-        };
-        let moved = from.found.ok_or(Errno::ENOENT)?;
+        }
+        let moved = self.look_up_to_change(&mut from)?.ok_or(Errno::ENOENT)?;
+        self.look_up_to_change(&mut to)?;
+        let (Last::Name(from_name), Last::Name(to_name)) = (&from.last, &to.last) else { return Err(Errno::EBUSY) };
         if flags & RENAME_NOREPLACE != 0 && to.found.is_some() {
             return Err(Errno::EEXIST);
         }
@@ -155,7 +165,7 @@ impl View<'_> {
             return Err(Errno::ENOENT);
         }
         let is_directory = moved.node.vnode().kind == Kind::Directory;
-        if (from.slash || to.slash) && !is_directory {
+        if (from.slash || (to.slash && !exchange)) && !is_directory {
             return Err(Errno::ENOTDIR);
         }
         if moved.is_mount_root() || to.found.as_ref().is_some_and(Dir::is_mount_root) {
@@ -180,10 +190,27 @@ impl View<'_> {
         from.dir.node.rename(from_name, &to.dir.node, to_name, how)
     }
 
+    /// Looks up what is to be taken away or replaced; `EROFS` comes before any error of the name itself.
+    fn look_up_to_change(&self, target: &mut Target) -> Result<Option<Dir>> {
+        target.dir.mount.writable()?;
+        self.look_up(target)?;
+        Ok(target.found.clone())
+    }
+
     /// Reads a symbolic link (readlink(2)); `EINVAL` if it is none.
     pub fn read_link(&self, at: &Dir, path: &[u8]) -> Result<Vec<u8>> {
-        self.namei(at, path, Follow::WithSlash)?.node.read_link()
+        let found = self.namei(at, path, Follow::WithSlash)?;
+        let target = found.node.read_link()?;
+        found.accessed();
+        Ok(target)
     }
+}
+
+/// Checks the flags of renameat2(2): `EINVAL` for unknown ones, and for those that contradict each other.
+pub fn check_rename(flags: u32) -> Result<()> {
+    let unknown = flags & !(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) != 0;
+    let contradict = flags & RENAME_EXCHANGE != 0 && flags != RENAME_EXCHANGE;
+    if unknown || contradict { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
 impl Dir {

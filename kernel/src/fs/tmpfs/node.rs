@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use abi::time::Timespec;
 use abi::{Errno, Result};
 use sysproxy::host::Owned;
 
@@ -61,11 +62,22 @@ impl Node for TmpNode {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         let inner = read(&self.inner);
         let Body::File(content) = &inner.body else { return Err(Errno::EINVAL) };
-        let len = content.read(offset, buf);
-        let (mtime, ctime) = (inner.mtime, inner.ctime);
-        drop(inner);
-        self.accessed(mtime, ctime);
-        Ok(len)
+        Ok(content.read(offset, buf))
+    }
+
+    /// Sets the time of the last access if it is older than the last change or than a day (Linux's `relatime`).
+    fn accessed(&self) {
+        const DAY_SECONDS: i64 = 24 * 60 * 60;
+        let key = |time: Timespec| (time.tv_sec, time.tv_nsec);
+        let changed = {
+            let inner = read(&self.inner);
+            key(inner.mtime).max(key(inner.ctime))
+        };
+        let now = self.shared.now();
+        let mut atime = lock(&self.atime);
+        if key(*atime) <= changed || now.tv_sec.saturating_sub(atime.tv_sec) >= DAY_SECONDS {
+            *atime = now;
+        }
     }
 
     fn write_at(&self, position: Position, data: &[u8]) -> Result<(u64, usize)> {
@@ -89,7 +101,7 @@ impl Node for TmpNode {
         let mut inner = write(&self.inner);
         let Body::File(content) = &mut inner.body else { return Err(Errno::ENODEV) };
         content.allocate(offset, len, keep_size, &*self.shared)?;
-        inner.ctime = now;
+        inner.modified(now);
         Ok(())
     }
 
@@ -119,10 +131,7 @@ impl Node for TmpNode {
     fn read_link(&self) -> Result<Vec<u8>> {
         let inner = read(&self.inner);
         let Body::Link(target) = &inner.body else { return Err(Errno::EINVAL) };
-        let (target, mtime, ctime) = (target.clone(), inner.mtime, inner.ctime);
-        drop(inner);
-        self.accessed(mtime, ctime);
-        Ok(target)
+        Ok(target.clone())
     }
 
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Node>> {
@@ -152,9 +161,6 @@ impl Node for TmpNode {
                 break;
             }
         }
-        let (mtime, ctime) = (inner.mtime, inner.ctime);
-        drop(inner);
-        self.accessed(mtime, ctime);
         Ok(())
     }
 
@@ -175,9 +181,8 @@ impl Node for TmpNode {
     }
 
     fn create_unnamed(&self, new: &New<'_>, linkable: bool) -> Result<Arc<dyn Node>> {
-        if read(&self.inner).directory()?.removed.is_some() {
-            return Err(Errno::ENOENT);
-        }
+        // In a removed directory too, as on Linux: it is in none anyway.
+        read(&self.inner).directory()?;
         let node = TmpNode::new(&self.shared, new, Weak::new())?;
         write(&node.inner).linkable = linkable;
         Ok(node)
