@@ -50,6 +50,11 @@ pub struct Rump {
 impl Rump {
     /// Gets a kernel ready.
     pub fn start(transport: Transport) -> Rump {
+        Self::start_with(transport, &[])
+    }
+
+    /// The same with options for the server, if there is one.
+    pub fn start_with(transport: Transport, options: &[&str]) -> Rump {
         let folder = TempDir::new().expect("temporary folder");
         let (url, server) = match transport {
             Transport::Private => (None, false),
@@ -62,7 +67,7 @@ impl Rump {
             let url = rump.url();
             let pidfile = rump.folder.path().join("pid");
             let mut command = Command::new(built("rump_server"));
-            command.arg("--pidfile").arg(pidfile).arg(&url).stdin(Stdio::null());
+            command.args(options).arg("--pidfile").arg(pidfile).arg(&url).stdin(Stdio::null());
             alone(&mut command);
             let status = command.status().expect("rump_server");
             assert!(status.success(), "rump_server {url}: {status}");

@@ -1,10 +1,11 @@
 //! What the manual pages say of files, as assertions: each operation on each kind of file, each way to spell a path, each errno in the
 //! right order (in the manner of pjdfstest).
 //!
-//! `conformance FOLDER LACKS ALONE [FAMILY…]` works in FOLDER, which is on the host natively and below /rump hijacked, and prints a
-//! line for each assertion; both must print the same. LACKS names what the file system there does not have (`-`: it has
-//! everything, see [`Has`]): the rows that need it are left out, and family `missing` says what refuses it. ALONE is `alone` where
-//! a child would not reach the same kernel. It is run as the superuser, who has other users to be.
+//! `conformance FOLDER MOUNT LACKS ALONE [FAMILY…]` works in FOLDER, which is on the host natively and below /rump hijacked, and prints
+//! a line for each assertion; both must print the same. MOUNT is what to mount there first, `TYPE SOURCE OPTIONS`, or `-`. LACKS
+//! names what the file system does not have (`-`: it has everything, see [`Has`]): the rows that need it are left out, and family
+//! `missing` says what refuses it. ALONE is `alone` where a child would not reach the same kernel. It is run as the
+//! superuser, who has other users to be.
 
 #![expect(unsafe_code, reason = "these programs are C in all but name")]
 #![expect(
@@ -71,6 +72,8 @@ pub enum Has {
     Names,
     /// Files without a name, and names that are swapped.
     Linux,
+    /// Leave to mount file systems; what else a kernel may refuse.
+    Mounts,
 }
 
 impl Has {
@@ -85,6 +88,7 @@ impl Has {
         ("times", Has::Times),
         ("names", Has::Names),
         ("linux", Has::Linux),
+        ("mounts", Has::Mounts),
     ];
 
     /// Whether the file system has it.
@@ -115,7 +119,7 @@ const FAMILIES: &[Family] = &[
     ("gone", &[], false, gone::all),
     ("fifos", &[Has::Specials], false, fifos::all),
     ("locks", &[], true, locks::all),
-    ("mounts", &[], false, mounts::all),
+    ("mounts", &[Has::Mounts], false, mounts::all),
     ("missing", &[], false, mounts::missing),
 ];
 
@@ -186,22 +190,28 @@ pub fn look(path: &CStr) -> String {
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    let [_, folder, lacks, alone, wanted @ ..] = args.as_slice() else {
-        eprintln!("conformance FOLDER LACKS ALONE [FAMILY…]");
+    let [_, folder, what, lacks, alone, wanted @ ..] = args.as_slice() else {
+        eprintln!("conformance FOLDER MOUNT LACKS ALONE [FAMILY…]");
         std::process::exit(2);
     };
     let names = lacks.split(',').filter(|name| *name != "-");
     let lacks = names.map(|name| Has::ALL.iter().find(|(known, _)| *known == name).expect("a known lack").1);
     LACKS.set(lacks.collect()).unwrap();
     // The directory above the one to work in is a plain one as well.
-    let (above, folder) = (c(&format!("{folder}/conformance")), c(&format!("{folder}/conformance/work")));
+    let (above, work) = (c(&format!("{folder}/conformance")), c(&format!("{folder}/conformance/work")));
     unsafe {
         // Some answer a request for a signal of a limit by it.
         signal(SIGXFSZ, SIG_IGN);
         signal(SIGPIPE, SIG_IGN);
         umask(0o022);
-        assert_eq!(mkdir(above.as_ptr(), 0o755) | mkdir(folder.as_ptr(), 0o755), 0, "{}", error());
-        assert_eq!(chdir(folder.as_ptr()), 0, "{}", error());
+        if what != "-" {
+            let words: Vec<CString> = what.split(' ').map(c).collect();
+            let [kind, source, options] = words.as_slice() else { panic!("TYPE SOURCE OPTIONS: {what}") };
+            let done = mount(source.as_ptr(), c(folder).as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast());
+            assert_eq!(done, 0, "mount {what}: {}", error());
+        }
+        assert_eq!(mkdir(above.as_ptr(), 0o755) | mkdir(work.as_ptr(), 0o755), 0, "{}", error());
+        assert_eq!(chdir(work.as_ptr()), 0, "{}", error());
         HOME.set(open(c".".as_ptr(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)).unwrap();
     }
     for (name, needs, children, run) in FAMILIES {

@@ -1,38 +1,124 @@
-//! What a mount changes: a read-only one refuses changes, in the right order. And what a file system does not have.
+//! What the options of a mount change, and in what order with the other errors. And what a file system does not have.
 
 use super::prelude::*;
 
-/// The folder beside the one to work in that is mounted read-only, with the things of [`things`](super::things) in it.
-const READ_ONLY: &str = "../../readonly";
-
-/// Each operation on a read-only mount, if there is one.
+/// Each operation on a file system that was made read-only, and what else options do.
 pub fn all() {
-    if look(&c(READ_ONLY)) == "ENOENT" {
-        return;
+    unsafe {
+        mkdir(c"m".as_ptr(), 0o755);
+        assert_eq!(mount(c"none".as_ptr(), c"m".as_ptr(), c"tmpfs".as_ptr(), 0, null()), 0, "{}", super::error());
+        chmod(c"m".as_ptr(), 0o777);
     }
-    for name in ["none", "file", "empty", "full", "link", "broken", "fifo"] {
-        for after in ["", "/", "/x"] {
-            let path = c(&format!("{READ_ONLY}/{name}{after}"));
-            for as_root in [true, false] {
-                for ((what, op), _) in operations() {
-                    bystanders();
-                    let answer = if as_root { op(&path) } else { as_user(|| op(&path)) };
-                    let who = if as_root { "root" } else { "user" };
-                    line(format_args!("{name}{after} by {who}: {what} {answer}"));
-                }
+    for thing in Thing::all() {
+        thing.make(&format!("m/{thing:?}"));
+    }
+    unsafe {
+        let held = open(c"m/File".as_ptr(), O_RDWR);
+        line(format_args!("read-only while a file is open for writing: {}", remounted(MS_RDONLY)));
+        close(held);
+        line(format_args!("read-only: {}", remounted(MS_RDONLY)));
+    }
+    read_only();
+    marks();
+    unsafe {
+        line(format_args!("writable again: {}", remounted(0)));
+        line(format_args!("makes files: {}", write_file("m/late", b"x")));
+        let busy = open(c"m/late".as_ptr(), O_RDONLY);
+        line(format_args!("busy: umount {}", said(umount2(c"m".as_ptr(), 0))));
+        close(busy);
+        line(format_args!("rmdir of a mount point: {}", said(rmdir(c"m".as_ptr()))));
+        line(format_args!("rename of a mount point: {}", said(rename(c"m".as_ptr(), c"n".as_ptr()))));
+        line(format_args!("rename across: {}", said(rename(c"m/late".as_ptr(), c"late".as_ptr()))));
+        line(format_args!("link across: {}", said(link(c"m/late".as_ptr(), c"late".as_ptr()))));
+        line(format_args!("rename across, nothing there: {}", said(rename(c"m/no".as_ptr(), c"late".as_ptr()))));
+        line(format_args!("umount: {}", said(umount2(c"m".as_ptr(), 0))));
+        line(format_args!("umount again: {}", said(umount2(c"m".as_ptr(), 0))));
+        line(format_args!("umount of nothing: {}", said(umount2(c"no".as_ptr(), 0))));
+        line(format_args!("what was below: {}", look(c"m/late")));
+        line(format_args!(
+            "an unknown type: {}",
+            said(mount(c"none".as_ptr(), c"m".as_ptr(), c"nosuchfs".as_ptr(), 0, null()))
+        ));
+        line(format_args!("on a file: {}", {
+            Thing::File.make("f");
+            said(mount(c"none".as_ptr(), c"f".as_ptr(), c"tmpfs".as_ptr(), 0, null()))
+        }));
+        line(format_args!(
+            "on nothing: {}",
+            said(mount(c"none".as_ptr(), c"no".as_ptr(), c"tmpfs".as_ptr(), 0, null()))
+        ));
+        line(format_args!(
+            "by a user: {} {}",
+            as_user(|| said(mount(c"none".as_ptr(), c"m".as_ptr(), c"tmpfs".as_ptr(), 0, null()))),
+            as_user(|| said(umount2(c"m".as_ptr(), 0)))
+        ));
+    }
+}
+
+/// Changes the options of the mount.
+fn remounted(flags: c_ulong) -> String {
+    said(unsafe { mount(c"none".as_ptr(), c"m".as_ptr(), c"tmpfs".as_ptr(), MS_REMOUNT | flags, null()) })
+}
+
+fn read_only() {
+    for thing in Thing::all() {
+        for after in ["", "/", "/in", "/new"] {
+            let path = c(&format!("m/{thing:?}{after}"));
+            bystanders();
+            let shown = path.to_string_lossy();
+            for ((what, op), _) in operations() {
+                line(format_args!("{shown} by root: {what} {}", op(&path)));
+                wipe_name("made");
+            }
+            bystanders();
+            let answers: Vec<String> = as_user(|| operations().iter().map(|((_, op), _)| op(&path)).collect());
+            for (((what, _), _), answer) in operations().iter().zip(answers) {
+                line(format_args!("{shown} by a user: {what} {answer}"));
             }
         }
     }
     unsafe {
-        let fd = open(c(&format!("{READ_ONLY}/file")).as_ptr(), O_RDONLY);
+        let fd = open(c"m/File".as_ptr(), O_RDONLY);
         line(format_args!("fchmod {}", said(fchmod(fd, 0o600))));
         line(format_args!("fchown {}", said(fchown(fd, 1, 1))));
         line(format_args!("futimens {}", said(futimens(fd, null()))));
         line(format_args!("flock {}", said(flock(fd, LOCK_EX | LOCK_NB))));
         close(fd);
-        let mut st: statvfs = zeroed();
-        statvfs(c(READ_ONLY).as_ptr(), &mut st);
-        line(format_args!("statvfs says read-only {}", st.f_flag & ST_RDONLY != 0));
+        for flags in 0..8 {
+            let flags = if flags & 1 != 0 { O_CREAT } else { 0 }
+                | if flags & 2 != 0 { O_EXCL } else { 0 }
+                | if flags & 4 != 0 { O_TRUNC } else { 0 };
+            for mode in [O_RDONLY, O_WRONLY, O_RDWR] {
+                for name in ["m/File", "m/new", "m/Empty", "m/Fifo", "m/Broken"] {
+                    let answer = opened(open(c(name).as_ptr(), flags | mode | O_NONBLOCK, 0o600));
+                    line(format_args!("open {name} {:o}: {answer}", flags | mode));
+                }
+            }
+        }
+    }
+}
+
+/// What statvfs(2) says of the options.
+fn marks() {
+    for (what, flags) in [
+        ("nosuid", MS_NOSUID),
+        ("nodev", MS_NODEV),
+        ("noexec", MS_NOEXEC),
+        ("noatime", MS_NOATIME),
+        ("read-only", MS_RDONLY),
+    ] {
+        let answer = remounted(flags);
+        unsafe {
+            let mut st: statvfs = zeroed();
+            statvfs(c"m".as_ptr(), &mut st);
+            let shown = st.f_flag & (ST_RDONLY | ST_NOSUID | ST_NODEV | ST_NOEXEC | ST_NOATIME);
+            line(format_args!("{what}: {answer} {shown:x}"));
+            if Has::Devices.here() {
+                line(format_args!("{what}: a device {}", opened(open(c"m/Char".as_ptr(), O_RDONLY | O_NONBLOCK))));
+            }
+            chmod(c"m/File".as_ptr(), 0o755);
+            line(format_args!("{what}: may execute {}", said(access(c"m/File".as_ptr(), X_OK))));
+        }
     }
 }
 
@@ -50,28 +136,17 @@ pub fn missing() {
             line(format_args!("mkfifo: {}", said(mkfifo(c"u".as_ptr(), 0o600))));
             line(format_args!("mknod socket: {}", said(mknod(c"u".as_ptr(), S_IFSOCK | 0o600, 0))));
         }
-        if !Has::Devices.here() {
-            line(format_args!("mknod device: {}", said(mknod(c"u".as_ptr(), S_IFCHR | 0o600, makedev(240, 77)))));
-        }
         if !Has::Owners.here() {
             line(format_args!("chown: {}", said(chown(c"t".as_ptr(), 5, 5))));
             line(format_args!("chown to the same: {}", said(chown(c"t".as_ptr(), 0, 0))));
         }
         if !Has::Linux.here() {
             line(format_args!("tmpfile: {}", opened(open(c".".as_ptr(), O_TMPFILE | O_RDWR, 0o600))));
-            line(format_args!(
-                "exchange: {}",
-                said(renameat2(AT_FDCWD, c"t".as_ptr(), AT_FDCWD, c"t".as_ptr(), RENAME_EXCHANGE))
-            ));
         }
         if !Has::Holes.here() {
             let fd = open(c"t".as_ptr(), O_RDWR);
             line(format_args!("punch: {}", said(fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, 4096))));
             close(fd);
         }
-        line(format_args!(
-            "link of nothing: {}",
-            if Has::Links.here() { said(link(c"no".as_ptr(), c"u".as_ptr())) } else { "-".into() }
-        ));
     }
 }
