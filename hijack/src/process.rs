@@ -8,7 +8,8 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
-use abi::{Errno, In, Result};
+use abi::fcntl::F_CLOSEM;
+use abi::{Errno, Fd, In, InOut, Result};
 use client::signals::Blocked;
 use client::{Caller, Remote, Token, stubs};
 
@@ -328,6 +329,28 @@ pub fn umask(mask: u32) -> Outcome {
         let _ = kernel().and_then(|kernel| stubs::umask(kernel, mask & 0o777));
     }
     Outcome::Host
+}
+
+/// Closes the rump descriptors of a process that ends: who waits for its end (wait(2)) shall find its locks, sockets and pipes
+/// gone, and the server would notice the end of the connection only some time later.
+///
+/// Other threads that still run must not see that; with them it is left to the server, as for a process that is killed.
+pub fn ends() {
+    if shares_memory() || !fds::any() || threads() != Some(1) {
+        return;
+    }
+    if let Some(remote) = remote().filter(|remote| remote.extended()) {
+        let _blocked = Blocked::enter();
+        let _ = stubs::fcntl(remote, Fd(0), F_CLOSEM, InOut::NULL);
+    }
+}
+
+/// How many threads the process has.
+fn threads() -> Option<usize> {
+    let mut task = abi::linux::Stat::default();
+    let args = [raw::word(libc::AT_FDCWD), c"/proc/self/task".as_ptr() as usize, &raw mut task as usize, 0];
+    // Each is a directory there.
+    (raw::call(libc::SYS_newfstatat, args) == 0).then(|| (task.st_nlink as usize).saturating_sub(2))
 }
 
 /// Runs a function that changes the ids of the process, and tells the rump kernel what they are then.

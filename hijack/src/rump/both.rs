@@ -7,7 +7,7 @@ use super::{copies, descriptor, dir, memory, name, transfer};
 use crate::calls::{Answer, Outcome, outcome, serve};
 use crate::fds;
 use crate::route::{self, End, Owner, RumpAt};
-use crate::{raw, trace, user};
+use crate::{process, raw, trace, user};
 
 /// See symlinkat(2).
 pub fn symlinkat(at: &RumpAt<'_>, target: usize) -> Result<usize> {
@@ -105,6 +105,7 @@ pub fn splice(input: i32, in_at: usize, out: i32, out_at: usize, len: usize, fla
 /// See _exit(2): what is held back is written first.
 pub fn exit_group() -> Outcome {
     copies::flush_all();
+    process::ends();
     trace::exit_group()
 }
 

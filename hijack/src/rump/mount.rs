@@ -4,9 +4,10 @@ use std::ffi::CString;
 
 use abi::mount::{
     MNT_DETACH, MNT_FORCE, MNT_NOATIME, MNT_NODEV, MNT_NOEXEC, MNT_NOSUID, MNT_RDONLY, MNT_RELATIME, MNT_SYNCHRONOUS,
-    MNT_UPDATE,
+    MNT_UPDATE, MNT_WAIT,
 };
-use abi::{Errno, Result, UserStr};
+use abi::stat::Statvfs;
+use abi::{Errno, Out, Result, UserStr};
 use client::stubs;
 
 use super::file::done;
@@ -29,6 +30,9 @@ const FLAGS: [(u64, i32); 8] = [
 /// Flags that ask for another operation: nothing is shown twice or moved in the rump kernel, and mounts are not passed on.
 const OTHERS: u64 =
     libc::MS_BIND | libc::MS_MOVE | libc::MS_SHARED | libc::MS_SLAVE | libc::MS_PRIVATE | libc::MS_UNBINDABLE;
+
+/// Flags about the times of access.
+const OF_ACCESS: u64 = libc::MS_NOATIME | libc::MS_NODIRATIME | libc::MS_RELATIME | libc::MS_STRICTATIME;
 
 /// The old mark in the upper half of the flags, which Linux ignores.
 const MAGIC: u64 = 0xffff_0000;
@@ -58,7 +62,13 @@ pub fn mount(at: &RumpAt, source: usize, kind: usize, flags: u64, data: usize) -
         Owner::Rump(name) => name.at().path.to_owned(),
         _ => text(source)?,
     };
-    let given = FLAGS.iter().filter(|(linux, _)| flags & linux != 0).fold(0, |all, (_, flag)| all | flag);
+    let mut given = FLAGS.iter().filter(|(linux, _)| flags & linux != 0).fold(0, |all, (_, flag)| all | flag);
+    if flags & libc::MS_REMOUNT != 0 && flags & OF_ACCESS == 0 {
+        // What was said of the times of access stays, other than the rest.
+        let mut status = Statvfs::default();
+        stubs::statvfs1(kernel()?, UserStr::new(at.path), Out::new(&mut status), MNT_WAIT)?;
+        given |= status.f_flag as i32 & (MNT_NOATIME | MNT_RELATIME);
+    }
     let (source, kind, options) = (UserStr::new(&source), UserStr::new(&kind), UserStr::new(&options));
     done(stubs::mount_text(kernel()?, source, UserStr::new(at.path), kind, given, options))
 }
