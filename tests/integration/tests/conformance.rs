@@ -1,20 +1,27 @@
 //! What the manual pages say of files: tens of thousands of assertions, of which the host's tmpfs is the judge, on each type of file system.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 
 use integration::{Rump, Transport, built, limited, output, stdout};
+
+/// Makes what is to be mounted in a folder of the host, and returns it and the options.
+type Source = fn(&Path) -> (String, &'static str);
+
+/// A difference that is meant: the host's line, ours, and why.
+type Meant = (&'static str, &'static str, &'static str);
 
 /// A type of file system.
 struct Type {
     /// What mount(2) calls it.
     name: &'static str,
-    /// Makes what is mounted in a folder of the host, and returns it and the options; nothing for the root's type.
-    source: Option<fn(&std::path::Path) -> (String, &'static str)>,
+    /// Makes what is mounted, of the type's name, in a folder of the host; nothing for the root itself.
+    source: Option<Source>,
     /// What it lacks (`Has` of the binary): the rows that need it are left out on both sides.
     lacks: &'static [&'static str],
-    /// What it says instead, and other differences that are meant: the host's line, ours, and why.
-    meant: &'static [(&'static str, &'static str, &'static str)],
+    /// What it says otherwise.
+    meant: &'static [Meant],
 }
 
 /// The types. A row more, and all families run on it.
@@ -59,7 +66,7 @@ fn lacks_of(lacks: &[&str]) -> String {
 }
 
 /// The lines that differ, but for those that are meant; in order, the first ones only.
-fn differences(host: &str, ours: &str, meant: &[(&str, &str, &str)]) -> Vec<String> {
+fn differences(host: &str, ours: &str, meant: &[Meant]) -> Vec<String> {
     let count = |text: &str| {
         text.lines().fold(BTreeMap::<String, i32>::new(), |mut all, line| {
             *all.entry(line.to_owned()).or_default() += 1;
@@ -77,7 +84,7 @@ fn differences(host: &str, ours: &str, meant: &[(&str, &str, &str)]) -> Vec<Stri
 }
 
 /// Fails with the differences, few enough to be read.
-fn agree(what: &str, host: &str, ours: &str, meant: &[(&str, &str, &str)]) {
+fn agree(what: &str, host: &str, ours: &str, meant: &[Meant]) {
     assert!(host.lines().count() > 100, "{what}: the host said only {host}");
     let differences = differences(host, ours, meant);
     let shown: Vec<&str> = differences.iter().take(60).map(String::as_str).collect();
