@@ -77,7 +77,7 @@ impl View<'_> {
             // The host shows it.
             return Ok(());
         }
-        if name.len() > NAME_MAX {
+        if name.len() > target.dir.mount.fs.name_max() {
             return Err(Errno::ENAMETOOLONG);
         }
         target.dir.is_alive()?;
