@@ -160,7 +160,6 @@ macro_rules! syscalls {
             V 1028 copy_file_range(from: Fd, from_at: InOut, to: Fd, to_at: InOut, len: usize) -> usize;
             V 1029 splice(from: Fd, from_at: InOut, to: Fd, to_at: InOut, len: usize, flags: u32) -> usize;
             V 1030 sendfile(to: Fd, from: Fd, from_at: InOut, len: usize) -> usize;
-            K 1040 setcred(ids: In, ngroups: i32, groups: In) -> ();
             K 1031 peek(fd: Fd, buf: Out, len: usize) -> usize;
             V 1032 mapfile(fd: Fd) -> ();
             K 1033 park(fd: Fd, token: Out) -> ();
@@ -170,6 +169,7 @@ macro_rules! syscalls {
             V 1037 etfs_register(key: UserStr, hostpath: UserStr, kind: u32, offset: u64, size: u64) -> ();
             V 1038 etfs_remove(key: UserStr) -> ();
             V 1039 snapshot() -> Fd;
+            K 1040 setcred(ids: In, ngroups: i32, groups: In) -> ();
             K 1060 sigio(fd: Fd, side: i32) -> ();
         }
     };
