@@ -22,7 +22,6 @@ use space::{Budget, Limits, Shared};
 use super::pages::{Account, PAGE_BYTES};
 use super::{Request, options};
 use crate::proc::lock;
-use crate::rumpuser::Rumpuser;
 use crate::vfs::{FileSystem, FsStat, Kind, New, Node, Vnode};
 
 /// Size of a block in statvfs(2).
