@@ -122,7 +122,7 @@ fn judge(dir: i32, addr: usize) -> Owner {
     if class.is_rump()
         && let Some(text) = rump_descriptor(class.strip(&text).to_bytes())
     {
-        return Owner::Rump(Name { dir: abi::Fd(AT_FDCWD), text, class: PathClass::Blanket });
+        return Owner::Rump(Name::new(abi::Fd(AT_FDCWD), text, PathClass::Blanket));
     }
     if !class.is_rump()
         && let Some(begin) = below_rump_cwd(text.to_bytes())
