@@ -127,10 +127,22 @@ fn onto(from: i32, to: i32, flags: i32) -> Outcome {
 
 /// Makes `to` another number for `from`, whatever it was.
 fn rump_onto(from: RumpFd, to: i32, flags: i32) -> Result<usize> {
-    let new = duplicate(from, flags & libc::O_CLOEXEC != 0)?;
+    let cloexec = flags & libc::O_CLOEXEC != 0;
+    let place = || raw::checked(fds::with_template(|template| raw::dup3(template, to, flags)));
+    let lock = fds::lock();
+    if let Some(there) = fds::lookup(to) {
+        // In its place: whoever uses the number meanwhile meets the one file or the other, as on Linux.
+        stubs::dup3(kernel()?, from.fd(), there.fd(), if cloexec { fcntl::O_CLOEXEC } else { 0 })?;
+        let placed = place();
+        drop(lock);
+        epoll::closed(to);
+        return placed;
+    }
+    drop(lock);
+    let new = duplicate(from, cloexec)?;
     let lock = fds::lock();
     let before = fds::set(to, Some(new.fd));
-    let placed = raw::checked(fds::with_template(|template| raw::dup3(template, to, flags)));
+    let placed = place();
     if placed.is_err() {
         fds::set(to, before);
     }

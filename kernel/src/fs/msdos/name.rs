@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn hostile_names_are_shown_as_names() {
-        assert_eq!(shown(b"A/B\x00     \x01 ", 0), "A_B_._");
+        assert_eq!(shown(b"A/B\x00    \x01  ", 0), "A_B_._");
         assert_eq!(shown(b"\x05\x80      TXT", LOWER_EXTENSION), "σÇ.txt");
         assert_eq!((decoded(&[b'/'.into()]), decoded(&[b'.'.into(), b'.'.into()]), decoded(&[])), (None, None, None));
         assert_eq!(CODE_PAGE.chars().count(), 128);
