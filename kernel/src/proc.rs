@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use abi::resource::RLIM_INFINITY;
 use abi::{Errno, Fd, Result};
 
 use crate::fdtable::{FdTable, HARD_LIMIT, SOFT_LIMIT};
@@ -92,6 +93,8 @@ pub struct Proc {
     pub fds: Mutex<FdTable>,
     /// Soft and hard limit of descriptors.
     pub nofile: Mutex<(usize, usize)>,
+    /// How long a file it may write (`RLIMIT_FSIZE`), soft and hard; [`RLIM_INFINITY`] if that is not limited.
+    pub fsize: Mutex<(u64, u64)>,
     /// Threads in a call now.
     pub lwps: Mutex<Vec<Arc<Lwp>>>,
     /// Set while an exec drains the process: new calls are `EBUSY`.
@@ -177,6 +180,11 @@ impl Proc {
     /// Gives up, for this process and its children to come, the terminal that controls `session`.
     pub fn give_up_terminal(&self, session: i32) {
         self.without_terminal.store(session, Ordering::Relaxed);
+    }
+
+    /// Lifts the limit of file sizes: the image after an exec tells its own.
+    pub fn forget_file_limit(&self) {
+        *lock(&self.fsize) = (RLIM_INFINITY, RLIM_INFINITY);
     }
 
     /// Raises the soft limit of descriptors as far as it goes.
@@ -311,6 +319,7 @@ impl Table {
                 cwd: Mutex::new(cwd),
                 fds: Mutex::default(),
                 nofile: Mutex::new((SOFT_LIMIT, HARD_LIMIT)),
+                fsize: Mutex::new((RLIM_INFINITY, RLIM_INFINITY)),
                 lwps: Mutex::default(),
                 draining: AtomicBool::new(false),
                 dead: AtomicBool::new(false),
@@ -362,7 +371,7 @@ impl Table {
 
     fn derive(&self, from: &Proc, ppid: i32, name: String, fds: FdTable, now: Duration) -> Result<Arc<Proc>> {
         let (pgrp, cred, cwd) = (*lock(&from.pgrp), from.credentials(), lock(&from.cwd).clone());
-        let nofile = *lock(&from.nofile);
+        let (nofile, fsize) = (*lock(&from.nofile), *lock(&from.fsize));
         let mut all = lock(&self.all);
         if all.len() >= MAXPROC {
             return Err(Errno::EAGAIN);
@@ -377,6 +386,7 @@ impl Table {
             cwd: Mutex::new(cwd),
             fds: Mutex::new(fds),
             nofile: Mutex::new(nofile),
+            fsize: Mutex::new(fsize),
             lwps: Mutex::default(),
             draining: AtomicBool::new(false),
             dead: AtomicBool::new(false),

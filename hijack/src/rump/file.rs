@@ -11,7 +11,7 @@ use client::stubs;
 use linux_raw_sys::general as linux;
 
 use super::attr::status;
-use super::{descriptor, kernel};
+use super::{descriptor, kernel, writer};
 use crate::fds::RumpFd;
 use crate::route::RumpAt;
 use crate::{job, user};
@@ -32,7 +32,7 @@ pub fn write(fd: RumpFd, buf: usize, len: usize) -> Result<usize> {
         let array = vec![IoVec { iov_base: buf as u64, iov_len: len as u64 }];
         return write_anyway(fd, &Vector::of(array, Direction::In));
     }
-    stubs::write(kernel()?, fd.fd(), In::at(buf as u64, len), len)
+    stubs::write(writer()?, fd.fd(), In::at(buf as u64, len), len)
 }
 
 /// See pread(2).
@@ -44,7 +44,7 @@ pub fn pread64(fd: RumpFd, buf: usize, len: usize, offset: i64) -> Result<usize>
 /// See pwrite(2).
 pub fn pwrite64(fd: RumpFd, buf: usize, len: usize, offset: i64) -> Result<usize> {
     let len = len.min(MAX_TRANSFER);
-    stubs::pwrite(kernel()?, fd.fd(), In::at(buf as u64, len), len, Pad, offset)
+    stubs::pwrite(writer()?, fd.fd(), In::at(buf as u64, len), len, Pad, offset)
 }
 
 /// See readv(2).
@@ -59,13 +59,13 @@ pub fn writev(fd: RumpFd, iov: usize, count: usize) -> Result<usize> {
     if job::anyway() {
         return write_anyway(fd, &vector);
     }
-    stubs::with::writev(kernel()?, fd.fd(), vector.array(), vector.count(), &vector.elements)
+    stubs::with::writev(writer()?, fd.fd(), vector.array(), vector.count(), &vector.elements)
 }
 
 /// Writes to a terminal although it refused: the program does not mind `SIGTTOU`.
 fn write_anyway(fd: RumpFd, vector: &Vector) -> Result<usize> {
     let (array, count, flag) = (vector.array(), vector.count(), fcntl::RWF_ANYWAY);
-    stubs::with::pwritev2(kernel()?, fd.fd(), array, count, -1, flag, &vector.elements)
+    stubs::with::pwritev2(writer()?, fd.fd(), array, count, -1, flag, &vector.elements)
 }
 
 /// See preadv(2); the offset is whole in its first half.
@@ -77,7 +77,7 @@ pub fn preadv(fd: RumpFd, iov: usize, count: usize, low: i64, _high: usize) -> R
 /// See pwritev(2); the offset is whole in its first half.
 pub fn pwritev(fd: RumpFd, iov: usize, count: usize, low: i64, _high: usize) -> Result<usize> {
     let vector = Vector::read(iov, count, Direction::In)?;
-    stubs::with::pwritev(kernel()?, fd.fd(), vector.array(), vector.count(), Pad, low, &vector.elements)
+    stubs::with::pwritev(writer()?, fd.fd(), vector.array(), vector.count(), Pad, low, &vector.elements)
 }
 
 /// The flags of pwritev2(2) that say where to write.
@@ -107,7 +107,7 @@ pub fn pwritev2(fd: RumpFd, iov: usize, count: usize, low: i64, high: usize, fla
         (place, _) => {
             let vector = Vector::read(iov, count, Direction::In)?;
             let (array, count) = (vector.array(), vector.count());
-            let written = stubs::with::pwritev2(kernel()?, fd.fd(), array, count, low, place, &vector.elements);
+            let written = stubs::with::pwritev2(writer()?, fd.fd(), array, count, low, place, &vector.elements);
             unless_unknown(written, Err(Errno::EOPNOTSUPP))?
         }
     };
@@ -181,7 +181,7 @@ fn within(fd: RumpFd, offset: i64) -> Result<(i64, i64)> {
 
 /// See ftruncate(2).
 pub fn ftruncate(fd: RumpFd, length: i64) -> Result<usize> {
-    done(stubs::ftruncate(kernel()?, fd.fd(), Pad, length))
+    done(stubs::ftruncate(writer()?, fd.fd(), Pad, length))
 }
 
 /// See fsync(2).
@@ -230,8 +230,8 @@ pub fn flock(fd: RumpFd, operation: i32) -> Result<usize> {
 
 /// See fallocate(2); a NetBSD server has no mode but the plain one (`EOPNOTSUPP`).
 pub fn fallocate(fd: RumpFd, mode: u32, offset: i64, length: i64) -> Result<usize> {
-    match stubs::fallocate(kernel()?, fd.fd(), mode, offset, length) {
-        Err(Errno::ENOSYS) if mode == 0 => number(stubs::posix_fallocate(kernel()?, fd.fd(), Pad, offset, length)?),
+    match stubs::fallocate(writer()?, fd.fd(), mode, offset, length) {
+        Err(Errno::ENOSYS) if mode == 0 => number(stubs::posix_fallocate(writer()?, fd.fd(), Pad, offset, length)?),
         answer => done(unless_unknown(answer, Err(Errno::EOPNOTSUPP))),
     }
 }
@@ -261,5 +261,5 @@ pub fn truncate_itself(fd: RumpFd, length: i64) -> Result<usize> {
 
 /// See truncate(2).
 pub fn truncate(at: &RumpAt, length: i64) -> Result<usize> {
-    done(stubs::truncate(kernel()?, UserStr::new(at.path), Pad, length))
+    done(stubs::truncate(writer()?, UserStr::new(at.path), Pad, length))
 }

@@ -15,6 +15,7 @@ pub mod epoll;
 pub mod file;
 pub mod interface;
 pub mod ioctl;
+mod limit;
 pub mod memory;
 pub mod message;
 pub mod mount;
@@ -35,3 +36,4 @@ pub mod transfer;
 
 pub use crate::process::kernel;
 pub use abi::Result;
+pub use limit::writer;

@@ -11,7 +11,7 @@ use abi::{Errno, InOut, Out, Result, fcntl};
 use client::{HostPollFd, stubs};
 use linux_raw_sys::general as linux;
 
-use super::{attr, file, kernel};
+use super::{attr, file, kernel, writer};
 use crate::fds::{self, RumpFd};
 use crate::{raw, user};
 
@@ -185,7 +185,7 @@ impl Transfer {
 pub fn sendfile(out: i32, input: i32, offset_at: usize, count: usize) -> Result<usize> {
     let (to, from, count) = (End::of(out), End::of(input), count.min(file::MAX_TRANSFER));
     if let (End::Rump(to), End::Rump(from)) = (to, from) {
-        match stubs::sendfile(kernel()?, to.fd(), from.fd(), offset(offset_at), count) {
+        match stubs::sendfile(writer()?, to.fd(), from.fd(), offset(offset_at), count) {
             Err(Errno::ENOSYS) => {}
             answer => return answer,
         }
@@ -220,7 +220,7 @@ pub fn copy_file_range(input: i32, in_at: usize, out: i32, out_at: usize, len: u
         return Err(Errno::EXDEV);
     };
     let len = len.min(file::MAX_TRANSFER);
-    let copied = stubs::copy_file_range(kernel()?, from.fd(), offset(in_at), to.fd(), offset(out_at), len);
+    let copied = stubs::copy_file_range(writer()?, from.fd(), offset(in_at), to.fd(), offset(out_at), len);
     file::unless_unknown(copied, Err(Errno::EXDEV))
 }
 
@@ -236,7 +236,7 @@ pub fn splice(input: i32, in_at: usize, out: i32, out_at: usize, len: usize, fla
         return Ok(0);
     }
     if let (End::Rump(from), End::Rump(to)) = (from, to) {
-        match stubs::splice(kernel()?, from.fd(), offset(in_at), to.fd(), offset(out_at), len, flags) {
+        match stubs::splice(writer()?, from.fd(), offset(in_at), to.fd(), offset(out_at), len, flags) {
             Err(Errno::ENOSYS) => {}
             answer => return answer,
         }

@@ -116,7 +116,7 @@ fn exec(session: &Arc<Session>, reqno: u64, name: &[u8]) {
         state.calls.is_empty()
     });
     if drained {
-        proc.finish_exec(name);
+        session.finish_exec(&proc, name);
         return session.post(&message::handshake_done(reqno));
     }
     // The old image answers no more: what it was asked for it will never give.

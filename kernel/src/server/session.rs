@@ -341,6 +341,14 @@ impl Session {
         self.server.forks.orphan(self.id);
     }
 
+    /// Ends an exec. A client of ours then tells anew what limits its files.
+    pub fn finish_exec(&self, proc: &Proc, name: &[u8]) {
+        if self.extended() {
+            proc.forget_file_limit();
+        }
+        proc.finish_exec(name);
+    }
+
     /// Counts a call out; the last one lets a waiting exec or the end of the process go on.
     pub fn call_done(&self, lwp: &Arc<Lwp>) {
         let (exec, ended) = self.with_state(|state| {
@@ -354,7 +362,7 @@ impl Session {
             }
         });
         if let Some(((reqno, name), proc)) = exec {
-            proc.finish_exec(&name);
+            self.finish_exec(&proc, &name);
             self.send(&message::handshake_done(reqno));
         }
         if let Some(proc) = ended {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use abi::resource::{RLIM_INFINITY, RLIM_NLIMITS, RLIMIT_NOFILE, Rlimit};
+use abi::resource::{RLIM_INFINITY, RLIM_NLIMITS, RLIMIT_FSIZE, RLIMIT_NOFILE, Rlimit};
 use abi::{Errno, In, Out, Result, UserStr};
 use zerocopy::IntoBytes;
 
@@ -234,14 +234,18 @@ pub fn setlogin(cx: &Cx<'_>, namebuf: UserStr) -> Result<()> {
     Ok(())
 }
 
-/// getrlimit(2): only descriptors are limited.
+/// getrlimit(2): only descriptors and the sizes of files are limited.
 pub fn getrlimit(cx: &Cx<'_>, which: i32, rlp: Out) -> Result<()> {
     let (soft, hard) = match which {
-        RLIMIT_NOFILE => *lock(&cx.proc.nofile),
-        0..RLIM_NLIMITS => (RLIM_INFINITY as usize, RLIM_INFINITY as usize),
+        RLIMIT_NOFILE => {
+            let (soft, hard) = *lock(&cx.proc.nofile);
+            (soft as u64, hard as u64)
+        }
+        RLIMIT_FSIZE => *lock(&cx.proc.fsize),
+        0..RLIM_NLIMITS => (RLIM_INFINITY, RLIM_INFINITY),
         _ => return Err(Errno::EINVAL),
     };
-    cx.mem.write(rlp, &Rlimit { rlim_cur: soft as u64, rlim_max: hard as u64 })
+    cx.mem.write(rlp, &Rlimit { rlim_cur: soft, rlim_max: hard })
 }
 
 /// setrlimit(2): `EINVAL` if the soft limit is above the hard one, `EPERM` to raise the hard one.
@@ -261,6 +265,14 @@ pub fn setrlimit(cx: &Cx<'_>, which: i32, rlp: In) -> Result<()> {
             return Err(Errno::EPERM);
         }
         *nofile = (soft, hard);
+    }
+    if which == RLIMIT_FSIZE {
+        let may = cx.proc.credentials().privileged();
+        let mut fsize = lock(&cx.proc.fsize);
+        if hard > fsize.1 && !may {
+            return Err(Errno::EPERM);
+        }
+        *fsize = (soft, hard);
     }
     Ok(())
 }

@@ -65,7 +65,11 @@ pub fn syscall(
 ) -> Result<[i64; 2]> {
     let _attached = proc.attach(lwp)?;
     let _current = crate::current::enter(kernel, proc);
-    dispatch(&Cx { kernel, proc, lwp, mem }, nr, args)
+    let result = dispatch(&Cx { kernel, proc, lwp, mem }, nr, args);
+    if crate::current::take_beyond() && result == Err(Errno::EFBIG) {
+        mem.raise(abi::signal::SIGXFSZ);
+    }
+    result
 }
 
 /// Cuts the bytes of an argument block into slots; short blocks are filled with zeros, long ones cut.

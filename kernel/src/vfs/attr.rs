@@ -90,6 +90,7 @@ impl View<'_> {
     /// Changes the length of a file that may be written.
     pub(super) fn resize(&self, at: &Dir, length: u64) -> Result<()> {
         at.mount.alive()?;
+        may_grow(&*at.node, length)?;
         let mode = self.without_setid(at);
         at.node.set_attr(&Change { size: Some(length), mode, ..Change::default() })
     }
@@ -125,6 +126,14 @@ fn strip(mode: u32) -> u32 {
 pub fn now(vfs: &super::Vfs) -> Timespec {
     let now = vfs.rumpuser.wall_clock();
     Timespec { tv_sec: now.as_secs() as i64, tv_nsec: i64::from(now.subsec_nanos()) }
+}
+
+/// `EFBIG` if a file shall get longer than the calling process may make it.
+pub(super) fn may_grow(node: &dyn Node, length: u64) -> Result<()> {
+    match length.checked_sub(1) {
+        Some(last) if length > node.attr().size => crate::current::writable_from(last).map(drop),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

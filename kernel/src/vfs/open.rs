@@ -22,7 +22,7 @@ use crate::proc::lock;
 use crate::rumpuser::Access;
 use crate::tty::End as Terminal;
 use crate::wait::WaitQueue;
-use crate::{Cx, wait};
+use crate::{Cx, current, wait};
 
 /// The longest file: offsets are signed.
 pub(crate) const SIZE_MAX: u64 = i64::MAX as u64;
@@ -248,10 +248,14 @@ impl VnodeFile {
         {
             return Ok((offset, 0));
         }
-        let room = match position {
-            Position::At(offset) => SIZE_MAX.saturating_sub(offset),
-            Position::End => SIZE_MAX - self.at.node.attr().size.min(SIZE_MAX),
+        if data.is_empty() {
+            return self.at.node.write_at(position, data);
+        }
+        let start = match position {
+            Position::At(offset) => offset,
+            Position::End => self.at.node.attr().size,
         };
+        let room = SIZE_MAX.saturating_sub(start).min(current::writable_from(start)?);
         if room == 0 {
             return Err(Errno::EFBIG);
         }
@@ -280,7 +284,10 @@ impl VnodeFile {
         }
         let end = offset.checked_add(len).filter(|end| *end <= SIZE_MAX).ok_or(Errno::EFBIG)?;
         match mode & FALLOC_FL_PUNCH_HOLE {
-            0 => self.at.node.allocate(offset, end - offset, mode & FALLOC_FL_KEEP_SIZE != 0),
+            0 => {
+                super::attr::may_grow(&*self.at.node, end)?;
+                self.at.node.allocate(offset, end - offset, mode & FALLOC_FL_KEEP_SIZE != 0)
+            }
             _ => self.at.node.punch(offset, end - offset),
         }
     }

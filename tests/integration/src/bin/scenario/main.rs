@@ -23,6 +23,7 @@ mod forking;
 mod full;
 mod interfaces;
 mod interrupts;
+mod limits;
 mod links;
 mod linux;
 mod local_sockets;
@@ -105,6 +106,7 @@ const FAMILIES: &[&[Row]] = &[
     forking::TABLE,
     full::TABLE,
     interrupts::TABLE,
+    limits::TABLE,
     links::TABLE,
     linux::copying::TABLE,
     linux::locks::TABLE,
