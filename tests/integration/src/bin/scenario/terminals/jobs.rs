@@ -280,8 +280,10 @@ fn size_signal(folder: &str) {
         });
         heard_until(master, b"ready");
         let size = winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
-        show("size", ioctl(master, TIOCSWINSZ, &size));
+        let done = ioctl(master, TIOCSWINSZ, &size);
+        // Both print, one after the other.
         ended("leader", child);
+        show("size", done);
         close(master);
     }
 }
@@ -335,10 +337,11 @@ fn background_read(folder: &str) {
             // A child whose parent has gone: nobody could continue its group.
             let (gone, done) = (host_pipe(), host_pipe());
             let child = in_background(|| {
+                let parent = getpid();
                 let orphan = fork();
                 if orphan == 0 {
                     setpgid(0, 0);
-                    while getppid() != 1 {
+                    while getppid() == parent {
                         sched_yield();
                     }
                     wait_go(&gone);
