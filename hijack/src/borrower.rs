@@ -219,6 +219,7 @@ pub fn forget() {
 
 /// Runs a function that has a child in this memory, and comes back when that has its own or has ended.
 pub fn spawn<R>(real: impl FnOnce() -> R) -> R {
+    say_unseen();
     let begun = prepare();
     let answer = real();
     if begun {
@@ -235,12 +236,20 @@ pub fn spawn_and_wait<R>(real: impl FnOnce() -> R) -> R {
     extern "C" fn cancelled(_: usize) {
         end();
     }
+    say_unseen();
     if !prepare() {
         return real();
     }
     let answer = cancel::with_cleanup(cancelled, 0, real);
     end();
     answer
+}
+
+/// Says what a child loses whose dup2 and exec inside libc pass by: its placeholders are no descriptors.
+fn say_unseen() {
+    if !first::all_inside() && fds::any() {
+        trace::say(format_args!("spawn: the new program gets no rump descriptors, since what libc does inside is not seen"));
+    }
 }
 
 /// Gets ready for a child; whether that is to be undone.

@@ -2,7 +2,7 @@
 //!
 //! An operation never blocks. [`until`] registers the calling lwp on the file's queue, tries the operation,
 //! and parks until somebody wakes the queue; it ends early for a time limit, a signal, an exec that drains
-//! the process, or the client's death. Registering comes before trying, so that no wake-up is lost.
+//! the process, or the client's death. Registering comes before the last try, so that no wake-up is lost.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -111,6 +111,11 @@ pub fn until<T>(
     deadline: Option<Duration>,
     mut operation: impl FnMut() -> Result<T>,
 ) -> Result<T> {
+    // Most calls need not wait, and stand on no queue. Whoever has to is registered before the next try.
+    match operation() {
+        Err(Errno::EAGAIN) => {}
+        done => return done,
+    }
     let _registered = Registered::on(queues, cx.lwp);
     let timers = [&*cx.kernel.timer_sleepers];
     let _timers = Registered::on(&timers, cx.lwp);

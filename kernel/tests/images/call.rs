@@ -89,6 +89,9 @@ impl Caller {
 
 #[test]
 fn the_structures_of_netbsd_are_understood() {
+    if crate::lacks(&["mkfs.fat", "fsck.fat", "mcopy"]) {
+        return;
+    }
     let caller = Caller::new(&format("-F 12", 1000));
     let fspec = caller.memory.put(b"/disk\0");
     let args = MsdosfsArgs { fspec, uid: 7, mask: 0o640, dirmask: 0o750, version: 3, ..MsdosfsArgs::new_zeroed() };

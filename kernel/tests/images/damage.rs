@@ -136,6 +136,9 @@ pub const TREE: &str = "mkdir -p tree/d/e/f tree/many; cd tree; seq 1 20000 > nu
 
 #[test]
 fn damaged_fat() {
+    if crate::lacks(&["mkfs.fat", "fsck.fat", "mcopy"]) {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     sh(folder.path(), &format!("{TREE}; rm tree/link tree/long"));
     for (options, size) in [("-F 12 -s 1", 1400), ("-F 16 -s 1", 4400), ("-F 32 -s 1", 2000)] {

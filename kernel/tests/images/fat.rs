@@ -27,6 +27,9 @@ const WIDTHS: [(&str, u32); 3] = [("-F 12 -s 8", 12_000), ("-F 16 -s 4", 30_000)
 
 #[test]
 fn what_mtools_wrote_is_read() {
+    if crate::lacks(&["mkfs.fat", "fsck.fat", "mcopy"]) {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path());
     for (options, size) in WIDTHS {
@@ -47,6 +50,9 @@ fn what_mtools_wrote_is_read() {
 
 #[test]
 fn what_we_write_is_read_by_mtools_and_sound() {
+    if crate::lacks(&["mkfs.fat", "fsck.fat", "mcopy"]) {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path());
     let wanted = host_tree(&folder.path().join("tree"));
@@ -69,6 +75,9 @@ fn what_we_write_is_read_by_mtools_and_sound() {
 
 #[test]
 fn names_differ_by_more_than_case_and_have_aliases() {
+    if crate::lacks(&["mkfs.fat", "fsck.fat", "mcopy"]) {
+        return;
+    }
     let machine = Machine::with(&format("-F 16", 16_000), "msdos", "");
     machine.write("/mnt/Long Name.text", b"one").unwrap();
     assert_eq!(machine.read("/mnt/LONGNA~1.TEX").as_deref(), Ok(&b"one"[..]));
@@ -91,6 +100,9 @@ fn names_differ_by_more_than_case_and_have_aliases() {
 
 #[test]
 fn what_fat_cannot_say_is_refused_as_on_linux() {
+    if crate::lacks(&["mkfs.fat", "fsck.fat", "mcopy"]) {
+        return;
+    }
     let machine = Machine::with(&format("-F 16", 16_000), "vfat", "uid=5,gid=6,fmask=133,dmask=022");
     machine.write("/mnt/f", b"x").unwrap();
     let view = machine.vfs.root_view().unwrap();
@@ -115,6 +127,9 @@ fn what_fat_cannot_say_is_refused_as_on_linux() {
 
 #[test]
 fn a_full_volume_stays_sound() {
+    if crate::lacks(&["mkfs.fat", "fsck.fat", "mcopy"]) {
+        return;
+    }
     for (options, size) in [("-F 12 -s 1", 300), ("-F 32 -s 1", 2000)] {
         let machine = Machine::with(&format(options, size), "msdos", "");
         machine.write("/mnt/small", b"stays").unwrap();
@@ -144,6 +159,9 @@ fn a_full_volume_stays_sound() {
 
 #[test]
 fn files_live_on_without_a_name_and_under_a_new_one() {
+    if crate::lacks(&["mkfs.fat", "fsck.fat", "mcopy"]) {
+        return;
+    }
     let machine = Machine::with(&format("-F 32 -s 1", 40_000), "msdos", "");
     let free = || machine.vfs.mounts().last().unwrap().statvfs().f_bfree;
     let before = free();
@@ -182,6 +200,9 @@ fn files_live_on_without_a_name_and_under_a_new_one() {
 
 #[test]
 fn an_old_mark_of_use_stays() {
+    if crate::lacks(&["mkfs.fat", "fsck.fat", "mcopy"]) {
+        return;
+    }
     let mut image = format("-F 16", 16_000);
     image[37] |= 1;
     let machine = Machine::with(&image, "msdos", "");
@@ -212,6 +233,9 @@ fn work(machine: &Machine) {
 
 #[test]
 fn a_kill_at_any_moment_leaves_what_fsck_mends() {
+    if crate::lacks(&["mkfs.fat", "fsck.fat", "mcopy"]) {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let empty = format("-F 16 -s 1", 3000);
     let machine = Machine::with(&empty, "msdos", "");
@@ -247,6 +271,9 @@ fn try_work(machine: &Machine) {
 
 #[test]
 fn memory_that_runs_out_leaves_a_sound_volume() {
+    if crate::lacks(&["mkfs.fat", "fsck.fat", "mcopy"]) {
+        return;
+    }
     for every in [2, 3, 7, 20] {
         let machine = Machine::new(&format("-F 16 -s 1", 3000));
         machine.mount("msdos", "").unwrap();
@@ -260,6 +287,9 @@ fn memory_that_runs_out_leaves_a_sound_volume() {
 
 #[test]
 fn a_disk_with_faults_leaves_what_can_be_mounted_again() {
+    if crate::lacks(&["mkfs.fat", "fsck.fat", "mcopy"]) {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     for seed in 0..6 {
         let mut config = kernel::config::Config::default();

@@ -187,10 +187,19 @@ pub fn host_tree(top: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
     tree
 }
 
+/// Where the commands are that make images and check them.
+const PATH: &str = "/usr/sbin:/sbin:/usr/bin:/bin";
+
+/// Whether a command is missing that a test needs; says so.
+pub fn lacks(commands: &[&str]) -> bool {
+    let there = |command: &&&str| PATH.split(':').any(|folder| Path::new(folder).join(command).exists());
+    let missing = commands.iter().find(|command| !there(command));
+    missing.inspect(|command| eprintln!("skipped: {command} is not installed")).is_some()
+}
+
 /// Runs a shell script in `folder`; it must succeed. Returns what it printed.
 pub fn sh(folder: &Path, script: &str) -> String {
-    let path = "/usr/sbin:/sbin:/usr/bin:/bin";
-    let done = Command::new("bash").args(["-ec", script]).current_dir(folder).env("PATH", path).output().unwrap();
+    let done = Command::new("bash").args(["-ec", script]).current_dir(folder).env("PATH", PATH).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(done.status.success(), "{script}\n{}{}", text(&done.stdout), text(&done.stderr));
     text(&done.stdout)

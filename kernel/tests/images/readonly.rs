@@ -62,6 +62,9 @@ fn checked(kind: &str, options: &str, script: &str, what: &str) {
 
 #[test]
 fn ext2_and_its_successors() {
+    if crate::lacks(&["mke2fs", "genisoimage", "xorriso", "mksquashfs"]) {
+        return;
+    }
     for (kind, options, size) in [
         ("ext2", "-t ext2", "24M"),
         ("ext2", "-t ext2 -b 1024 -I 128 -O ^filetype", "24M"),
@@ -78,6 +81,9 @@ fn ext2_and_its_successors() {
 
 #[test]
 fn a_hole_is_found_in_an_ext4_file() {
+    if crate::lacks(&["mke2fs", "genisoimage", "xorriso", "mksquashfs"]) {
+        return;
+    }
     let (_folder, image) = made("mke2fs -q -t ext4 -d tree image 24M");
     let machine = Machine::with(&image, "ext4", "");
     let view = machine.vfs.root_view().unwrap();
@@ -91,6 +97,9 @@ fn a_hole_is_found_in_an_ext4_file() {
 
 #[test]
 fn iso_9660_with_rock_ridge() {
+    if crate::lacks(&["mke2fs", "genisoimage", "xorriso", "mksquashfs"]) {
+        return;
+    }
     for (script, what) in [
         ("genisoimage -quiet -R -J -joliet-long -o image tree 2> /dev/null", "genisoimage"),
         ("xorriso -outdev image -map tree / -commit > /dev/null 2>&1", "xorriso"),
@@ -114,6 +123,9 @@ fn iso_9660_with_rock_ridge() {
 
 #[test]
 fn iso_9660_with_joliet_and_without() {
+    if crate::lacks(&["mke2fs", "genisoimage", "xorriso", "mksquashfs"]) {
+        return;
+    }
     let (folder, image) =
         made("rm tree/pipe; genisoimage -quiet -J -joliet-long -f -o image tree/many tree/README.TXT 2> /dev/null");
     let machine = Machine::with(&image, "cd9660", "");
@@ -129,6 +141,9 @@ fn iso_9660_with_joliet_and_without() {
 
 #[test]
 fn squashfs_by_each_compression() {
+    if crate::lacks(&["mke2fs", "genisoimage", "xorriso", "mksquashfs"]) {
+        return;
+    }
     for compression in ["gzip", "xz", "lz4", "zstd", "gzip -noI -noD -noF -no-fragments", "gzip -b 4096"] {
         let script = format!("mksquashfs tree image -comp {compression} -quiet -no-progress > /dev/null");
         checked("squashfs", "", &script, compression);
@@ -141,6 +156,9 @@ fn squashfs_by_each_compression() {
 
 #[test]
 fn an_image_of_another_kind_is_refused() {
+    if crate::lacks(&["mke2fs", "genisoimage", "xorriso", "mksquashfs"]) {
+        return;
+    }
     let (_folder, image) = made("mke2fs -q -t ext4 -d tree image 24M");
     for kind in ["msdos", "cd9660", "squashfs"] {
         assert_eq!(Machine::new(&image).mount(kind, ""), Err(Errno::EINVAL), "{kind}");
@@ -160,6 +178,9 @@ fn small(script: &str) -> Vec<u8> {
 
 #[test]
 fn damaged_ext() {
+    if crate::lacks(&["mke2fs", "genisoimage", "xorriso", "mksquashfs"]) {
+        return;
+    }
     for (kind, options) in [("ext2", "-t ext2 -b 1024"), ("ext4", "-t ext4 -b 1024 -O ^has_journal,inline_data")] {
         damage::hammer(kind, &small(&format!("mke2fs -q {options} -N 128 -d tree image 1M")), 100_000, false);
     }
@@ -167,12 +188,18 @@ fn damaged_ext() {
 
 #[test]
 fn damaged_iso() {
+    if crate::lacks(&["mke2fs", "genisoimage", "xorriso", "mksquashfs"]) {
+        return;
+    }
     damage::hammer("cd9660", &small("genisoimage -quiet -R -o image tree 2> /dev/null"), 90_000, false);
     damage::hammer("cd9660", &small("genisoimage -quiet -J -f -o image tree 2> /dev/null"), 90_000, false);
 }
 
 #[test]
 fn damaged_squashfs() {
+    if crate::lacks(&["mke2fs", "genisoimage", "xorriso", "mksquashfs"]) {
+        return;
+    }
     for compression in ["gzip", "xz", "lz4", "zstd", "gzip -noI"] {
         let script = format!("mksquashfs tree image -comp {compression} -quiet -no-progress > /dev/null");
         damage::hammer("squashfs", &small(&script), 70_000, false);

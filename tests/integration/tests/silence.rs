@@ -114,6 +114,24 @@ fn what_is_not_taken_is_named_once_and_counted() {
 }
 
 #[test]
+fn a_spawned_program_that_gets_no_rump_descriptors_is_named() {
+    let rump = Rump::start(Transport::Unix);
+    let script = "import os\n\
+        fd = os.open('/rump/tmp/f', os.O_CREAT | os.O_WRONLY)\n\
+        child = os.posix_spawn('/bin/true', ['true'], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, fd, 1)])\n\
+        os.waitpid(child, 0)\n";
+    for (deep, said) in [("deep=off", 1), ("deep=auto", 0)] {
+        let trace = rump.folder().join(deep);
+        let options = [format!("--trace={}", trace.display()), format!("--config=path=/rump,{deep}")];
+        let mut command = rump.launch(&[&options[0], &options[1]], "/usr/bin/python3");
+        assert_eq!(stdout(command.args(["-c", script])), "");
+        let lines = std::fs::read_to_string(trace).unwrap();
+        let named = lines.lines().filter(|line| line.contains("spawn: the new program gets no rump descriptors"));
+        assert_eq!(named.count(), said, "{lines}");
+    }
+}
+
+#[test]
 fn a_call_has_one_line_on_the_trace() {
     let rump = Rump::start(Transport::Unix);
     let trace = rump.folder().join("trace");
