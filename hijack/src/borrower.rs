@@ -248,7 +248,9 @@ pub fn spawn_and_wait<R>(real: impl FnOnce() -> R) -> R {
 /// Says what a child loses whose dup2 and exec inside libc pass by: its placeholders are no descriptors.
 fn say_unseen() {
     if !first::all_inside() && fds::any() {
-        trace::say(format_args!("spawn: the new program gets no rump descriptors, since what libc does inside is not seen"));
+        trace::say(format_args!(
+            "spawn: the new program gets no rump descriptors, since what libc does inside is not seen"
+        ));
     }
 }
 
