@@ -230,8 +230,13 @@ import os, sys, time
 begin, seen, found = time.monotonic(), set(), 0
 paths = ['d/secret', 'd/e/../secret', 'moved/deep/../../d/secret', 'moved/../secret', 'moved/deep/secret', 'moved/deep/../../secret', 'd/../secret']
 os.chdir('/rump/usr')
-deep = os.open('moved/deep', os.O_PATH)
-while time.monotonic() - begin < 3:
+deep = None
+while deep is None:
+    try:
+        deep = os.open('moved/deep', os.O_PATH)
+    except OSError as e:
+        seen.add(e.strerror)
+while time.monotonic() - begin < 3 or not found:
     for path in paths + ['../secret', '../../secret', '../../d/secret', '../../../outside/secret']:
         try:
             fd = os.open(path, os.O_RDONLY) if not path.startswith('..') else os.open(path, os.O_RDONLY, dir_fd=deep)
