@@ -6,6 +6,7 @@
 
 pub mod addr;
 pub mod conn;
+pub mod icmp;
 pub mod ioctl;
 pub mod link;
 pub mod local;

@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use abi::{Errno, Result};
+use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::time::Instant;
 use smoltcp::wire::{IpAddress, IpEndpoint, IpProtocol, IpVersion, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket};
 
+use super::icmp::{self, Report};
 use super::link::Link;
 use super::tcp::Tcp;
 use super::udp::Udp;
@@ -40,6 +42,17 @@ impl Random {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
+}
+
+/// The way to an address.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// The interface, by its place in [`Base::links`].
+    pub link: usize,
+    /// The address to speak from.
+    pub source: IpAddress,
+    /// The longest packet.
+    pub mtu: usize,
 }
 
 /// What TCP and UDP share.
@@ -81,6 +94,49 @@ impl Base {
         let own = self.links.iter().find(|link| link.is_ours(to)).map(|link| link.source_for(to));
         let source = own.unwrap_or_else(|| self.links[at].source_for(to));
         Ok((at, source.ok_or(Errno::EADDRNOTAVAIL)?))
+    }
+
+    /// Returns the way to `to`, through the interface at `only` if one is given.
+    ///
+    /// `ENETUNREACH` without a route.
+    pub fn route_by(&self, to: &IpAddress, only: Option<usize>) -> Result<Way> {
+        let (link, source) = match only {
+            None => self.route(to)?,
+            Some(link) => {
+                let source = self.links.get(link).and_then(|link| link.source_for(to));
+                (link, source.ok_or(Errno::ENETUNREACH)?)
+            }
+        };
+        Ok(Way { link, source, mtu: self.links[link].device.mtu() })
+    }
+
+    /// Sends an IP packet, complete with all headers, on the way that [`Base::route`] has found.
+    pub fn output(&mut self, link: usize, packet: Vec<u8>) {
+        self.links[link].device.transmit(packet);
+    }
+
+    /// Returns a buffer for a packet to be sent through an interface; its contents are arbitrary.
+    pub fn buffer(&mut self, link: usize, len: usize) -> Vec<u8> {
+        self.links[link].device.buffer(len)
+    }
+
+    /// Which checksums packets through an interface must bear.
+    pub fn checksums(&self, link: usize) -> ChecksumCapabilities {
+        if self.links[link].device.is_loopback() {
+            ChecksumCapabilities::ignored()
+        } else {
+            ChecksumCapabilities::default()
+        }
+    }
+
+    /// Where the interface of a number stands in [`Base::links`].
+    pub fn link_by_index(&self, index: u32) -> Option<usize> {
+        self.links.iter().position(|link| link.index == index)
+    }
+
+    /// Where the interface of a name stands in [`Base::links`].
+    pub fn link_by_name(&self, name: &[u8]) -> Option<usize> {
+        self.links.iter().position(|link| link.name.as_bytes() == name)
     }
 
     /// Remembers a queue to be woken; see [`WaitQueue::wake_for`].
@@ -160,7 +216,24 @@ impl Stack {
         let taken = self.udp.input(&mut self.base, local, remote, packet.hop_limit, datagram.payload());
         if !taken && self.base.is_ours(&packet.from) {
             // The port unreachable that ICMP would carry; both ends are here.
-            self.udp.unreachable(&mut self.base, remote, local);
+            self.icmp_error(&Report {
+                local: remote,
+                remote: local,
+                protocol: IpProtocol::Udp,
+                kind: icmp::Kind::Refused,
+                from: packet.to,
+                number: if packet.to.version() == IpVersion::Ipv4 { (3, 3) } else { (1, 4) },
+                quoted: datagram.payload().to_vec(),
+            });
+        }
+    }
+
+    /// Tells the socket that has sent a packet what became of it.
+    pub fn icmp_error(&mut self, report: &Report) {
+        match report.protocol {
+            IpProtocol::Tcp => self.tcp.icmp_error(&mut self.base, report),
+            IpProtocol::Udp => self.udp.icmp_error(&mut self.base, report),
+            _ => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Id, MAX_ORPHANS, Pcb, Role, Tcp};
 use crate::net::conn::TcpState;
+use crate::net::icmp::{Kind, Report};
 use crate::net::stack::Base;
 use crate::wait::EVERYTHING;
 
@@ -25,6 +26,21 @@ impl Tcp {
         }
         self.orphans += 1;
         self.emit(base, id);
+    }
+
+    /// Takes note of what became of a segment. A connect that is told so ends, as on Linux; an open connection goes on trying.
+    pub fn icmp_error(&mut self, base: &mut Base, report: &Report) {
+        let Some(&id) = self.flows.get(&(report.local, report.remote)) else { return };
+        let Some(pcb) = self.pcbs.get_mut(&id) else { return };
+        let Role::Connection(conn) = &mut pcb.role else { return };
+        if conn.seen != TcpState::SynSent || matches!(report.kind, Kind::TooBig { .. }) {
+            return;
+        }
+        conn.engine.abort();
+        conn.seen = TcpState::Closed;
+        pcb.error = pcb.error.or(Some(report.kind.errno()));
+        base.wake(&pcb.queue, EVERYTHING);
+        self.end_flow(id);
     }
 
     /// Ends listening, and resets what waited in the queue.

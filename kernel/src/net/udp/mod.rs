@@ -8,11 +8,11 @@ use std::sync::Arc;
 use abi::poll::{POLLERR, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM};
 use abi::socket::{IPPROTO_IP, IPPROTO_IPV6, SO_BROADCAST, SO_REUSEADDR, SO_REUSEPORT};
 use abi::{Errno, Result};
-use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{IpAddress, IpEndpoint, IpProtocol, IpRepr, UdpPacket, UdpRepr};
 
 use crate::file::Events;
 use crate::net::addr::{Binding, Family};
+use crate::net::icmp::Report;
 use crate::net::option::{Kind, Options};
 use crate::net::port::{Claim, Id, Ports};
 use crate::net::stack::Base;
@@ -236,7 +236,7 @@ impl Udp {
     fn send(&mut self, base: &mut Base, id: Id, data: &[u8], to: Option<IpEndpoint>, wish: Wish) -> Result<usize> {
         let Route { link, from, to, hop_limit } = self.prepare(base, id, data, to, wish)?;
         let frame = frame(base, link, from, to, hop_limit, data);
-        base.links[link].device.transmit(frame);
+        base.output(link, frame);
         Ok(data.len())
     }
 
@@ -305,14 +305,14 @@ impl Udp {
         true
     }
 
-    /// Tells the socket at `local` that nobody listens at `remote`; only a connected one hears it.
-    pub fn unreachable(&mut self, base: &mut Base, local: IpEndpoint, remote: IpEndpoint) {
-        let claims = self.ports.at(local.port).iter().map(|claim| claim.id);
+    /// Tells the socket that has sent a datagram what became of it; only a connected one hears it.
+    pub fn icmp_error(&mut self, base: &mut Base, report: &Report) {
+        let claims = self.ports.at(report.local.port).iter().map(|claim| claim.id);
         for id in claims {
             let Some(pcb) = self.pcbs.get_mut(&id) else { continue };
-            let sender = pcb.binding.is_some_and(|binding| binding.covers(&local.addr));
-            if sender && pcb.remote == Some(remote) {
-                pcb.error = Some(Errno::ECONNREFUSED);
+            let sender = pcb.binding.is_some_and(|binding| binding.covers(&report.local.addr));
+            if sender && pcb.remote == Some(report.remote) {
+                pcb.error = Some(report.kind.errno());
                 base.wake(&pcb.queue, POLLERR);
             }
         }
@@ -390,13 +390,11 @@ impl Pcb {
 
 /// Makes the IP packet of a datagram.
 fn frame(base: &mut Base, link: usize, from: IpEndpoint, to: IpEndpoint, hop_limit: u8, data: &[u8]) -> Vec<u8> {
-    let device = &mut base.links[link].device;
-    let checksums =
-        if device.is_loopback() { ChecksumCapabilities::ignored() } else { ChecksumCapabilities::default() };
+    let checksums = base.checksums(link);
     let udp = UdpRepr { src_port: from.port, dst_port: to.port };
     let length = udp.header_len() + data.len();
     let ip = IpRepr::new(from.addr, to.addr, IpProtocol::Udp, length, hop_limit);
-    let mut frame = device.buffer(ip.header_len() + length);
+    let mut frame = base.buffer(link, ip.header_len() + length);
     ip.emit(&mut frame[..], &checksums);
     let mut packet = UdpPacket::new_unchecked(&mut frame[ip.header_len()..]);
     udp.emit(&mut packet, &from.addr, &to.addr, data.len(), |buf| buf.copy_from_slice(data), &checksums);
