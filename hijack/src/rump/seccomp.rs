@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use abi::{Errno, Result};
 use client::signals::Blocked;
-use libc::{BPF_ABS, BPF_IMM, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter};
+use libc::{BPF_ABS, BPF_IMM, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter};
 
 use crate::calls::{Outcome, outcome};
 use crate::{raw, trace, user};
@@ -54,7 +54,7 @@ fn install(addr: usize, call: impl Fn(usize) -> isize) -> Outcome {
 /// Reads the filter at `addr` and puts the prologue in front; `EINVAL` if that is too long.
 fn extended(addr: usize, text: &Range<u64>) -> Result<Vec<sock_filter>> {
     let program: Program = user::read(addr)?;
-    let mut filter = prologue(text).to_vec();
+    let mut filter = prologue(text);
     let length = usize::from(program.length);
     if length == 0 || length + filter.len() > libc::BPF_MAXINSNS as usize {
         return Err(Errno::EINVAL);
@@ -71,20 +71,28 @@ fn extended(addr: usize, text: &Range<u64>) -> Result<Vec<sock_filter>> {
     Ok(filter)
 }
 
-/// Allows a call whose instruction is in `text`, which must not cross a multiple of 4 GiB; anything else falls through.
-fn prologue(text: &Range<u64>) -> [sock_filter; 7] {
+/// Allows a call whose instruction is in `text`; anything else falls through. A filter compares halves of an address, so what crosses a
+/// multiple of 4 GiB is compared in two pieces.
+fn prologue(text: &Range<u64>) -> Vec<sock_filter> {
     let step = |code: u32, jt, jf, k| sock_filter { code: code as u16, jt, jf, k };
     let (load, low, high) = (BPF_LD | BPF_W | BPF_ABS, INSTRUCTION, INSTRUCTION + 4);
-    [
-        step(load, 0, 0, high),
-        step(BPF_JMP | BPF_JEQ | BPF_K, 0, 4, (text.start >> 32) as u32),
-        step(load, 0, 0, low),
-        step(BPF_JMP | BPF_JGE | BPF_K, 0, 2, text.start as u32),
-        step(BPF_JMP | BPF_JGE | BPF_K, 1, 0, text.end as u32),
-        step(BPF_RET | BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-        // A filter begins with an empty accumulator.
-        step(BPF_LD | BPF_IMM, 0, 0, 0),
-    ]
+    let mut filter = Vec::new();
+    let mut start = text.start;
+    while start < text.end {
+        let end = text.end.min((start | u64::from(u32::MAX)).saturating_add(1));
+        filter.extend([
+            step(load, 0, 0, high),
+            step(BPF_JMP | BPF_JEQ | BPF_K, 0, 4, (start >> 32) as u32),
+            step(load, 0, 0, low),
+            step(BPF_JMP | BPF_JGE | BPF_K, 0, 2, start as u32),
+            step(BPF_JMP | BPF_JGT | BPF_K, 1, 0, (end - 1) as u32),
+            step(BPF_RET | BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ]);
+        start = end;
+    }
+    // A filter begins with an empty accumulator.
+    filter.push(step(BPF_LD | BPF_IMM, 0, 0, 0));
+    filter
 }
 
 /// This library's executable segment, behind whose system calls `syscall` leaves the address of the next instruction.
@@ -100,8 +108,7 @@ fn own_text() -> Option<Range<u64>> {
     };
     let segment = headers.iter().find(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0)?;
     let start = base + segment.p_vaddr;
-    let text = start..start + segment.p_memsz;
-    (text.start >> 32 == text.end >> 32).then_some(text)
+    Some(start..start + segment.p_memsz)
 }
 
 #[cfg(test)]
@@ -121,6 +128,7 @@ mod tests {
                 }
                 code if code == BPF_JMP | BPF_JEQ | BPF_K => value == step.k,
                 code if code == BPF_JMP | BPF_JGE | BPF_K => value >= step.k,
+                code if code == BPF_JMP | BPF_JGT | BPF_K => value > step.k,
                 code if code == BPF_RET | BPF_K => return true,
                 _ => continue,
             };
@@ -135,6 +143,20 @@ mod tests {
         assert!(allowed(&text, 0x7f12_3450_0000) && allowed(&text, 0x7f12_345f_ffff));
         assert!(!allowed(&text, 0x7f12_344f_ffff) && !allowed(&text, 0x7f12_3460_0000));
         assert!(!allowed(&text, 0x3450_0000) && !allowed(&text, 0x7f13_3450_0000));
+    }
+
+    #[test]
+    fn text_may_cross_and_touch_multiples_of_4_gib() {
+        let crosses = 0x7f12_fff0_0000..0x7f13_0010_0000;
+        for inside in [0x7f12_fff0_0000, 0x7f12_ffff_ffff, 0x7f13_0000_0000, 0x7f13_000f_ffff] {
+            assert!(allowed(&crosses, inside), "{inside:#x}");
+        }
+        for outside in [0x7f12_ffef_ffff, 0x7f13_0010_0000, 0x7f12_0000_0000, 0x7f13_ffff_ffff, 0x7f14_0000_0000] {
+            assert!(!allowed(&crosses, outside), "{outside:#x}");
+        }
+        let touches = 0x7f12_fff0_0000..0x7f13_0000_0000;
+        assert!(allowed(&touches, 0x7f12_ffff_ffff) && !allowed(&touches, 0x7f13_0000_0000));
+        assert_eq!(prologue(&touches).len(), 7);
     }
 
     #[test]

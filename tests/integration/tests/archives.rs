@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use integration::{Rump, Transport, built, limited, output, stdout};
 
@@ -179,22 +178,19 @@ fn a_snapshot_is_of_one_moment_while_names_change() {
     let (rump, folder) = (Rump::start(Transport::Unix), tempfile::tempdir().unwrap());
     // Two names move from one directory to the other and back, always both within one: a tree of one moment has each once.
     rump.sh("cd /rump/tmp; mkdir a b; for i in $(seq 50); do echo $i > a/$i; done");
-    let stop = AtomicBool::new(false);
     let moves = "import os
 os.chdir('/rump/tmp'); n = 0
 while os.path.exists('go'):
     for x, y in (('a', 'b'), ('b', 'a')):
         for i in range(1, 51): os.rename('%s/%d' % (x, i), '%s/%d' % (y, i))
     n += 1
+    open('moved', 'w').close()
 print(n)";
     rump.sh("touch /rump/tmp/go");
     std::thread::scope(|scope| {
-        let mover = scope.spawn(|| {
-            let moved = stdout(rump.command("python3").args(["-c", moves]));
-            stop.store(true, Ordering::Relaxed);
-            moved
-        });
-        for round in 0..20 {
+        let mover = scope.spawn(|| stdout(rump.command("python3").args(["-c", moves])));
+        let (mut round, mut moved) = (0, false);
+        while (round < 20 || !moved) && !mover.is_finished() {
             let archive = folder.path().join(format!("{round}.tar"));
             rump.ctl(&["snapshot", archive.to_str().unwrap()]);
             let list = stdout(limited("tar").args(["tf", archive.to_str().unwrap()]));
@@ -203,6 +199,8 @@ print(n)";
                 names.filter_map(|line| line.rsplit('/').next()).filter(|name| !name.is_empty()).collect();
             seen.sort_by_key(|name| name.parse::<u32>().unwrap());
             assert_eq!(seen, (1..=50).map(|at| at.to_string()).collect::<Vec<_>>(), "round {round}");
+            moved = list.lines().any(|line| line == "./tmp/moved");
+            round += 1;
         }
         rump.sh("rm /rump/tmp/go");
         assert!(mover.join().unwrap().trim().parse::<u32>().unwrap() > 0);
