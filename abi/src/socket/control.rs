@@ -4,7 +4,10 @@ use linux_raw_sys::net as host;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{IP_PKTINFO, IP_RECVDSTADDR, IP_RECVTTL, IP_TOS, IP_TTL, IPPROTO_IP, IPPROTO_IPV6};
-use super::{IPV6_HOPLIMIT, IPV6_PKTINFO, IPV6_TCLASS, SOL_SOCKET};
+use super::{
+    IP_RECVERR, IPPROTO_IP_EXT, IPPROTO_IPV6_EXT, IPV6_HOPLIMIT, IPV6_PKTINFO, IPV6_RECVERR, IPV6_TCLASS,
+    SO_TIMESTAMPNS, SOL_SOCKET, SOL_SOCKET_EXT, Sockaddr,
+};
 use crate::pairs::plain;
 use crate::time::Timeval;
 use crate::{Errno, Result, linux};
@@ -59,6 +62,10 @@ pub const LINUX_SOL_SOCKET: i32 = host::SOL_SOCKET as i32;
 /// Linux's `SCM_CREDENTIALS`.
 pub const LINUX_SCM_CREDENTIALS: i32 = 2;
 
+/// Length of struct sock_extended_err.
+const EXTENDED_ERROR: usize = 16;
+/// Length of Linux's struct sockaddr_in.
+const SOCKADDR_IN: usize = 16;
 /// Offset of the data of a control message.
 const DATA_AT: usize = 16;
 /// Control messages start at multiples of this.
@@ -173,6 +180,8 @@ enum Content {
     Byte,
     /// An address here, a whole in_pktinfo on Linux.
     Destination,
+    /// struct sock_extended_err and the address of who reported it; errno and address are NetBSD's here.
+    ExtendedError,
 }
 
 /// A kind of control message: level and type on NetBSD and on Linux.
@@ -199,6 +208,9 @@ const ROWS: &[Row] = &[
     row((SOL_SOCKET, SCM_RIGHTS), (host::SOL_SOCKET, 1), Content::Bytes),
     row((SOL_SOCKET, SCM_CREDS), (host::SOL_SOCKET, LINUX_SCM_CREDENTIALS as u32), Content::Credentials),
     row((SOL_SOCKET, SCM_TIMESTAMP), (host::SOL_SOCKET, host::SCM_TIMESTAMP), Content::Timeval),
+    row((SOL_SOCKET_EXT, SO_TIMESTAMPNS), (host::SOL_SOCKET, host::SCM_TIMESTAMPNS), Content::Bytes),
+    received((IPPROTO_IP_EXT, IP_RECVERR), (IP, host::IP_RECVERR), Content::ExtendedError),
+    received((IPPROTO_IPV6_EXT, IPV6_RECVERR), (IPV6, host::IPV6_RECVERR), Content::ExtendedError),
     row((IPPROTO_IP, IP_PKTINFO), (IP, host::IP_PKTINFO), Content::Pktinfo),
     row((IPPROTO_IP, IP_TTL), (IP, host::IP_TTL), Content::Bytes),
     row((IPPROTO_IP, IP_TOS), (IP, host::IP_TOS), Content::Bytes),
@@ -238,7 +250,7 @@ pub fn cmsg_from_linux(message: &Cmsg<'_>) -> Result<CmsgBuf> {
 
 fn content_from_linux(content: Content, data: &[u8]) -> Option<Vec<u8>> {
     Some(match content {
-        Content::Bytes | Content::Byte | Content::Destination => data.to_vec(),
+        Content::Bytes | Content::Byte | Content::Destination | Content::ExtendedError => data.to_vec(),
         Content::Timeval => {
             let (time, _) = linux::Timeval::read_from_prefix(data).ok()?;
             Timeval::from_linux(&time).ok()?.as_bytes().to_vec()
@@ -285,14 +297,26 @@ fn content_to_linux(content: Content, data: &[u8]) -> Option<Vec<u8>> {
             linux::Ucred { pid: cred.sc_pid, uid: cred.sc_euid, gid: cred.sc_egid }.as_bytes().to_vec()
         }
         Content::Pktinfo => {
-            let (info, _) = InPktinfo::read_from_prefix(data).ok()?;
+            let (info, rest) = InPktinfo::read_from_prefix(data).ok()?;
             linux::InPktinfo {
                 ipi_ifindex: info.ipi_ifindex as i32,
-                ipi_spec_dst: info.ipi_addr,
+                // Our server tells what to answer from where that is not what was sent to.
+                ipi_spec_dst: rest.first_chunk().copied().unwrap_or(info.ipi_addr),
                 ipi_addr: info.ipi_addr,
             }
             .as_bytes()
             .to_vec()
+        }
+        Content::ExtendedError => {
+            let (errno, rest) = data.split_first_chunk()?;
+            let (cause, offender) = rest.split_at_checked(EXTENDED_ERROR - size_of::<i32>())?;
+            let errno = Errno::from_raw(i32::from_ne_bytes(*errno)).to_linux();
+            let offender = match offender {
+                // Linux leaves room for an address and says that there is none.
+                [] => vec![0; SOCKADDR_IN],
+                given => Sockaddr::parse(given).ok()?.to_linux(),
+            };
+            [&errno.to_ne_bytes()[..], cause, &offender].concat()
         }
         Content::Destination => {
             let addr = *data.first_chunk()?;

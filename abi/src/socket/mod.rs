@@ -133,7 +133,7 @@ pub const IPPROTO_RAW: i32 = 255;
 pub const IPPROTO_MAX: i32 = 256;
 
 pairs! {
-    /// The flags of send(2), recv(2) and their kin. `MSG_TRUNC` as an input flag, and `MSG_MORE`, mean something to our server only.
+    /// The flags of send(2), recv(2) and their kin. `MSG_TRUNC` as an input flag, `MSG_MORE` and `MSG_ERRQUEUE` mean something to our server only.
     MSG_FLAGS: i32 {
         MSG_OOB 0x1 => host::MSG_OOB;
         MSG_PEEK 0x2 => host::MSG_PEEK;
@@ -151,6 +151,7 @@ pairs! {
         MSG_WAITFORONE 0x2000 => 0x1_0000;
         MSG_NOTIFICATION 0x4000;
         MSG_MORE 0x8000 => host::MSG_MORE;
+        MSG_ERRQUEUE 0x1_0000 => host::MSG_ERRQUEUE;
     }
 }
 
@@ -160,12 +161,8 @@ const LINUX_MSG_FASTOPEN: i32 = 0x2000_0000;
 /// The flags that a caller may pass.
 pub const MSG_USERFLAGS: i32 = 0xff_ffff;
 
-/// Translates the flags of send(2) and recv(2). `EAGAIN` for `MSG_ERRQUEUE` (the error queue is empty), `EOPNOTSUPP` for
-/// `MSG_FASTOPEN`; the hint `MSG_CONFIRM` and what Linux ignores are dropped.
+/// Translates the flags of send(2) and recv(2). `EOPNOTSUPP` for `MSG_FASTOPEN`; the hint `MSG_CONFIRM` and what Linux ignores are dropped.
 pub fn msg_flags_from_linux(linux: i32) -> Result<i32> {
-    if linux & host::MSG_ERRQUEUE as i32 != 0 {
-        return Err(Errno::EAGAIN);
-    }
     if linux & LINUX_MSG_FASTOPEN != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
@@ -198,7 +195,7 @@ mod tests {
     #[test]
     fn message_flags_translate() {
         assert_eq!(msg_flags_from_linux(0x4000 | 0x40 | 0x8000), Ok(MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE));
-        assert_eq!(msg_flags_from_linux(0x2000), Err(Errno::EAGAIN));
+        assert_eq!(msg_flags_from_linux(0x2000), Ok(MSG_ERRQUEUE));
         assert_eq!(msg_flags_to_linux(MSG_TRUNC | MSG_CTRUNC | MSG_EOR), 0x20 | 0x8 | 0x80);
     }
 }

@@ -5,7 +5,7 @@
 
 use linux_raw_sys::net as host;
 
-use super::{IPPROTO_ICMPV6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP};
+use super::{IPPROTO_ICMPV6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_RAW, IPPROTO_TCP, IPPROTO_UDP};
 
 /// The level of socket options.
 pub const SOL_SOCKET: i32 = 0xffff;
@@ -23,6 +23,9 @@ pub const IPPROTO_IPV6_EXT: i32 = EXTENSION + IPPROTO_IPV6;
 pub const IPPROTO_TCP_EXT: i32 = EXTENSION + IPPROTO_TCP;
 /// Options of UDP.
 pub const IPPROTO_UDP_EXT: i32 = EXTENSION + IPPROTO_UDP;
+
+/// Extensions of `IPPROTO_RAW`.
+pub const IPPROTO_RAW_EXT: i32 = EXTENSION + IPPROTO_RAW;
 
 /// What the value of an option is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +125,7 @@ options! {
         Bytes SO_BINDTODEVICE 25 => host::SO_BINDTODEVICE;
         Int SO_SNDBUFFORCE 32 => host::SO_SNDBUFFORCE;
         Int SO_RCVBUFFORCE 33 => host::SO_RCVBUFFORCE;
+        Int SO_TIMESTAMPNS 35 => host::SO_TIMESTAMPNS;
         Int SO_MARK 36 => host::SO_MARK;
         Int SO_PROTOCOL 38 => host::SO_PROTOCOL;
         Family SO_DOMAIN 39 => host::SO_DOMAIN;
@@ -207,6 +211,9 @@ options! {
     }
     IPPROTO_ICMPV6, host::IPPROTO_ICMPV6 {
         Icmp6Filter ICMP6_FILTER 18 => 1;
+    }
+    IPPROTO_RAW_EXT, IPPROTO_RAW {
+        Bytes ICMP_FILTER 1 => 1;
     }
     IPPROTO_TCP, host::IPPROTO_TCP {
         Int TCP_NODELAY 1 => host::TCP_NODELAY;

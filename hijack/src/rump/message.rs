@@ -16,7 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::control;
 use super::file::Vector;
 use super::kernel;
-use super::socket::{AddressOut, destination, send_flags};
+use super::socket::{AddressOut, destination, receive_flags, send_flags};
 use crate::fds::RumpFd;
 use crate::user;
 
@@ -31,7 +31,7 @@ pub fn sendmsg(fd: RumpFd, msg: usize, flags: i32) -> Result<usize> {
 
 /// See recvmsg(2).
 pub fn recvmsg(fd: RumpFd, msg: usize, flags: i32) -> Result<usize> {
-    let flags = socket::msg_flags_from_linux(flags)? & !MSG_WAITFORONE;
+    let flags = receive_flags(flags)? & !MSG_WAITFORONE;
     let mut header: linux::MsgHdr = user::read(msg)?;
     let received = receive(fd, &mut header, flags)?;
     user::write(msg, &header)?;
@@ -46,7 +46,7 @@ pub fn sendmmsg(fd: RumpFd, messages: usize, count: usize, flags: i32) -> Result
 
 /// See recvmmsg(2); as on Linux the timeout is looked at between messages only.
 pub fn recvmmsg(fd: RumpFd, messages: usize, count: usize, flags: i32, timeout: usize) -> Result<usize> {
-    let flags = socket::msg_flags_from_linux(flags)?;
+    let flags = receive_flags(flags)?;
     let limit = user::read_if::<Timespec>(timeout)?.map(|time| time.to_duration()).transpose()?;
     let start = uptime();
     let received = many(messages, count, |header, already| {

@@ -3,7 +3,7 @@
 //! `abi` says which option is which and what its value looks like; here stands what takes more than a translation.
 //! An option that Linux has and the rump kernel lacks is `ENOPROTOOPT`, except for the hints of [`HINTS`], which change no result.
 
-use abi::socket::{self, Kind, SocketOption, Unpcbid};
+use abi::socket::{self, Kind, Sockaddr, SocketOption, Unpcbid};
 use abi::{Errno, In, InOut, Out, Result};
 use client::stubs;
 use zerocopy::IntoBytes;
@@ -13,6 +13,8 @@ use super::socket::AddressOut;
 use crate::fds::RumpFd;
 use crate::user;
 
+/// Length of Linux's struct sockaddr_storage.
+const LINUX_ADDRESS: usize = 128;
 /// Longest value of an option.
 const VALUE: usize = 2048;
 
@@ -54,6 +56,9 @@ const HINTS: &[(&str, i32)] = &[
 /// See setsockopt(2).
 pub fn setsockopt(fd: RumpFd, level: i32, name: i32, addr: usize, len: i32) -> Result<usize> {
     let len = usize::try_from(len).ok().filter(|len| *len <= VALUE).ok_or(Errno::EINVAL)?;
+    if let (libc::IPPROTO_IP | libc::IPPROTO_IPV6, libc::MCAST_JOIN_GROUP | libc::MCAST_LEAVE_GROUP) = (level, name) {
+        return group_request(fd, name == libc::MCAST_JOIN_GROUP, addr, len);
+    }
     let option = socket::socket_option_from_linux(level, name).ok_or(Errno::ENOPROTOOPT)?;
     let mut value = vec![0; len];
     user::read_bytes(addr, &mut value)?;
@@ -77,6 +82,32 @@ pub fn setsockopt(fd: RumpFd, level: i32, name: i32, addr: usize, len: i32) -> R
         (Err(Errno::ENOPROTOOPT), name) if is_hint(name, int(&value)) && applies(fd, level)? => Ok(0),
         (Err(error), _) => Err(unsettable(fd, level, error)),
     }
+}
+
+/// Joins or leaves a group by the interface of RFC 3678, which NetBSD lacks: by the older one, which says the same.
+/// `EINVAL` for a value that is too short, `EADDRNOTAVAIL` for a group of neither family.
+fn group_request(fd: RumpFd, join: bool, addr: usize, len: usize) -> Result<usize> {
+    /// Where the address begins in struct group_req.
+    const GROUP: usize = 8;
+    let mut value = vec![0; len];
+    user::read_bytes(addr, &mut value)?;
+    let interface: [u8; 4] = *value.first_chunk().ok_or(Errno::EINVAL)?;
+    let group = value.get(GROUP..).filter(|group| group.len() >= LINUX_ADDRESS).ok_or(Errno::EINVAL)?;
+    let (option, request) = match Sockaddr::from_linux(group.get(..LINUX_ADDRESS).unwrap_or(group))? {
+        Sockaddr::Inet { addr, .. } => {
+            // NetBSD takes 0.x.x.x for the number of an interface.
+            let [_, b, c, d] = u32::from_ne_bytes(interface).to_be_bytes();
+            let name = if join { socket::IP_ADD_MEMBERSHIP } else { socket::IP_DROP_MEMBERSHIP };
+            ((socket::IPPROTO_IP, name), [addr, [0, b, c, d]].concat())
+        }
+        Sockaddr::Inet6 { addr, .. } => {
+            let name = if join { socket::IPV6_JOIN_GROUP } else { socket::IPV6_LEAVE_GROUP };
+            ((socket::IPPROTO_IPV6, name), [&addr[..], &interface].concat())
+        }
+        _ => return Err(Errno::EADDRNOTAVAIL),
+    };
+    set(fd, option, &request)?;
+    Ok(0)
 }
 
 /// Linux's word for an option that cannot be set: local sockets support no level but that of all sockets.

@@ -261,6 +261,15 @@ pub fn send_flags(flags: i32) -> Result<i32> {
     }
 }
 
+/// The flags of a call that receives. A NetBSD server has no queue of errors: it is empty.
+pub fn receive_flags(flags: i32) -> Result<i32> {
+    let flags = socket::msg_flags_from_linux(flags)?;
+    match process::remote() {
+        Some(remote) if flags & socket::MSG_ERRQUEUE != 0 && !remote.extended() => Err(Errno::EAGAIN),
+        _ => Ok(flags),
+    }
+}
+
 /// See sendto(2).
 pub fn sendto(fd: RumpFd, buf: usize, len: usize, flags: i32, addr: usize, addr_len: i32) -> Result<usize> {
     let flags = send_flags(flags)?;
@@ -274,7 +283,7 @@ pub fn sendto(fd: RumpFd, buf: usize, len: usize, flags: i32, addr: usize, addr_
 
 /// See recvfrom(2).
 pub fn recvfrom(fd: RumpFd, buf: usize, len: usize, flags: i32, addr: usize, len_addr: usize) -> Result<usize> {
-    let flags = socket::msg_flags_from_linux(flags)?;
+    let flags = receive_flags(flags)?;
     let len = len.min(MAX_TRANSFER);
     let data = Out::at(buf as u64, len);
     if addr == 0 {

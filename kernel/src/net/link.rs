@@ -15,6 +15,8 @@ pub struct Link {
     pub index: u32,
     /// Its addresses.
     pub addrs: Vec<IpCidr>,
+    /// The groups that somebody here listens to, and how many do.
+    pub groups: Vec<(IpAddress, usize)>,
     /// What frames go through.
     pub device: Box<dyn NetDevice>,
     /// smoltcp's interface. It answers for any address: which ones are ours is decided here.
@@ -37,7 +39,15 @@ impl Link {
         config.random_seed = seed;
         let mut interface = Interface::new(config, &mut Wire::out(&mut *device), now);
         interface.set_any_ip(true);
-        Self { name: name.into(), index, addrs, device, interface, nobody: SocketSet::new(Vec::new()) }
+        Self {
+            name: name.into(),
+            index,
+            addrs,
+            groups: Vec::new(),
+            device,
+            interface,
+            nobody: SocketSet::new(Vec::new()),
+        }
     }
 
     /// Makes `lo0` with 127.0.0.1/8, ::1/128 and fe80::1/64.
@@ -53,9 +63,39 @@ impl Link {
     /// Whether `addr` is one of this interface; the whole of 127/8 is, as on Linux.
     pub fn is_ours(&self, addr: &IpAddress) -> bool {
         match addr {
-            IpAddress::Ipv4(v4) if v4.is_loopback() => self.device.is_loopback(),
+            IpAddress::Ipv4(v4) if v4.is_loopback() => self.device.is_loopback() && !self.is_broadcast(addr),
             _ => self.addrs.iter().any(|cidr| cidr.address() == *addr),
         }
+    }
+
+    /// Whether `addr` means all hosts that can be reached through it.
+    pub fn is_broadcast(&self, addr: &IpAddress) -> bool {
+        addr.is_broadcast() || self.is_directed_broadcast(addr)
+    }
+
+    /// Whether `addr` means all hosts of one of its networks; 127.255.255.255 is one too, as on Linux.
+    pub fn is_directed_broadcast(&self, addr: &IpAddress) -> bool {
+        let IpAddress::Ipv4(addr) = addr else { return false };
+        self.addrs.iter().any(|cidr| match cidr {
+            IpCidr::Ipv4(cidr) => cidr.broadcast() == Some(*addr),
+            IpCidr::Ipv6(_) => false,
+        })
+    }
+
+    /// One socket more listens to a group.
+    pub fn join(&mut self, group: IpAddress) {
+        match self.groups.iter_mut().find(|(member, _)| *member == group) {
+            Some((_, count)) => *count += 1,
+            None => self.groups.push((group, 1)),
+        }
+    }
+
+    /// Ends what [`Link::join`] began.
+    pub fn leave(&mut self, group: IpAddress) {
+        if let Some((_, count)) = self.groups.iter_mut().find(|(member, _)| *member == group) {
+            *count -= 1;
+        }
+        self.groups.retain(|(_, count)| *count > 0);
     }
 
     /// Returns the address to speak from when speaking to `to` through this interface.

@@ -1,11 +1,14 @@
 //! Sockets and the TCP/IP stack.
 //!
-//! [`Net`] makes sockets by the table of protocols. TCP and UDP are a thin object per descriptor
-//! ([`tcp::TcpSocket`], [`udp::UdpSocket`]) over one [`stack`] behind one lock; each TCP connection is an engine of its own ([`conn`]).
+//! [`Net`] makes sockets by the table of protocols. TCP and datagrams (UDP, ICMP echoes, raw IP) are a thin object per descriptor
+//! ([`tcp::TcpSocket`], [`dgram::DgramSocket`]) over one [`stack`] behind one lock; each TCP connection is an engine of its own ([`conn`]).
 //! AF_LOCAL sockets ([`local`]) need no stack: two of them share a pair of queues. AF_NETLINK sockets ([`netlink`]) ask it about itself.
 
 pub mod addr;
+pub mod checksum;
 pub mod conn;
+pub mod device;
+pub mod dgram;
 pub mod icmp;
 pub mod ioctl;
 pub mod link;
@@ -16,25 +19,24 @@ pub mod port;
 pub mod report;
 pub mod stack;
 pub mod tcp;
-pub mod udp;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use abi::netlink::NETLINK_ROUTE;
 use abi::socket::{
-    AF_INET, AF_INET6, AF_LOCAL, AF_NETLINK, IPPROTO_MAX, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_RAW,
-    SOCK_SEQPACKET, SOCK_STREAM, Sockaddr,
+    AF_INET, AF_INET6, AF_LOCAL, AF_NETLINK, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_MAX, IPPROTO_TCP, IPPROTO_UDP,
+    SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM, Sockaddr,
 };
 use abi::stat::{S_IFSOCK, Stat};
 use abi::{Errno, Result};
 
 use self::addr::Family;
+use self::dgram::{DgramSocket, Flavour};
 use self::local::LocalSocket;
 use self::netlink::NetlinkSocket;
 use self::stack::Inet;
 use self::tcp::TcpSocket;
-use self::udp::UdpSocket;
 use crate::Cx;
 use crate::config::{Component, Config};
 use crate::file::File;
@@ -54,9 +56,15 @@ type Open = fn(&Net) -> Arc<dyn File>;
 /// The protocols: family, type, protocol, and what makes a socket of them.
 const PROTOCOLS: &[(i32, i32, i32, Component, Open)] = &[
     (AF_INET, SOCK_STREAM, IPPROTO_TCP, Component::Inet, |net| TcpSocket::open(&net.inet, Family::V4)),
-    (AF_INET, SOCK_DGRAM, IPPROTO_UDP, Component::Inet, |net| UdpSocket::open(&net.inet, Family::V4)),
+    (AF_INET, SOCK_DGRAM, IPPROTO_UDP, Component::Inet, |net| DgramSocket::udp(&net.inet, Family::V4)),
     (AF_INET6, SOCK_STREAM, IPPROTO_TCP, Component::Inet6, |net| TcpSocket::open(&net.inet, DUAL_STACK)),
-    (AF_INET6, SOCK_DGRAM, IPPROTO_UDP, Component::Inet6, |net| UdpSocket::open(&net.inet, DUAL_STACK)),
+    (AF_INET6, SOCK_DGRAM, IPPROTO_UDP, Component::Inet6, |net| DgramSocket::udp(&net.inet, DUAL_STACK)),
+    (AF_INET, SOCK_DGRAM, IPPROTO_ICMP, Component::Inet, |net| {
+        DgramSocket::open(&net.inet, Flavour::Ping, Family::V4, 0)
+    }),
+    (AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6, Component::Inet6, |net| {
+        DgramSocket::open(&net.inet, Flavour::Ping, ONLY_V6, 0)
+    }),
     (AF_LOCAL, SOCK_STREAM, 0, Component::Local, |net| LocalSocket::open(&net.local, &net.inet, SOCK_STREAM)),
     (AF_LOCAL, SOCK_DGRAM, 0, Component::Local, |net| LocalSocket::open(&net.local, &net.inet, SOCK_DGRAM)),
     (AF_LOCAL, SOCK_SEQPACKET, 0, Component::Local, |net| LocalSocket::open(&net.local, &net.inet, SOCK_SEQPACKET)),
@@ -68,6 +76,8 @@ const PROTOCOLS: &[(i32, i32, i32, Component, Open)] = &[
 
 /// A new IPv6 socket also speaks IPv4, as on Linux; NetBSD's does not.
 const DUAL_STACK: Family = Family::V6 { v6only: false };
+/// A raw one does not.
+const ONLY_V6: Family = Family::V6 { v6only: true };
 
 impl Net {
     /// Makes the stack with its loopback interface.
@@ -82,12 +92,25 @@ impl Net {
         let family = PROTOCOLS.iter().filter(|row| row.0 == domain && self.components.has(row.3));
         let mut rows = family.peekable();
         rows.peek().ok_or(Errno::EAFNOSUPPORT)?;
+        if let (AF_INET | AF_INET6, SOCK_RAW) = (domain, kind) {
+            return self.raw(domain, protocol);
+        }
         let rows: Vec<_> = rows.collect();
         if protocol != 0 && !rows.iter().any(|row| row.2 == protocol) {
             return Err(if (0..IPPROTO_MAX).contains(&protocol) { Errno::EPROTONOSUPPORT } else { Errno::EINVAL });
         }
         let row = rows.iter().find(|row| row.1 == kind && (protocol == 0 || row.2 == protocol));
         row.map(|row| (row.4)(self)).ok_or(Errno::EPROTOTYPE)
+    }
+
+    /// Makes a raw socket. `EPROTONOSUPPORT` without a protocol, as on Linux, `EINVAL` for one that no header can bear.
+    fn raw(&self, domain: i32, protocol: i32) -> Result<Arc<dyn File>> {
+        let family = if domain == AF_INET { Family::V4 } else { ONLY_V6 };
+        match u8::try_from(protocol) {
+            Ok(0) => Err(Errno::EPROTONOSUPPORT),
+            Ok(protocol) => Ok(DgramSocket::open(&self.inet, Flavour::Raw, family, protocol)),
+            Err(_) => Err(Errno::EINVAL),
+        }
     }
 
     /// socketpair(2); `EOPNOTSUPP` for a family that has none.

@@ -12,6 +12,10 @@ pub enum Kind {
     Tcp,
     /// UDP.
     Udp,
+    /// ICMP echoes.
+    Ping,
+    /// Raw IP.
+    Raw,
     /// AF_LOCAL.
     Local,
     /// AF_NETLINK.
@@ -42,6 +46,18 @@ const FLAGS: i32 = SO_DEBUG
     | SO_NOSIGPIPE
     | SO_TIMESTAMP;
 
+impl Kind {
+    /// Whether it is a socket of IPv4 or IPv6.
+    fn is_inet(self) -> bool {
+        matches!(self, Self::Tcp) || self.is_datagram()
+    }
+
+    /// Whether it sends packets as the program gives them.
+    fn is_datagram(self) -> bool {
+        matches!(self, Self::Udp | Self::Ping | Self::Raw)
+    }
+}
+
 /// The options of one socket.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -62,17 +78,44 @@ pub struct Options {
     pub send_timeout: Option<Duration>,
     /// `SO_RCVTIMEO`.
     pub receive_timeout: Option<Duration>,
-    /// `IP_TTL` or `IPV6_UNICAST_HOPS`.
-    pub hop_limit: Option<u8>,
+    /// `IP_TTL`.
+    ttl: Option<u8>,
+    /// `IPV6_UNICAST_HOPS`.
+    hop_limit: Option<u8>,
+    /// `IP_TOS`.
     tos: u8,
+    /// `IPV6_TCLASS`.
+    traffic_class: u8,
     /// `IP_RECVDSTADDR`.
     pub want_destination: bool,
-    /// `IP_RECVPKTINFO` or `IPV6_RECVPKTINFO`.
+    /// `IP_RECVPKTINFO`.
+    pub want_packet_info_v4: bool,
+    /// `IPV6_RECVPKTINFO`.
     pub want_packet_info: bool,
-    /// `IP_RECVTTL` or `IPV6_RECVHOPLIMIT`.
+    /// `IP_RECVTTL`.
+    pub want_hop_limit_v4: bool,
+    /// `IPV6_RECVHOPLIMIT`.
     pub want_hop_limit: bool,
+    /// `IP_RECVTOS`.
+    pub want_class_v4: bool,
+    /// `IPV6_RECVTCLASS`.
+    pub want_class: bool,
+    /// `SO_TIMESTAMPNS`.
+    pub timestamp_ns: bool,
+    /// `SO_BINDTODEVICE`: number of the interface.
+    pub device: Option<u32>,
+    /// `IP_HDRINCL`.
+    pub header_included: bool,
+    /// `IPV6_CHECKSUM`: where the kernel puts a checksum.
+    pub checksum_at: Option<usize>,
     multicast_ttl: i32,
     multicast_loop: i32,
+    /// `IP_MULTICAST_ALL`.
+    pub multicast_all: bool,
+    /// `IP_MULTICAST_IF`, `IPV6_MULTICAST_IF`: number of the interface.
+    pub multicast_link: Option<u32>,
+    /// The address that `IP_MULTICAST_IF` was set by.
+    pub multicast_addr: [u8; 4],
     /// `IPV6_V6ONLY`; off to begin with, as on Linux (NetBSD: on).
     pub v6only: bool,
     /// `TCP_NODELAY`.
@@ -123,6 +166,7 @@ const HINTS: &[Hint] = &[
     Hint { option: (IPPROTO_IP_EXT, IP_BIND_ADDRESS_NO_PORT), default: 0, values: ANY, keep: truth },
     Hint { option: (IPPROTO_IPV6_EXT, IPV6_MTU_DISCOVER), default: 1, values: 0..=5, keep: as_is },
     Hint { option: (IPPROTO_IPV6_EXT, IPV6_RECVERR), default: 0, values: ANY, keep: truth },
+    Hint { option: (IPPROTO_IPV6_EXT, IPV6_FREEBIND), default: 0, values: ANY, keep: truth },
     Hint { option: (IPPROTO_TCP_EXT, TCP_CORK), default: 0, values: ANY, keep: truth },
     Hint { option: (IPPROTO_UDP_EXT, UDP_CORK), default: 0, values: ANY, keep: truth },
     Hint { option: (IPPROTO_TCP_EXT, TCP_SYNCNT), default: 6, values: 1..=127, keep: as_is },
@@ -141,7 +185,7 @@ impl Options {
         let buffer = match kind {
             Kind::Tcp => 128 << 10,
             // Linux's default: programs count on datagrams of up to 64 KiB.
-            Kind::Udp | Kind::Local | Kind::Netlink => 208 << 10,
+            Kind::Udp | Kind::Ping | Kind::Raw | Kind::Local | Kind::Netlink => 208 << 10,
         };
         Self {
             kind,
@@ -155,11 +199,24 @@ impl Options {
             receive_low: 1,
             send_timeout: None,
             receive_timeout: None,
+            ttl: None,
             hop_limit: None,
             tos: 0,
+            traffic_class: 0,
             want_destination: false,
+            want_packet_info_v4: false,
             want_packet_info: false,
+            want_hop_limit_v4: false,
             want_hop_limit: false,
+            want_class_v4: false,
+            want_class: false,
+            timestamp_ns: false,
+            device: None,
+            header_included: false,
+            checksum_at: None,
+            multicast_all: true,
+            multicast_link: None,
+            multicast_addr: [0; 4],
             multicast_ttl: 1,
             multicast_loop: 1,
             v6only: false,
@@ -194,14 +251,64 @@ impl Options {
         self.hints.contains(&(cork, 1))
     }
 
+    /// The kind of socket.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether it is a socket of IPv6.
+    pub fn is_ipv6(&self) -> bool {
+        self.ipv6
+    }
+
+    /// Type of service or traffic class of what is sent.
+    pub fn class(&self, ipv4: bool) -> u8 {
+        if ipv4 { self.tos } else { self.traffic_class }
+    }
+
+    /// TTL or hop limit of what is sent.
+    pub fn hops(&self, ipv4: bool) -> Option<u8> {
+        if ipv4 { self.ttl } else { self.hop_limit }
+    }
+
+    /// TTL or hop limit of what is sent to a group.
+    pub fn multicast_hops(&self) -> u8 {
+        u8::try_from(self.multicast_ttl).unwrap_or(1)
+    }
+
+    /// `IP_MTU_DISCOVER` or `IPV6_MTU_DISCOVER`.
+    pub fn mtu_discover(&self, ipv4: bool) -> i32 {
+        match ipv4 {
+            true => self.hinted((IPPROTO_IP_EXT, IP_MTU_DISCOVER)),
+            false => self.hinted((IPPROTO_IPV6_EXT, IPV6_MTU_DISCOVER)),
+        }
+    }
+
+    /// `IP_RECVERR` or `IPV6_RECVERR`.
+    pub fn wants_errors(&self, ipv4: bool) -> bool {
+        self.hinted(if ipv4 { (IPPROTO_IP_EXT, IP_RECVERR) } else { (IPPROTO_IPV6_EXT, IPV6_RECVERR) }) != 0
+    }
+
+    /// Whether an address that is not of this host may be bound to (`IP_FREEBIND`, `IPV6_FREEBIND`).
+    pub fn may_bind_anything(&self, ipv6: bool) -> bool {
+        self.hinted((IPPROTO_IP_EXT, IP_FREEBIND)) != 0 || ipv6 && self.hinted((IPPROTO_IPV6_EXT, IPV6_FREEBIND)) != 0
+    }
+
+    /// What a hint is set to.
+    pub fn hinted(&self, option: (i32, i32)) -> i32 {
+        let set = self.hints.iter().find(|(known, _)| *known == option);
+        let default = || HINTS.iter().find(|hint| hint.option == option).map_or(0, |hint| hint.default);
+        set.map_or_else(default, |(_, value)| *value)
+    }
+
     /// Returns what concerns a TCP connection.
-    pub fn tuning(&self) -> super::conn::Tuning {
+    pub fn tuning(&self, ipv4: bool) -> super::conn::Tuning {
         let silence = self.keep_interval * self.keep_count;
         super::conn::Tuning {
             no_delay: self.no_delay,
             cork: self.is_corked(),
             keep_alive: self.has(SO_KEEPALIVE).then_some((self.keep_idle, silence)),
-            hop_limit: self.hop_limit,
+            hop_limit: self.hops(ipv4),
             connect_timeout: self.keep_init,
         }
     }
@@ -221,28 +328,33 @@ impl Options {
             (Kind::Tcp, IPPROTO_TCP, TCP_KEEPINTVL) => seconds(self.keep_interval),
             (Kind::Tcp, IPPROTO_TCP, TCP_KEEPCNT) => self.keep_count as i32,
             (Kind::Tcp, IPPROTO_TCP, TCP_KEEPINIT) => seconds(self.keep_init),
-            (Kind::Tcp | Kind::Udp, IPPROTO_IP, IP_TTL) => i32::from(self.hop_limit.unwrap_or(64)),
-            (Kind::Tcp | Kind::Udp, IPPROTO_IP, IP_TOS) => i32::from(self.tos),
-            (Kind::Tcp | Kind::Udp, IPPROTO_IP, IP_RECVDSTADDR) => i32::from(self.want_destination),
-            (Kind::Tcp | Kind::Udp, IPPROTO_IP, IP_RECVPKTINFO) => i32::from(self.want_packet_info),
-            (Kind::Tcp | Kind::Udp, IPPROTO_IP, IP_RECVTTL) => i32::from(self.want_hop_limit),
-            (Kind::Tcp | Kind::Udp, IPPROTO_IP, IP_MULTICAST_TTL) => self.multicast_ttl,
-            (Kind::Tcp | Kind::Udp, IPPROTO_IP, IP_MULTICAST_LOOP) => self.multicast_loop,
+            (kind, IPPROTO_IP, name) if kind.is_inet() => match name {
+                IP_TTL => i32::from(self.ttl.unwrap_or(64)),
+                IP_TOS => i32::from(self.tos),
+                IP_RECVDSTADDR => i32::from(self.want_destination),
+                IP_RECVPKTINFO => i32::from(self.want_packet_info_v4),
+                IP_RECVTTL => i32::from(self.want_hop_limit_v4),
+                IP_MULTICAST_TTL => self.multicast_ttl,
+                IP_MULTICAST_LOOP => self.multicast_loop,
+                IP_HDRINCL if kind == Kind::Raw => i32::from(self.header_included),
+                _ => return Err(Errno::ENOPROTOOPT),
+            },
             (_, IPPROTO_IPV6, name) if self.ipv6 => match name {
                 IPV6_V6ONLY => i32::from(self.v6only),
                 IPV6_UNICAST_HOPS => i32::from(self.hop_limit.unwrap_or(64)),
                 IPV6_RECVPKTINFO => i32::from(self.want_packet_info),
                 IPV6_RECVHOPLIMIT => i32::from(self.want_hop_limit),
-                IPV6_TCLASS => i32::from(self.tos),
+                IPV6_RECVTCLASS => i32::from(self.want_class),
+                IPV6_TCLASS => i32::from(self.traffic_class),
+                IPV6_CHECKSUM if self.kind == Kind::Raw => self.checksum_at.map_or(-1, |at| at as i32),
                 IPV6_MULTICAST_HOPS => self.multicast_ttl,
                 IPV6_MULTICAST_LOOP => self.multicast_loop,
                 _ => return Err(Errno::ENOPROTOOPT),
             },
-            _ => {
-                let hint = self.hint(level, name).ok_or(Errno::ENOPROTOOPT)?;
-                let set = self.hints.iter().find(|(option, _)| *option == hint.option);
-                set.map_or(hint.default, |(_, value)| *value)
-            }
+            (kind, IPPROTO_IP_EXT, IP_RECVTOS) if kind.is_inet() => i32::from(self.want_class_v4),
+            (kind, IPPROTO_IP_EXT, IP_MULTICAST_ALL) if kind.is_inet() => i32::from(self.multicast_all),
+            (_, SOL_SOCKET_EXT, SO_TIMESTAMPNS) => i32::from(self.timestamp_ns),
+            _ => self.hinted(self.hint(level, name).ok_or(Errno::ENOPROTOOPT)?.option),
         };
         Ok(value.to_le_bytes().to_vec())
     }
@@ -251,7 +363,7 @@ impl Options {
     fn hint(&self, level: i32, name: i32) -> Option<&'static Hint> {
         let applies = match level {
             SOL_SOCKET_EXT => true,
-            IPPROTO_IP_EXT => matches!(self.kind, Kind::Tcp | Kind::Udp),
+            IPPROTO_IP_EXT => self.kind.is_inet(),
             IPPROTO_IPV6_EXT => self.ipv6,
             IPPROTO_TCP_EXT => self.kind == Kind::Tcp,
             IPPROTO_UDP_EXT => self.kind == Kind::Udp,
@@ -273,6 +385,8 @@ impl Options {
             SO_SNDLOWAT => self.send_low as i32,
             SO_RCVLOWAT => self.receive_low as i32,
             SO_OVERFLOWED => 0,
+            // The finer one hides it, as on Linux.
+            SO_TIMESTAMP => i32::from(self.has(SO_TIMESTAMP) && !self.timestamp_ns),
             flag if flag & FLAGS == flag && flag.count_ones() == 1 => i32::from(self.has(flag)),
             _ => return Err(Errno::ENOPROTOOPT),
         };
@@ -286,8 +400,21 @@ impl Options {
         }
         match (self.kind, level) {
             (Kind::Tcp, IPPROTO_TCP) => self.set_tcp(name, int(value)?),
-            (Kind::Tcp | Kind::Udp, IPPROTO_IP) => self.set_ip(name, value),
-            (Kind::Tcp | Kind::Udp, IPPROTO_IPV6) if self.ipv6 => self.set_ipv6(name, int(value)?),
+            (kind, IPPROTO_IP) if kind.is_inet() => self.set_ip(name, value),
+            (kind, IPPROTO_IPV6) if self.ipv6 && kind.is_inet() => self.set_ipv6(name, int(value)?),
+            (kind, IPPROTO_IP_EXT) if kind.is_inet() && name == IP_RECVTOS => {
+                self.want_class_v4 = int(value)? != 0;
+                Ok(())
+            }
+            (kind, IPPROTO_IP_EXT) if kind.is_inet() && name == IP_MULTICAST_ALL => {
+                self.multicast_all = int(value)? != 0;
+                Ok(())
+            }
+            (_, SOL_SOCKET_EXT) if name == SO_TIMESTAMPNS => {
+                self.timestamp_ns = int(value)? != 0;
+                self.flags &= !SO_TIMESTAMP;
+                Ok(())
+            }
             _ => {
                 let hint = self.hint(level, name).ok_or(Errno::ENOPROTOOPT)?;
                 let value = Some(int(value)?).filter(|value| hint.values.contains(value)).ok_or(Errno::EINVAL)?;
@@ -314,6 +441,7 @@ impl Options {
             SO_SNDLOWAT => self.send_low = int(value)?.max(1) as usize,
             SO_RCVLOWAT => self.receive_low = int(value)?.max(1) as usize,
             flag if flag & FLAGS == flag && flag.count_ones() == 1 => {
+                self.timestamp_ns &= flag != SO_TIMESTAMP;
                 self.flags = if int(value)? != 0 { self.flags | flag } else { self.flags & !flag };
             }
             _ => return Err(Errno::ENOPROTOOPT),
@@ -338,21 +466,20 @@ impl Options {
     }
 
     fn set_ip(&mut self, name: i32, value: &[u8]) -> Result<()> {
-        let udp = self.kind == Kind::Udp;
+        let datagram = self.kind.is_datagram();
         let byte_or_int = || if value.len() == 1 { Ok(i32::from(value[0])) } else { int(value) };
         match name {
-            IP_TTL => self.hop_limit = hops(int(value)?)?,
+            IP_TTL => self.ttl = hops(int(value)?)?,
             IP_TOS => self.tos = byte_or_int()? as u8,
             IP_RECVDSTADDR => self.want_destination = int(value)? != 0,
-            IP_RECVPKTINFO => self.want_packet_info = int(value)? != 0,
-            IP_RECVTTL => self.want_hop_limit = int(value)? != 0,
+            IP_RECVPKTINFO => self.want_packet_info_v4 = int(value)? != 0,
+            IP_RECVTTL => self.want_hop_limit_v4 = int(value)? != 0,
+            IP_HDRINCL if self.kind == Kind::Raw => self.header_included = int(value)? != 0,
             // A stream has no groups to send to, but Linux lets it keep the wish to hear itself.
-            IP_MULTICAST_TTL if !udp => return Err(Errno::EINVAL),
-            IP_MULTICAST_TTL => self.multicast_ttl = byte_or_int()?,
-            IP_MULTICAST_LOOP => self.multicast_loop = byte_or_int()?,
-            // No interface can multicast yet.
-            IP_ADD_MEMBERSHIP if udp => return Err(Errno::ENODEV),
-            IP_DROP_MEMBERSHIP if udp => return Err(Errno::EADDRNOTAVAIL),
+            IP_MULTICAST_TTL if !datagram => return Err(Errno::EINVAL),
+            IP_MULTICAST_TTL => self.multicast_ttl = multicast_hops(byte_or_int()?)?,
+            IP_MULTICAST_LOOP => self.multicast_loop = truth(byte_or_int()?),
+            IP_ADD_MEMBERSHIP if !datagram => return Err(Errno::EPROTO),
             _ => return Err(Errno::ENOPROTOOPT),
         }
         Ok(())
@@ -366,11 +493,14 @@ impl Options {
             IPV6_UNICAST_HOPS => self.hop_limit = hops(value)?,
             IPV6_RECVPKTINFO => self.want_packet_info = value != 0,
             IPV6_RECVHOPLIMIT => self.want_hop_limit = value != 0,
-            IPV6_TCLASS => self.tos = value as u8,
-            IPV6_MULTICAST_HOPS if self.kind == Kind::Udp => self.multicast_ttl = value,
+            IPV6_RECVTCLASS => self.want_class = value != 0,
+            IPV6_TCLASS => self.traffic_class = value as u8,
+            IPV6_MULTICAST_HOPS if self.kind.is_datagram() => self.multicast_ttl = multicast_hops(value)?,
             IPV6_MULTICAST_LOOP => self.multicast_loop = value,
-            IPV6_JOIN_GROUP => return Err(Errno::ENODEV),
-            IPV6_LEAVE_GROUP => return Err(Errno::EADDRNOTAVAIL),
+            IPV6_JOIN_GROUP => return Err(Errno::EPROTO),
+            // Checksums stand at even places.
+            IPV6_CHECKSUM if self.kind == Kind::Raw && value > 0 && value & 1 != 0 => return Err(Errno::EINVAL),
+            IPV6_CHECKSUM if self.kind == Kind::Raw => self.checksum_at = usize::try_from(value).ok(),
             _ => return Err(Errno::ENOPROTOOPT),
         }
         Ok(())
@@ -378,7 +508,7 @@ impl Options {
 }
 
 /// Reads the int that an option's value begins with.
-fn int(value: &[u8]) -> Result<i32> {
+pub fn int(value: &[u8]) -> Result<i32> {
     let bytes = value.first_chunk().ok_or(Errno::EINVAL)?;
     Ok(i32::from_le_bytes(*bytes))
 }
@@ -387,6 +517,15 @@ fn hops(value: i32) -> Result<Option<u8>> {
     match value {
         -1 => Ok(None),
         1..=255 => Ok(Some(value as u8)),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// TTL or hop limit towards a group; -1 is the default.
+fn multicast_hops(value: i32) -> Result<i32> {
+    match value {
+        -1 => Ok(1),
+        0..=255 => Ok(value),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -403,6 +542,11 @@ fn seconds(time: Duration) -> i32 {
 pub fn timeval(time: Option<Duration>) -> Vec<u8> {
     let time = time.unwrap_or_default();
     [time.as_secs().to_le_bytes(), u64::from(time.subsec_micros()).to_le_bytes()].concat()
+}
+
+/// Lays out a timespec.
+pub fn timespec(time: Duration) -> Vec<u8> {
+    [time.as_secs().to_le_bytes(), u64::from(time.subsec_nanos()).to_le_bytes()].concat()
 }
 
 /// Reads a timeval; `EDOM` for microseconds out of range, as on Linux and NetBSD.

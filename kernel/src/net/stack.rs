@@ -1,4 +1,4 @@
-//! The internet stack: interfaces, packets, timers. TCP and UDP sockets sit on top, in [`super::tcp`] and [`super::udp`].
+//! The internet stack: interfaces, packets, timers. TCP and datagram sockets sit on top, in [`super::tcp`] and [`super::dgram`].
 //!
 //! One mutex guards the whole stack ([`Inet`]); it is never held across a copy from or to a client. Every operation goes
 //! through [`Inet::with`], which takes the time, runs the operation, delivers all packets that it caused and wakes whoever
@@ -10,12 +10,15 @@ use std::time::Duration;
 use abi::{Errno, Result};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::time::Instant;
-use smoltcp::wire::{IpAddress, IpEndpoint, IpProtocol, IpVersion, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket};
+use smoltcp::wire::{
+    IpAddress, IpEndpoint, IpProtocol, IpRepr, IpVersion, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket,
+};
 
+use super::checksum::Sum;
+use super::dgram::{Arrival, Dgrams, Flavour, set_class};
 use super::icmp::{self, Report};
 use super::link::Link;
 use super::tcp::Tcp;
-use super::udp::Udp;
 use crate::dev;
 use crate::file::Events;
 use crate::proc::lock;
@@ -55,7 +58,7 @@ pub struct Way {
     pub mtu: usize,
 }
 
-/// What TCP and UDP share.
+/// What all protocols share.
 pub struct Base {
     /// The time of the operation in progress.
     pub now: Instant,
@@ -65,6 +68,8 @@ pub struct Base {
     pub random: Random,
     /// Whom to ask for the memory of buffers.
     pub host: Arc<dyn Rumpuser>,
+    /// What the spreading of flows over sockets is mixed with.
+    pub spice: u64,
     /// Queues to wake when the stack's lock is gone, and what is new to each.
     pub woken: Vec<(Arc<WaitQueue>, Events)>,
 }
@@ -77,7 +82,7 @@ impl Base {
 
     /// Whether a socket may be bound to `addr`: one of this host, or a group's, as on Linux.
     pub fn may_bind(&self, addr: &IpAddress) -> bool {
-        self.is_ours(addr) || addr.is_multicast() || addr.is_broadcast()
+        self.is_ours(addr) || addr.is_multicast() || self.is_broadcast(addr)
     }
 
     /// Returns the interface towards `to` and the address to speak from; `ENETUNREACH` without a route.
@@ -85,6 +90,8 @@ impl Base {
         // A packet to one of our own addresses stays inside.
         let at = if self.is_ours(to) {
             Some(0)
+        } else if let Some(at) = self.links.iter().position(|link| link.is_directed_broadcast(to)) {
+            Some(at)
         } else {
             self.links
                 .iter()
@@ -108,6 +115,35 @@ impl Base {
             }
         };
         Ok(Way { link, source, mtu: self.links[link].device.mtu() })
+    }
+
+    /// Whether `addr` means all hosts of a network.
+    pub fn is_broadcast(&self, addr: &IpAddress) -> bool {
+        self.links.iter().any(|link| link.is_broadcast(addr))
+    }
+
+    /// Whether a packet to `addr` that came through an interface is for this host.
+    pub fn accepts(&self, at: usize, addr: &IpAddress) -> bool {
+        let link = &self.links[at];
+        self.is_ours(addr) || link.is_broadcast(addr) || link.groups.iter().any(|(group, _)| group == addr)
+    }
+
+    /// Spreads flows over `count` sockets, a flow always to the same.
+    pub fn spread(&self, local: IpEndpoint, remote: IpEndpoint, count: usize) -> usize {
+        let mut mixed = self.spice;
+        let mut mix = |bytes: &[u8]| {
+            for byte in bytes {
+                mixed = Random::new(mixed ^ u64::from(*byte)).draw();
+            }
+        };
+        for end in [local, remote] {
+            match end.addr {
+                IpAddress::Ipv4(addr) => mix(&addr.octets()),
+                IpAddress::Ipv6(addr) => mix(&addr.octets()),
+            }
+            mix(&end.port.to_le_bytes());
+        }
+        (mixed % count.max(1) as u64) as usize
     }
 
     /// Sends an IP packet, complete with all headers, on the way that [`Base::route`] has found.
@@ -155,7 +191,11 @@ pub struct Stack {
     /// TCP sockets.
     pub tcp: Tcp,
     /// UDP sockets.
-    pub udp: Udp,
+    pub udp: Dgrams,
+    /// Sockets for ICMP echoes.
+    pub ping: Dgrams,
+    /// Raw sockets.
+    pub raw: Dgrams,
 }
 
 impl Stack {
@@ -164,8 +204,29 @@ impl Stack {
         let mut random = Random::new(seed);
         let device = dev::net::KINDS.iter().find(|(kind, _)| *kind == "lo").map(|(_, open)| open());
         let links = device.map(|device| Link::loopback(device, now, random.draw())).into_iter().collect();
-        let base = Base { now, links, random, host, woken: Vec::new() };
-        Self { base, tcp: Tcp::default(), udp: Udp::default() }
+        let spice = random.draw();
+        let base = Base { now, links, random, host, spice, woken: Vec::new() };
+        let [udp, ping, raw] = [Flavour::Udp, Flavour::Ping, Flavour::Raw].map(Dgrams::new);
+        Self { base, tcp: Tcp::default(), udp, ping, raw }
+    }
+
+    /// Returns the table of a flavour of datagram sockets, and what it shares with the others.
+    pub fn dgrams(&mut self, flavour: Flavour) -> (&mut Dgrams, &mut Base) {
+        let table = match flavour {
+            Flavour::Udp => &mut self.udp,
+            Flavour::Ping => &mut self.ping,
+            Flavour::Raw => &mut self.raw,
+        };
+        (table, &mut self.base)
+    }
+
+    /// Returns the table of a flavour, for looking.
+    pub fn dgrams_of(&self, flavour: Flavour) -> &Dgrams {
+        match flavour {
+            Flavour::Udp => &self.udp,
+            Flavour::Ping => &self.ping,
+            Flavour::Raw => &self.raw,
+        }
     }
 
     /// Delivers packets until all is quiet, and runs the timers that are due.
@@ -189,12 +250,15 @@ impl Stack {
     /// Parses a frame once and hands it to the socket that it belongs to.
     fn input(&mut self, at: usize, frame: &[u8]) {
         let Some(packet) = Packet::parse(frame) else { return };
-        if !self.base.is_ours(&packet.to) {
+        if !self.base.accepts(at, &packet.to) {
             return;
         }
+        let wanted = self.raw_input(at, frame, &packet);
         match packet.protocol {
             IpProtocol::Tcp => self.tcp_input(at, frame, &packet),
-            IpProtocol::Udp => self.udp_input(&packet),
+            IpProtocol::Udp => self.udp_input(at, &packet),
+            IpProtocol::Icmp | IpProtocol::Icmpv6 => self.echo(at, &packet),
+            _ if wanted => {}
             _ => self.base.links[at].refuse(self.base.now, frame),
         }
     }
@@ -209,12 +273,48 @@ impl Stack {
         }
     }
 
-    fn udp_input(&mut self, packet: &Packet<'_>) {
+    /// Shows a packet to the raw sockets, and an echo's answer to the one that asked; whether any took it.
+    fn raw_input(&mut self, at: usize, frame: &[u8], packet: &Packet<'_>) -> bool {
+        let arrival = packet.arrival(self.base.links[at].index);
+        let (ends, protocol) = ((packet.from, packet.to), u8::from(packet.protocol));
+        if matches!(packet.protocol, IpProtocol::Icmp | IpProtocol::Icmpv6) {
+            self.ping.echo_input(&mut self.base, &arrival, packet.to, packet.from, packet.payload);
+        }
+        self.raw.raw_input(&mut self.base, &arrival, ends, protocol, frame, packet.payload)
+    }
+
+    /// Answers an echo request that is for this host alone, with its type of service, as Linux does.
+    fn echo(&mut self, at: usize, packet: &Packet<'_>) {
+        const REQUESTS: [u8; 2] = [8, 128];
+        const REPLIES: [u8; 2] = [0, 129];
+        let v6 = usize::from(packet.to.version() == IpVersion::Ipv6);
+        if packet.payload.first() != Some(&REQUESTS[v6]) || packet.payload.len() < 8 || !self.base.is_ours(&packet.to) {
+            return;
+        }
+        let ip = IpRepr::new(packet.to, packet.from, packet.protocol, packet.payload.len(), 64);
+        let mut frame = self.base.buffer(at, ip.header_len() + packet.payload.len());
+        ip.emit(&mut frame[..], &ChecksumCapabilities::default());
+        let message = &mut frame[ip.header_len()..];
+        message.copy_from_slice(packet.payload);
+        message[..4].copy_from_slice(&[REPLIES[v6], 0, 0, 0]);
+        let sum = match packet.protocol {
+            IpProtocol::Icmp => Sum::default(),
+            protocol => Sum::default().pseudo_header(&packet.to, &packet.from, protocol, message.len()),
+        };
+        let sum = sum.with(message).finish();
+        message[2..4].copy_from_slice(&sum.to_be_bytes());
+        set_class(&mut frame, packet.class);
+        self.base.output(at, frame);
+    }
+
+    fn udp_input(&mut self, at: usize, packet: &Packet<'_>) {
         let Ok(datagram) = UdpPacket::new_checked(packet.payload) else { return };
         let local = IpEndpoint::new(packet.to, datagram.dst_port());
         let remote = IpEndpoint::new(packet.from, datagram.src_port());
-        let taken = self.udp.input(&mut self.base, local, remote, packet.hop_limit, datagram.payload());
-        if !taken && self.base.is_ours(&packet.from) {
+        let arrival = packet.arrival(self.base.links[at].index);
+        let taken = self.udp.input(&mut self.base, &arrival, local, remote, datagram.payload());
+        let for_one = !packet.to.is_multicast() && !self.base.is_broadcast(&packet.to);
+        if !taken && for_one && self.base.is_ours(&packet.from) {
             // The port unreachable that ICMP would carry; both ends are here.
             self.icmp_error(&Report {
                 local: remote,
@@ -233,8 +333,10 @@ impl Stack {
         match report.protocol {
             IpProtocol::Tcp => self.tcp.icmp_error(&mut self.base, report),
             IpProtocol::Udp => self.udp.icmp_error(&mut self.base, report),
+            IpProtocol::Icmp | IpProtocol::Icmpv6 => self.ping.icmp_error(&mut self.base, report),
             _ => {}
         }
+        self.raw.icmp_error(&mut self.base, report);
     }
 }
 
@@ -244,15 +346,21 @@ struct Packet<'a> {
     to: IpAddress,
     protocol: IpProtocol,
     hop_limit: u8,
+    class: u8,
     payload: &'a [u8],
 }
 
 impl<'a> Packet<'a> {
+    fn arrival(&self, link: u32) -> Arrival {
+        Arrival { link, hop_limit: self.hop_limit, class: self.class }
+    }
+
     fn parse(frame: &'a [u8]) -> Option<Self> {
         match IpVersion::of_packet(frame).ok()? {
             IpVersion::Ipv4 => {
                 let packet = Ipv4Packet::new_checked(frame).ok()?;
                 Some(Self {
+                    class: packet.dscp() << 2 | packet.ecn(),
                     from: packet.src_addr().into(),
                     to: packet.dst_addr().into(),
                     protocol: packet.next_header(),
@@ -263,6 +371,7 @@ impl<'a> Packet<'a> {
             IpVersion::Ipv6 => {
                 let packet = Ipv6Packet::new_checked(frame).ok()?;
                 Some(Self {
+                    class: packet.traffic_class(),
                     from: packet.src_addr().into(),
                     to: packet.dst_addr().into(),
                     protocol: packet.next_header(),

@@ -8,10 +8,10 @@ use abi::socket::*;
 use abi::{Errno, Result};
 
 use super::addr::Family;
+use super::dgram::DgramSocket;
 use super::local::LocalSocket;
 use super::stack::Inet;
 use super::tcp::TcpSocket;
-use super::udp::UdpSocket;
 use super::{DUAL_STACK, Socket};
 use crate::file::File;
 use crate::rumpuser::sim::SimHost;
@@ -277,7 +277,7 @@ fn an_idle_connection_outlives_a_day() {
 fn datagrams_arrive_whole_or_cut_never_joined() {
     let (_host, inet) = inet();
     for (family, at) in [(Family::V4, v4(1, 53)), (DUAL_STACK, v6(53))] {
-        let (server, client) = (UdpSocket::open(&inet, family), UdpSocket::open(&inet, family));
+        let (server, client) = (DgramSocket::udp(&inet, family), DgramSocket::udp(&inet, family));
         server.bind_to(&at).unwrap();
         assert_eq!(client.send_bytes(b"lost", None), Err(Errno::EDESTADDRREQ));
         assert_eq!(client.send_bytes(b"one", Some(&at)), Ok(3));
@@ -297,7 +297,7 @@ fn datagrams_arrive_whole_or_cut_never_joined() {
 #[test]
 fn a_connected_udp_socket_hears_one_peer_and_refusals() {
     let (_host, inet) = inet();
-    let open = || UdpSocket::open(&inet, Family::V4);
+    let open = || DgramSocket::udp(&inet, Family::V4);
     let (server, client, stranger) = (open(), open(), open());
     server.bind_to(&v4(1, 53)).unwrap();
     client.connect_to(&v4(1, 53)).unwrap();
@@ -315,7 +315,7 @@ fn a_connected_udp_socket_hears_one_peer_and_refusals() {
 #[test]
 fn a_full_udp_inbox_loses_what_comes_after() {
     let (_host, inet) = inet();
-    let (server, client) = (UdpSocket::open(&inet, Family::V4), UdpSocket::open(&inet, Family::V4));
+    let (server, client) = (DgramSocket::udp(&inet, Family::V4), DgramSocket::udp(&inet, Family::V4));
     server.bind_to(&v4(1, 53)).unwrap();
     for _ in 0..10 {
         assert_eq!(client.send_bytes(&[0; 60_000], Some(&v4(1, 53))), Ok(60_000));

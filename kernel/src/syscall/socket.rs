@@ -20,8 +20,12 @@ const CLUSTER: usize = 2048;
 /// The longest option value.
 const OPTION_MAX: u32 = 2048;
 
-/// socket(2).
+/// socket(2). `EPERM` for a raw socket of anybody but the superuser.
 pub fn socket(cx: &Cx<'_>, domain: i32, kind: i32, protocol: i32) -> Result<Fd> {
+    let raw = kind & !SOCK_FLAGS_MASK == SOCK_RAW && matches!(domain, AF_INET | AF_INET6);
+    if raw && cx.proc.credentials().euid != 0 {
+        return Err(Errno::EPERM);
+    }
     let file = cx.kernel.net.socket(domain, kind & !SOCK_FLAGS_MASK, protocol)?;
     install(cx, file, kind)
 }
@@ -298,7 +302,8 @@ pub(super) fn recv(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment], flags: i3
     let socket = file.socket()?;
     let total = total(segments)?;
     let stream = socket.domain().1 == SOCK_STREAM;
-    let nonblocking = file.nonblocking() || flags & MSG_DONTWAIT != 0;
+    // Nobody waits for an error.
+    let nonblocking = file.nonblocking() || flags & (MSG_DONTWAIT | MSG_ERRQUEUE) != 0;
     let limit = deadline(cx, socket.time_limits().0);
     let all = stream && flags & MSG_WAITALL != 0 && flags & MSG_PEEK == 0;
     // What Linux's TCP takes it for; NetBSD takes no notice.

@@ -25,12 +25,6 @@ const MEANT: &[(&str, &[Transport], &str, &str, &str)] = &[
         "beyond: 0",
         "memory cannot be handed over tcp: the mapping is a copy, with zeros behind the end",
     ),
-    ("options_of_tcp", &Transport::ALL, RECVTOS, NO_RECVTOS, NO_CLASS),
-    ("options_of_udp", &Transport::ALL, RECVTOS, NO_RECVTOS, NO_CLASS),
-    ("options_of_tcp6", &Transport::ALL, RECVTOS, NO_RECVTOS, NO_CLASS),
-    ("options_of_udp6", &Transport::ALL, RECVTOS, NO_RECVTOS, NO_CLASS),
-    ("options_of_tcp6", &Transport::ALL, RECVTCLASS, NO_RECVTCLASS, NO_CLASS),
-    ("options_of_udp6", &Transport::ALL, RECVTCLASS, NO_RECVTCLASS, NO_CLASS),
     (
         "local_credentials",
         &Transport::ALL,
@@ -46,14 +40,6 @@ const MEANT: &[(&str, &[Transport], &str, &str, &str)] = &[
         "NetBSD refuses descriptors on a socket that cannot pass them; Linux drops them silently",
     ),
 ];
-
-const NO_CLASS: &str = "the stack does not tell the traffic class of what arrives, and says so";
-const RECVTOS: &str = "IP_RECVTOS: 0 (4), set, 1 (4), off set: 0 (4)";
-const NO_RECVTOS: &str = "IP_RECVTOS: Protocol not available, Protocol not available, Protocol not available, \
-                          off Protocol not available: Protocol not available";
-const RECVTCLASS: &str = "IPV6_RECVTCLASS: 0 (4), set, 1 (4), off set: 0 (4)";
-const NO_RECVTCLASS: &str = "IPV6_RECVTCLASS: Protocol not available, Protocol not available, Protocol not available, \
-                             off Protocol not available: Protocol not available";
 
 /// A scenario's name, whether it can run on a kernel of its own process, whether its AF_UNIX sockets are the rump kernel's, and
 /// whether the kernel must be able to hand over descriptors.

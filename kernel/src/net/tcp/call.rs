@@ -13,7 +13,7 @@ use crate::net::addr::Binding;
 use crate::net::conn::{Hold, Queues, Smol, TcpState};
 use crate::net::option::Options;
 use crate::net::port::Id;
-use crate::net::stack::Base;
+use crate::net::stack::{Base, Way};
 use crate::wait::{EVERYTHING, NOTHING_NEW};
 
 /// The longest listen queue (Linux's `net.core.somaxconn`; NetBSD's is 128).
@@ -75,8 +75,9 @@ impl Tcp {
         }
         pcb.error = None;
         let remote = destination(remote);
-        let (link, source) = base.route(&remote.addr)?;
-        if remote.addr.is_multicast() || remote.addr.is_broadcast() {
+        let only = pcb.options.device.map(|index| base.link_by_index(index).ok_or(Errno::ENODEV)).transpose()?;
+        let Way { link, source, .. } = base.route_by(&remote.addr, only)?;
+        if remote.addr.is_multicast() || base.is_broadcast(&remote.addr) {
             return Err(Errno::ENETUNREACH);
         }
         if remote.port == 0 {
@@ -99,7 +100,8 @@ impl Tcp {
         let buffers = (options.receive_buffer, options.send_buffer);
         let reserved = buffers.0 + buffers.1;
         base.host.reserve(reserved).map_err(|_| Errno::ENOBUFS)?;
-        let engine = Smol::connect(&mut base.links[link], local, remote, buffers, &options.tuning());
+        let engine =
+            Smol::connect(&mut base.links[link], local, remote, buffers, &options.tuning(super::is_v4(&local)));
         let engine = engine.inspect_err(|_| base.host.release(reserved))?;
         let binding = Binding { family, addr: Some(addr), port };
         self.ports.narrow(id, binding);

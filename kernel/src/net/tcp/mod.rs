@@ -15,7 +15,7 @@ use abi::poll::{POLLIN, POLLRDNORM};
 use abi::socket::{SO_REUSEADDR, SO_REUSEPORT};
 use abi::{Errno, Result};
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::IpEndpoint;
+use smoltcp::wire::{IpEndpoint, IpVersion};
 
 use crate::net::addr::{Binding, Family};
 use crate::net::conn::{Smol, TcpConn, TcpState};
@@ -60,6 +60,8 @@ pub struct Conn {
     deadline: Option<Instant>,
     /// When an orphan stops waiting for its peer's FIN; set once it begins to.
     fin_limit: Option<Instant>,
+    /// What ICMP last said of the way to the peer: the reason, if the connection times out.
+    soft_error: Option<Errno>,
     /// Bytes taken from the host's memory for the buffers.
     pub reserved: usize,
     /// What who reports edges was told last.
@@ -204,7 +206,7 @@ impl Tcp {
         }
         let id = match known.filter(|_| stale.is_none()) {
             Some(id) => id,
-            None if flags.syn => match self.listener(base, local, remote) {
+            None if flags.syn => match self.listener(base, link, local, remote) {
                 Some(listener) => match self.embryo(base, link, listener, local, remote) {
                     Some(id) => id,
                     // The queue is full: the peer will try again.
@@ -228,21 +230,20 @@ impl Tcp {
         }
     }
 
-    /// Finds the listener for a SYN: the one bound closest; among equals (`SO_REUSEPORT`) one by chance.
-    fn listener(&self, base: &mut Base, local: IpEndpoint, _remote: IpEndpoint) -> Option<Id> {
+    /// Finds the listener for a SYN: the one bound closest; among equals (`SO_REUSEPORT`) by the two ends of the flow.
+    fn listener(&self, base: &Base, link: usize, local: IpEndpoint, remote: IpEndpoint) -> Option<Id> {
         let score = |binding: &Binding| {
             let same_family = binding.family.any().version() == local.addr.version();
             (binding.addr.is_some(), same_family)
         };
         let all = self.listeners.get(&local.port)?.iter();
-        let fitting = all.filter_map(|&id| Some((id, self.pcbs.get(&id)?.binding?)));
+        let index = base.links[link].index;
+        let hears = |pcb: &&Pcb| pcb.options.device.is_none_or(|only| only == index);
+        let fitting = all.filter_map(|&id| Some((id, self.pcbs.get(&id).filter(hears)?.binding?)));
         let fitting: Vec<_> = fitting.filter(|(_, binding)| binding.covers(&local.addr)).collect();
         let best = fitting.iter().map(|(_, binding)| score(binding)).max()?;
         let best: Vec<Id> = fitting.iter().filter(|(_, b)| score(b) == best).map(|(id, _)| *id).collect();
-        match best.len() {
-            1 => best.first().copied(),
-            count => best.get((base.random.draw() % count as u64) as usize).copied(),
-        }
+        best.get(base.spread(local, remote, best.len())).copied()
     }
 
     /// Makes a connection that will answer a SYN, if the listen queue has room.
@@ -263,7 +264,7 @@ impl Tcp {
         let buffers = (options.receive_buffer, options.send_buffer);
         let reserved = buffers.0 + buffers.1;
         base.host.reserve(reserved).ok()?;
-        let Ok(engine) = Smol::listen(local, buffers, &options.tuning()) else {
+        let Ok(engine) = Smol::listen(local, buffers, &options.tuning(is_v4(&local))) else {
             base.host.release(reserved);
             return None;
         };
@@ -356,7 +357,7 @@ impl Tcp {
             (TcpState::SynSent, true) => Some(Errno::ECONNREFUSED),
             (TcpState::CloseWait, true) => Some(Errno::EPIPE),
             (_, true) => Some(Errno::ECONNRESET),
-            (_, false) => Some(Errno::ETIMEDOUT),
+            (_, false) => Some(conn.soft_error.unwrap_or(Errno::ETIMEDOUT)),
         };
         pcb.error = pcb.error.or(cause);
         self.end_flow(id);
@@ -468,6 +469,11 @@ impl Tcp {
     }
 }
 
+/// Whether an end speaks IPv4.
+fn is_v4(end: &IpEndpoint) -> bool {
+    end.addr.version() == IpVersion::Ipv4
+}
+
 impl Conn {
     /// Wraps an engine.
     pub fn new(engine: Box<dyn TcpConn>, local: IpEndpoint, remote: IpEndpoint, link: usize, reserved: usize) -> Self {
@@ -481,6 +487,7 @@ impl Conn {
             reported: false,
             deadline: None,
             fin_limit: None,
+            soft_error: None,
             reserved,
             told: Told::default(),
             claimed: false,

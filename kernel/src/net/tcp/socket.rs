@@ -14,7 +14,7 @@ use crate::net::addr::{Binding, Family};
 use crate::net::conn::TcpState;
 use crate::net::port::Id;
 use crate::net::stack::Inet;
-use crate::net::{Control, Received, Socket, ioctl};
+use crate::net::{Control, Received, Socket, device, ioctl};
 use crate::wait::WaitQueue;
 
 /// A TCP socket.
@@ -51,7 +51,8 @@ impl TcpSocket {
                 return Err(Errno::EINVAL);
             }
             let addr = Some(endpoint.addr).filter(|addr| !addr.is_unspecified());
-            if addr.is_some_and(|addr| !stack.base.may_bind(&addr)) {
+            let free = pcb.options.may_bind_anything(self.ipv6);
+            if addr.is_some_and(|addr| !stack.base.may_bind(&addr) && !free) {
                 return Err(Errno::EADDRNOTAVAIL);
             }
             stack.tcp.bind(&mut stack.base, self.id, Binding { family, addr, port: endpoint.port }, true)
@@ -235,7 +236,7 @@ impl Socket for TcpSocket {
         if open { self.remote() } else { Err(Errno::ENOTCONN) }
     }
 
-    fn option(&self, level: i32, name: i32, _max: usize) -> Result<Vec<u8>> {
+    fn option(&self, level: i32, name: i32, max: usize) -> Result<Vec<u8>> {
         self.inet.with(|stack| {
             let pcb = stack.tcp.pcb_mut(self.id)?;
             let value = match (level, name) {
@@ -252,6 +253,13 @@ impl Socket for TcpSocket {
                     }
                     _ => 0,
                 },
+                (SOL_SOCKET_EXT, SO_BINDTODEVICE) => return device::name(&stack.base, pcb.options.device, max),
+                (IPPROTO_IP_EXT, IP_MTU) => match &pcb.role {
+                    Role::Connection(conn) => {
+                        stack.base.links[conn.link].device.mtu().min(usize::from(u16::MAX)) as i32
+                    }
+                    _ => return Err(Errno::ENOTCONN),
+                },
                 _ => return pcb.options.get(level, name),
             };
             Ok(value.to_le_bytes().to_vec())
@@ -264,6 +272,10 @@ impl Socket for TcpSocket {
             if (level, name) == (IPPROTO_IPV6, IPV6_V6ONLY) && self.ipv6 && pcb.binding.is_some() {
                 return Err(Errno::EINVAL);
             }
+            if (level, name) == (SOL_SOCKET_EXT, SO_BINDTODEVICE) {
+                pcb.options.device = device::by_name(&stack.base, value)?;
+                return Ok(());
+            }
             pcb.options.set(level, name, value)?;
             if self.ipv6 {
                 pcb.family = Family::V6 { v6only: pcb.options.v6only };
@@ -273,8 +285,8 @@ impl Socket for TcpSocket {
                 stack.tcp.ports.agree(self.id, binding.port, addr, port);
             }
             let pcb = stack.tcp.pcb_mut(self.id)?;
-            let tuning = pcb.options.tuning();
             if let Role::Connection(conn) = &mut pcb.role {
+                let tuning = pcb.options.tuning(super::is_v4(&conn.local));
                 conn.engine.tune(&tuning);
                 stack.tcp.emit(&mut stack.base, self.id);
             }

@@ -13,6 +13,7 @@ mod cancellation;
 mod confined;
 mod corks;
 mod databases;
+mod datagrams;
 mod descriptors;
 mod directories;
 mod doors;
@@ -95,6 +96,7 @@ const FAMILIES: &[&[Row]] = &[
     confined::TABLE,
     corks::TABLE,
     databases::TABLE,
+    datagrams::TABLE,
     descriptors::TABLE,
     directories::TABLE,
     directories::reading::TABLE,
