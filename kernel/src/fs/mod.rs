@@ -17,6 +17,7 @@ pub mod kernfs;
 pub mod msdos;
 pub mod options;
 pub mod pages;
+mod pieces;
 pub mod procfs;
 mod readonly;
 mod report;

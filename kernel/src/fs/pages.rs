@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use abi::Result;
 
+use super::pieces::pieces;
 use crate::rumpuser::SharedMemory;
 
 /// What is taken and given back at a time.
@@ -94,7 +95,7 @@ impl Pages {
     pub fn read(&self, offset: u64, buf: &mut [u8]) -> usize {
         let left = self.len.saturating_sub(offset);
         let len = usize::try_from(left).map_or(buf.len(), |left| left.min(buf.len()));
-        for (index, at, piece) in pieces(offset, len) {
+        for (index, at, piece) in pieces(PAGE_BYTES, offset, len) {
             let out = &mut buf[piece];
             let held = self.get(index).and_then(|page| page.bytes.get(at..)).unwrap_or_default();
             let held = &held[..held.len().min(out.len())];
@@ -109,7 +110,7 @@ impl Pages {
     /// when it was nothing. The sum of both must fit into 64 bits.
     pub fn write(&mut self, offset: u64, data: &[u8], account: &dyn Account) -> Result<usize> {
         let mut done = 0;
-        for (index, at, piece) in pieces(offset, data.len()) {
+        for (index, at, piece) in pieces(PAGE_BYTES, offset, data.len()) {
             let page = match self.hold(index, account) {
                 Err(errno) if done == 0 => return Err(errno),
                 Err(_) => break,
@@ -207,21 +208,6 @@ impl Pages {
         }
         (index * PAGE_BYTES as u64).max(offset).min(self.len)
     }
-}
-
-/// Cuts a range of a file into pages: number of the page, offset in it, range of the buffer.
-fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
-    let mut done = 0;
-    std::iter::from_fn(move || {
-        if done == len {
-            return None;
-        }
-        let at = offset + done as u64;
-        let (index, start) = (at / PAGE_BYTES as u64, (at % PAGE_BYTES as u64) as usize);
-        let piece = done..len.min(done + PAGE_BYTES - start);
-        done = piece.end;
-        Some((index, start, piece))
-    })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use abi::mount::MNT_RDONLY;
 use abi::{Errno, Result};
 
 use super::Request;
+use super::pieces::pieces;
 use crate::proc::lock;
 use crate::rumpuser::Rumpuser;
 use crate::vfs::{Kind, VnodeFile};
@@ -93,7 +94,7 @@ impl Volume {
     pub fn read_cached(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         self.inside(offset, buf.len())?;
         let mut cache = lock(&self.cache);
-        for (block, at, piece) in pieces(offset, buf.len()) {
+        for (block, at, piece) in pieces(BLOCK_BYTES, offset, buf.len()) {
             let out = &mut buf[piece];
             if let Some(bytes) = cache.get(block) {
                 out.copy_from_slice(bytes.get(at..at + out.len()).ok_or(Errno::EIO)?);
@@ -122,7 +123,7 @@ impl Volume {
         }
         self.inside(offset, data.len())?;
         let mut cache = lock(&self.cache);
-        for (block, at, piece) in pieces(offset, data.len()) {
+        for (block, at, piece) in pieces(BLOCK_BYTES, offset, data.len()) {
             if let Some(bytes) = cache.get(block).and_then(|bytes| bytes.get_mut(at..at + piece.len())) {
                 bytes.copy_from_slice(&data[piece]);
             }
@@ -133,7 +134,7 @@ impl Volume {
                 Ok(len @ 1..) => done += len,
                 failed => {
                     // Nobody knows what is on the disk now.
-                    pieces(offset, data.len()).for_each(|(block, ..)| cache.forget(&*self.host, block));
+                    pieces(BLOCK_BYTES, offset, data.len()).for_each(|(block, ..)| cache.forget(&*self.host, block));
                     return Err(failed.err().unwrap_or(Errno::EIO));
                 }
             }
@@ -190,21 +191,6 @@ impl Cache {
         host.release((self.young.len() + self.old.len()) * BLOCK_BYTES);
         *self = Self::default();
     }
-}
-
-/// Cuts a range into blocks: number of the block, offset in it, range of the buffer.
-fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
-    let mut done = 0;
-    std::iter::from_fn(move || {
-        if done == len {
-            return None;
-        }
-        let at = offset + done as u64;
-        let (block, start) = (at / BLOCK_BYTES as u64, (at % BLOCK_BYTES as u64) as usize);
-        let piece = done..len.min(done + BLOCK_BYTES - start);
-        done = piece.end;
-        Some((block, start, piece))
-    })
 }
 
 /// Numbers in a structure of an image. What lies outside of it reads as 0; checks of what must be there come first.
