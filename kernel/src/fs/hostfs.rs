@@ -26,7 +26,7 @@ use abi::{Errno, Result};
 use super::Request;
 use super::options::Options;
 use crate::proc::lock;
-use crate::rumpuser::HostNode;
+use crate::rumpuser::Found;
 use crate::vfs::{FileSystem, FsStat, Kind, Node};
 use node::FolderNode;
 
@@ -77,7 +77,7 @@ pub fn mount(request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
         root,
         flags: AtomicI32::new(request.flags),
     });
-    let root = shared.node(folder)?;
+    let root = shared.node((folder, found))?;
     Ok(Arc::new(Hostfs { shared, root }))
 }
 
@@ -114,9 +114,8 @@ impl FileSystem for Hostfs {
 
 impl Shared {
     /// Returns the node of an object of the host: the same `Arc` as long as anybody has it.
-    fn node(self: &Arc<Self>, host: Box<dyn HostNode>) -> Result<Arc<FolderNode>> {
-        let found = host.status()?;
-        let id = (found.st_dev, found.st_ino);
+    fn node(self: &Arc<Self>, (host, found): Found) -> Result<Arc<FolderNode>> {
+        let id = id(&found);
         let kind = Kind::from_mode(found.st_mode).ok_or(Errno::EIO)?;
         let mut nodes = lock(&self.nodes);
         if let Some(node) = nodes.get(&id).and_then(Weak::upgrade) {

@@ -66,12 +66,19 @@ pub struct HostSizes {
     pub files: [u64; 2],
 }
 
+/// An object, and its attributes when it was found or made.
+pub type Found = (Box<dyn HostNode>, Stat);
+
 /// An object of a host folder. Names are single: never empty, `.`, nor with a slash; `..` only for [`HostNode::lookup`].
 pub trait HostNode: Any + Send + Sync {
     /// Attributes now, as the host has them.
     fn status(&self) -> Result<Stat>;
+    /// Attributes of the entry `name` of a directory, a symbolic link's own: what [`HostNode::lookup`] would find.
+    fn status_of(&self, name: &[u8]) -> Result<Stat>;
     /// Returns the entry `name` of a directory, a symbolic link itself.
     fn lookup(&self, name: &[u8]) -> Result<Box<dyn HostNode>>;
+    /// Checks that the host lets a directory be listed, a removed one too.
+    fn may_list(&self) -> Result<()>;
     /// Shows the entries of a directory from a cookie on (0 is the first) until `each` answers false.
     fn list(&self, cookie: u64, each: &mut dyn FnMut(HostEntry<'_>) -> bool) -> Result<()>;
     /// Opens the content of a regular file; `quiet` asks not to change the time of the last access.
@@ -79,16 +86,16 @@ pub trait HostNode: Any + Send + Sync {
     /// Returns the target of a symbolic link.
     fn read_link(&self) -> Result<Vec<u8>>;
     /// Makes an entry of the kind and with the permissions that `mode` says; `target` is a symbolic link's.
-    fn make(&self, name: &[u8], mode: u32, target: &[u8]) -> Result<Box<dyn HostNode>>;
+    fn make(&self, name: &[u8], mode: u32, target: &[u8]) -> Result<Found>;
     /// Makes a regular file without a name on a directory's file system.
-    fn make_unnamed(&self, mode: u32, linkable: bool) -> Result<Box<dyn HostNode>>;
+    fn make_unnamed(&self, mode: u32, linkable: bool) -> Result<Found>;
     /// Gives `node` one more name, in this directory.
     fn link(&self, name: &[u8], node: &dyn HostNode) -> Result<()>;
     /// Removes an entry; `directory` says of which kind it must be.
     fn remove(&self, name: &[u8], directory: bool) -> Result<()>;
     /// Moves an entry; `flags` are those of renameat2(2).
     fn rename(&self, from: &[u8], into: &dyn HostNode, to: &[u8], flags: u32) -> Result<()>;
-    /// Changes attributes.
+    /// Changes attributes; one of nothing notes the time of the change only, as chown(2) of nothing does.
     fn change(&self, change: &HostChange) -> Result<()>;
     /// Sizes of the file system that it is on.
     fn sizes(&self) -> Result<HostSizes>;
@@ -183,11 +190,12 @@ impl LinuxNode {
     }
 
     /// Gives a new object exactly the permissions that were asked for, which the server's umask may have cut.
-    fn with_mode(self, mode: u32) -> Result<Box<dyn HostNode>> {
-        if self.status()?.st_mode & 0o7777 != mode & 0o7777 {
+    fn with_mode(self, mode: u32, mut found: Stat) -> Result<Found> {
+        if found.st_mode & 0o7777 != mode & 0o7777 {
             self.chmod(mode)?;
+            found = self.status()?;
         }
-        Ok(Box::new(self))
+        Ok((Box::new(self), found))
     }
 
     fn chmod(&self, mode: u32) -> Result<()> {
@@ -231,8 +239,16 @@ impl HostNode for LinuxNode {
         status(&self.fd, b"")
     }
 
+    fn status_of(&self, name: &[u8]) -> Result<Stat> {
+        status(&self.fd, name)
+    }
+
     fn lookup(&self, name: &[u8]) -> Result<Box<dyn HostNode>> {
         Ok(Box::new(self.place(name)?))
+    }
+
+    fn may_list(&self) -> Result<()> {
+        self.listing().map(drop)
     }
 
     fn list(&self, cookie: u64, each: &mut dyn FnMut(HostEntry<'_>) -> bool) -> Result<()> {
@@ -308,14 +324,13 @@ impl HostNode for LinuxNode {
         )
     }
 
-    fn make(&self, name: &[u8], mode: u32, target: &[u8]) -> Result<Box<dyn HostNode>> {
+    fn make(&self, name: &[u8], mode: u32, target: &[u8]) -> Result<Found> {
         let bits = Mode::from_raw_mode(mode & 0o7777);
         let kind = FileType::from_raw_mode(mode);
         match kind {
             FileType::Directory => rustix::fs::mkdirat(&self.fd, name, bits).map_err(errno)?,
             FileType::Symlink => {
                 rustix::fs::symlinkat(target, &self.fd, name).map_err(errno)?;
-                return self.lookup(name);
             }
             FileType::RegularFile | FileType::Fifo | FileType::Socket => {
                 rustix::fs::mknodat(&self.fd, name, kind, bits, 0).map_err(errno)?;
@@ -324,17 +339,20 @@ impl HostNode for LinuxNode {
             _ => return Err(Errno::EPERM),
         }
         let made = self.place(name)?;
+        let found = made.status()?;
         // Somebody on the host may have put something else in its place: that keeps its permissions.
-        if made.status()?.st_mode & abi::stat::S_IFMT != kind.as_raw_mode() {
-            return Ok(Box::new(made));
+        if kind == FileType::Symlink || found.st_mode & abi::stat::S_IFMT != kind.as_raw_mode() {
+            return Ok((Box::new(made), found));
         }
-        made.with_mode(mode)
+        made.with_mode(mode, found)
     }
 
-    fn make_unnamed(&self, mode: u32, linkable: bool) -> Result<Box<dyn HostNode>> {
+    fn make_unnamed(&self, mode: u32, linkable: bool) -> Result<Found> {
         let exclusive = if linkable { OFlags::empty() } else { OFlags::EXCL };
         let flags = OFlags::TMPFILE | OFlags::RDWR | exclusive;
-        self.openat(b".", flags, Mode::from_raw_mode(mode & 0o7777))?.with_mode(mode)
+        let made = self.openat(b".", flags, Mode::from_raw_mode(mode & 0o7777))?;
+        let found = made.status()?;
+        made.with_mode(mode, found)
     }
 
     fn link(&self, name: &[u8], node: &dyn HostNode) -> Result<()> {
@@ -353,7 +371,7 @@ impl HostNode for LinuxNode {
     }
 
     fn change(&self, change: &HostChange) -> Result<()> {
-        if change.uid.is_some() || change.gid.is_some() {
+        if change.uid.is_some() || change.gid.is_some() || *change == HostChange::default() {
             let (uid, gid) = (change.uid.map(Uid::from_raw), change.gid.map(Gid::from_raw));
             rustix::fs::chownat(&self.fd, "", uid, gid, AtFlags::EMPTY_PATH).map_err(errno)?;
         }

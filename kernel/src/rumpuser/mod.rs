@@ -10,7 +10,7 @@ use abi::{Errno, Result};
 
 pub use bell::{Bell, LinuxBell, Side};
 pub use file::{Access, HostFile, HostKind};
-pub use folder::{HostChange, HostEntry, HostNode, HostSizes};
+pub use folder::{Found, HostChange, HostEntry, HostNode, HostSizes};
 pub use shared::SharedMemory;
 
 pub mod bell;

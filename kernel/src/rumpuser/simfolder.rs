@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use abi::stat::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat};
 use abi::{Errno, Result};
 
-use super::folder::{HostChange, HostEntry, HostNode, HostSizes};
+use super::folder::{Found, HostChange, HostEntry, HostNode, HostSizes};
 use super::sim::SimFile;
 use super::{Access, HostFile};
 use crate::proc::lock;
@@ -149,6 +149,14 @@ impl HostNode for SimNode {
         Ok(self.node(number))
     }
 
+    fn status_of(&self, name: &[u8]) -> Result<Stat> {
+        self.lookup(name)?.status()
+    }
+
+    fn may_list(&self) -> Result<()> {
+        self.own(|object| object.directory().map(drop))
+    }
+
     fn list(&self, cookie: u64, each: &mut dyn FnMut(HostEntry<'_>) -> bool) -> Result<()> {
         let mut entries: Vec<(u64, Vec<u8>, u64)> = self.own(|object| {
             let entries = &object.directory()?.entries;
@@ -176,7 +184,7 @@ impl HostNode for SimNode {
         )
     }
 
-    fn make(&self, name: &[u8], mode: u32, target: &[u8]) -> Result<Box<dyn HostNode>> {
+    fn make(&self, name: &[u8], mode: u32, target: &[u8]) -> Result<Found> {
         self.own(|object| match object.find(name) {
             Err(Errno::ENOENT) if object.stat.st_nlink > 0 => Ok(()),
             Ok(_) => Err(Errno::EEXIST),
@@ -188,11 +196,14 @@ impl HostNode for SimNode {
             object.enter(name, made.number);
             Ok(())
         })?;
-        Ok(Box::new(made))
+        let found = made.status()?;
+        Ok((Box::new(made), found))
     }
 
-    fn make_unnamed(&self, mode: u32, _linkable: bool) -> Result<Box<dyn HostNode>> {
-        Ok(Box::new(self.tree.add(self.number, S_IFREG | mode, b"", 0)))
+    fn make_unnamed(&self, mode: u32, _linkable: bool) -> Result<Found> {
+        let made = self.tree.add(self.number, S_IFREG | mode, b"", 0);
+        let found = made.status()?;
+        Ok((Box::new(made), found))
     }
 
     fn link(&self, name: &[u8], node: &dyn HostNode) -> Result<()> {

@@ -81,7 +81,7 @@ impl UserMem for SessionMem<'_> {
     }
 
     fn takes_descriptors(&self) -> bool {
-        self.session.extended() && self.session.link().passes_descriptors()
+        self.session.extended() && self.session.passes_descriptors()
     }
 
     fn hand_over(&self, request: u64, fd: Owned) -> Result<()> {
@@ -91,7 +91,7 @@ impl UserMem for SessionMem<'_> {
 
     /// A unix socket can be reached by the server's user only.
     fn on_host(&self) -> bool {
-        self.session.link().passes_descriptors()
+        self.session.passes_descriptors()
     }
 
     fn extended(&self) -> bool {

@@ -33,6 +33,8 @@ pub struct Session {
     /// What all sessions share.
     pub server: Arc<Shared>,
     link: Box<dyn Link>,
+    /// Whether descriptors can go along the link: asked once, since that costs a call of the host.
+    passes_descriptors: bool,
     output: Mutex<Output>,
     /// Told when output got shorter, or the client died.
     drained: Condvar,
@@ -116,6 +118,7 @@ impl Session {
         Arc::new(Self {
             id,
             server,
+            passes_descriptors: link.passes_descriptors(),
             link,
             output: Mutex::default(),
             drained: Condvar::new(),
@@ -129,6 +132,11 @@ impl Session {
     /// The connection.
     pub fn link(&self) -> &dyn Link {
         &*self.link
+    }
+
+    /// Whether descriptors can go along the link, as between processes of one host.
+    pub fn passes_descriptors(&self) -> bool {
+        self.passes_descriptors
     }
 
     /// The socket.

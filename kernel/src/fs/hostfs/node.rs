@@ -9,7 +9,7 @@ use sysproxy::host::Owned;
 
 use super::{LEVELS_MAX, Shared, id};
 use crate::proc::lock;
-use crate::rumpuser::{Access, HostChange, HostFile, HostNode};
+use crate::rumpuser::{Access, Found, HostChange, HostFile, HostNode};
 use crate::vfs::node::Entry;
 use crate::vfs::pipe::Ways;
 use crate::vfs::{Attr, Change, Kind, New, Node, Position, Rename, Vnode};
@@ -62,7 +62,9 @@ impl FolderNode {
 
     /// Returns the entry `name` as it is at this moment.
     fn find(&self, name: &[u8]) -> Result<Arc<FolderNode>> {
-        let found = self.shared.node(self.host.lookup(name)?)?;
+        let host = self.host.lookup(name)?;
+        let status = host.status()?;
+        let found = self.shared.node((host, status))?;
         found.lies_in(self);
         Ok(found)
     }
@@ -110,8 +112,7 @@ impl FolderNode {
     }
 
     /// Finishes a node that was made here: it is to be whose `new` says, where the host lets the server give it away.
-    fn made(&self, host: Box<dyn HostNode>, new: &New<'_>) -> Result<Arc<FolderNode>> {
-        let found = host.status()?;
+    fn made(&self, (host, found): Found, new: &New<'_>) -> Result<Arc<FolderNode>> {
         let uid = (found.st_uid != new.uid).then_some(new.uid);
         let gid = (found.st_gid != new.gid).then_some(new.gid);
         if uid.is_some() || gid.is_some() {
@@ -125,7 +126,7 @@ impl FolderNode {
                 Err(errno) => return Err(errno),
             }
         }
-        let node = self.shared.node(host)?;
+        let node = self.shared.node((host, found))?;
         node.lies_in(self);
         Ok(node)
     }
@@ -176,8 +177,12 @@ impl Node for FolderNode {
         if let Some(size) = change.size {
             self.writer()?.resize(size)?;
         }
-        let &Change { mode, uid, gid, atime, mtime, size: _ } = change;
-        self.host.change(&HostChange { mode, uid, gid, atime, mtime })
+        let &Change { mode, uid, gid, atime, mtime, size } = change;
+        match (HostChange { mode, uid, gid, atime, mtime }) {
+            // The length was all, and the host has noted the times.
+            change if size.is_some() && change == HostChange::default() => Ok(()),
+            change => self.host.change(&change),
+        }
     }
 
     fn opened(&self, ways: Ways) -> Result<()> {
@@ -186,7 +191,7 @@ impl Node for FolderNode {
             (Kind::Regular, Ways { read: false, write: true }) => self.writer().map(drop),
             (Kind::Regular, _) => self.content(&[Access::ReadWrite]).map(drop),
             // Whether the host lets the server read it shows before it is needed.
-            (Kind::Directory, _) => self.host.list(0, &mut |_| false),
+            (Kind::Directory, _) => self.host.may_list(),
             _ => Ok(()),
         }
     }
@@ -245,17 +250,19 @@ impl Node for FolderNode {
         if self.id == self.shared.root {
             return Ok(self.this.upgrade().ok_or(Errno::ENOENT)?);
         }
-        let up = self.host.lookup(b"..")?;
-        let up_id = id(&up.status()?);
         let known = lock(&self.above).upgrade();
-        if let Some(known) = known.filter(|known| known.id == up_id) {
+        let above = id(&self.host.status_of(b"..")?);
+        if let Some(known) = known.filter(|known| known.id == above) {
             return Ok(known);
         }
+        let up = self.host.lookup(b"..")?;
+        let up_status = up.status()?;
+        let up_id = id(&up_status);
         // The host has moved it, or nobody has the directory above. It is ours only if the root is met on the way up.
         let (mut level, mut level_id) = (up.lookup(b".."), up_id);
         for _ in 0..LEVELS_MAX {
             if level_id == self.shared.root {
-                let above = self.shared.node(up)?;
+                let above = self.shared.node((up, up_status))?;
                 self.lies_in(&above);
                 return Ok(above);
             }
@@ -302,7 +309,7 @@ impl Node for FolderNode {
 
     fn remove(&self, name: &[u8], node: &Arc<dyn Node>) -> Result<()> {
         let node = self.own(node)?;
-        if id(&self.host.lookup(name)?.status()?) != node.id {
+        if id(&self.host.status_of(name)?) != node.id {
             return Err(Errno::ENOENT);
         }
         self.host.remove(name, node.vnode.kind == Kind::Directory)?;
@@ -312,7 +319,9 @@ impl Node for FolderNode {
 
     fn rename(&self, from: &[u8], into: &Arc<dyn Node>, to: &[u8], how: Rename) -> Result<()> {
         let into = self.own(into)?;
-        let replaced = into.find(to).ok();
+        // Only a socket must hear that its name is gone.
+        let socket = |found: &Stat| Kind::from_mode(found.st_mode) == Some(Kind::Socket);
+        let replaced = into.host.status_of(to).ok().filter(socket).and_then(|_| into.find(to).ok());
         let flags = match how {
             Rename::Exchange => RENAME_EXCHANGE,
             Rename::Move { replaces, whiteout } => {

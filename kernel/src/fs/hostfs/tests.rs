@@ -204,8 +204,8 @@ fn whatever_the_host_moves_nothing_outside_is_found() {
         let mut dice = Dice(seed);
         let host = crate::rumpuser::sim::SimHost::new(seed);
         let top = host.tree.root();
-        let shown = top.make(b"shown", S_IFDIR | 0o755, b"").unwrap();
-        let outside = top.make(b"outside", S_IFDIR | 0o755, b"").unwrap();
+        let (shown, _) = top.make(b"shown", S_IFDIR | 0o755, b"").unwrap();
+        let (outside, _) = top.make(b"outside", S_IFDIR | 0o755, b"").unwrap();
         let names: [&[u8]; 4] = [b"a", b"b", b"c", b"d"];
         for name in names {
             // What is marked so was outside from the beginning, and never moves.
