@@ -352,6 +352,7 @@ impl Ext2 {
 impl Format for Ext2 {
     type Own = Own;
     const KIND: &'static str = "ext2fs";
+    const SYNCS: bool = true;
 
     fn root(&self) -> u64 {
         ROOT

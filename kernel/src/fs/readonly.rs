@@ -51,6 +51,8 @@ pub trait Format: Send + Sync + 'static {
     type Own: Send + Sync;
     /// The type's name, as in mount(2).
     const KIND: &'static str;
+    /// Whether fsync(2) succeeds: what never has anything to write refuses it on Linux.
+    const SYNCS: bool = false;
 
     /// The root directory's inode.
     fn root(&self) -> u64;
@@ -271,7 +273,7 @@ impl<F: Format> Node for RoNode<F> {
     }
 
     fn sync(&self) -> Result<()> {
-        Ok(())
+        if F::SYNCS { Ok(()) } else { Err(Errno::EINVAL) }
     }
 
     fn read_link(&self) -> Result<Vec<u8>> {

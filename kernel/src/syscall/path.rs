@@ -34,7 +34,12 @@ impl<'a> Path<'a> {
         Self::flagged(cx, fd, path, 0)
     }
 
-    /// The same for an *at call that takes `AT_EMPTY_PATH`.
+    /// Reads the other path of rename(2): what is wrong with the first comes before what is wrong with this one, as on Linux.
+    fn second(cx: &'a Cx<'_>, first: &Self, fd: Fd, path: UserStr) -> Result<Self> {
+        Self::new(cx, fd, path).or_else(|errno| first.view.parent(&first.at, &first.path).and(Err(errno)))
+    }
+
+    /// Reads the path of an *at call that takes `AT_EMPTY_PATH`.
     fn flagged(cx: &'a Cx<'_>, fd: Fd, path: UserStr, flag: i32) -> Result<Self> {
         let path = cx.mem.path(path)?;
         let view = View::of(cx)?;
@@ -243,10 +248,10 @@ pub fn linkat(cx: &Cx<'_>, fd1: Fd, name1: UserStr, fd2: Fd, name2: UserStr, fla
     if flags & !(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL);
     }
-    let old = Path::flagged(cx, fd1, name1, flags)?;
-    let new = Path::new(cx, fd2, name2)?;
     let follow = if flags & AT_SYMLINK_FOLLOW == 0 { Follow::WithSlash } else { Follow::Always };
-    new.view.link(&old.namei(follow)?, &new.at, &new.path)
+    let old = Path::flagged(cx, fd1, name1, flags)?.namei(follow)?;
+    let new = Path::new(cx, fd2, name2)?;
+    new.view.link(&old, &new.at, &new.path)
 }
 
 /// unlink(2).
@@ -282,7 +287,7 @@ pub fn posix_rename(cx: &Cx<'_>, from: UserStr, to: UserStr) -> Result<()> {
 /// renameat(2).
 pub fn renameat(cx: &Cx<'_>, fromfd: Fd, from: UserStr, tofd: Fd, to: UserStr) -> Result<()> {
     let from = Path::new(cx, fromfd, from)?;
-    let to = Path::new(cx, tofd, to)?;
+    let to = Path::second(cx, &from, tofd, to)?;
     to.view.rename(&from.at, &from.path, &to.at, &to.path)
 }
 
@@ -290,7 +295,7 @@ pub fn renameat(cx: &Cx<'_>, fromfd: Fd, from: UserStr, tofd: Fd, to: UserStr) -
 pub fn renameat2(cx: &Cx<'_>, fromfd: Fd, from: UserStr, tofd: Fd, to: UserStr, flags: u32) -> Result<()> {
     vfs::tree::check_rename(flags)?;
     let from = Path::new(cx, fromfd, from)?;
-    let to = Path::new(cx, tofd, to)?;
+    let to = Path::second(cx, &from, tofd, to)?;
     to.view.rename_with(&from.at, &from.path, &to.at, &to.path, flags)
 }
 

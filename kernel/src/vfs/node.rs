@@ -44,6 +44,10 @@ pub trait FileSystem: Send + Sync {
     fn name_max(&self) -> usize {
         NAME_MAX
     }
+    /// The longest file that there can be, in bytes: no position lies beyond it.
+    fn size_max(&self) -> u64 {
+        super::open::SIZE_MAX
+    }
     /// Calls `during` while nothing is made, linked, moved or removed, if the file system can promise that.
     fn hold_still(&self, during: &mut dyn FnMut()) {
         during();

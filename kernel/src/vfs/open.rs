@@ -128,7 +128,7 @@ impl VnodeFile {
 
     /// Moves the position (lseek(2)); in a directory it is a cookie, and only 0 or an earlier answer means anything.
     ///
-    /// `ESPIPE` for a fifo or a terminal, `EINVAL` for a negative result.
+    /// `ESPIPE` for a fifo or a terminal, `EINVAL` for a negative result and for one beyond the longest file.
     pub fn seek(&self, offset: i64, whence: i32) -> Result<i64> {
         match &self.body {
             Body::Node | Body::Disk(_) => {}
@@ -148,7 +148,11 @@ impl VnodeFile {
             _ => return Err(Errno::EINVAL),
         };
         let target = base.checked_add(offset).ok_or(Errno::EINVAL)?;
-        *position = u64::try_from(target).map_err(|_| Errno::EINVAL)?;
+        let at = u64::try_from(target).map_err(|_| Errno::EINVAL)?;
+        if at > self.size_max() {
+            return Err(Errno::EINVAL);
+        }
+        *position = at;
         Ok(target)
     }
 
@@ -166,6 +170,14 @@ impl VnodeFile {
     /// Returns the length of a file or disk.
     pub fn size(&self) -> Option<u64> {
         self.end().map(|end| end as u64)
+    }
+
+    /// The furthest position.
+    fn size_max(&self) -> u64 {
+        match self.at.node.vnode().kind {
+            Kind::Regular => self.at.mount.fs.size_max(),
+            _ => SIZE_MAX,
+        }
     }
 
     /// Where it ends; a directory has no end.
@@ -282,7 +294,7 @@ impl VnodeFile {
             Kind::Directory => return Err(Errno::EISDIR),
             _ => return Err(Errno::ENODEV),
         }
-        let end = offset.checked_add(len).filter(|end| *end <= SIZE_MAX).ok_or(Errno::EFBIG)?;
+        let end = offset.checked_add(len).filter(|end| *end <= self.size_max()).ok_or(Errno::EFBIG)?;
         match mode & FALLOC_FL_PUNCH_HOLE {
             0 => {
                 super::attr::may_grow(&*self.at.node, end)?;

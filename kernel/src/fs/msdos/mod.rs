@@ -289,7 +289,11 @@ impl FileSystem for Msdos {
     }
 
     fn name_max(&self) -> usize {
-        name::NAME_BYTES
+        name::NAME_MAX
+    }
+
+    fn size_max(&self) -> u64 {
+        SIZE_MAX
     }
 }
 

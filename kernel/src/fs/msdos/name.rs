@@ -10,7 +10,9 @@ pub const SLOT_LETTERS: usize = 13;
 /// The longest name, in UTF-16 letters.
 const NAME_LETTERS: usize = 255;
 /// The longest name in UTF-8: three bytes a letter.
-pub const NAME_BYTES: usize = NAME_LETTERS * 3;
+const NAME_BYTES: usize = NAME_LETTERS * 3;
+/// What statvfs(2) says of it: Linux counts six bytes a letter. A longer name is refused where it would be made, and nowhere found.
+pub const NAME_MAX: usize = NAME_LETTERS * 6;
 
 /// The upper half of code page 437.
 const CODE_PAGE: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";
@@ -30,13 +32,14 @@ pub struct Name {
 impl Name {
     /// Checks a name; dots at its end are dropped, as Linux does.
     ///
-    /// `EINVAL` for letters that FAT does not have and for what is not UTF-8, `ENAMETOOLONG`, `ENOENT` for nothing but dots.
+    /// `EINVAL` for letters that FAT does not have, a space at the end, and what is not UTF-8; `ENAMETOOLONG`; `ENOENT` for nothing
+    /// but dots.
     pub fn new(name: &[u8]) -> Result<Self> {
         let text = str::from_utf8(name).map_err(|_| Errno::EINVAL)?.trim_end_matches('.');
         if text.is_empty() {
             return Err(Errno::ENOENT);
         }
-        if text.chars().any(|letter| letter < ' ' || "\"*/:<>?|\\\x7f".contains(letter)) {
+        if text.ends_with(' ') || text.chars().any(|letter| letter < ' ' || "\"*/:<>?|\\".contains(letter)) {
             return Err(Errno::EINVAL);
         }
         let letters: Vec<u16> = text.encode_utf16().collect();
@@ -219,8 +222,8 @@ mod tests {
     fn what_fat_does_not_have_is_refused() {
         let refused = |name: &[u8]| Name::new(name).map(|name| name.text).unwrap_err();
         assert_eq!(
-            (refused(b"a:b"), refused(b"a\xff"), refused(b"...")),
-            (Errno::EINVAL, Errno::EINVAL, Errno::ENOENT)
+            (refused(b"a:b"), refused(b"a\xff"), refused(b"a "), refused(b"...")),
+            (Errno::EINVAL, Errno::EINVAL, Errno::EINVAL, Errno::ENOENT)
         );
         assert_eq!(refused("é".repeat(256).as_bytes()), Errno::ENAMETOOLONG);
         assert_eq!(Name::new(b"a..").unwrap().text, "a");
