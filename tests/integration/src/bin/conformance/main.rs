@@ -1,11 +1,13 @@
 //! What the manual pages say of files, as assertions: each operation on each kind of file, each way to spell a path, each errno in the
 //! right order (in the manner of pjdfstest).
 //!
-//! `conformance FOLDER MOUNT LACKS ALONE [FAMILY…]` works in FOLDER, which is on the host natively and below /rump hijacked, and prints
-//! a line for each assertion; both must print the same. MOUNT is what to mount there first, `TYPE SOURCE OPTIONS`, or `-`. LACKS
-//! names what the file system does not have (`-`: it has everything, see [`Has`]): the rows that need it are left out, and family
-//! `missing` says what refuses it. ALONE is `alone` where a child would not reach the same kernel. It is run as the
-//! superuser, who has other users to be.
+//! `conformance FOLDER MOUNTS LACKS ALONE [FAMILY…]` works in FOLDER, which is on the host natively and below /rump hijacked, and prints
+//! a line for each assertion; both must print the same. MOUNTS is what to mount first, `TYPE SOURCE OPTIONS DIRECTORY;…` (no options: `-`),
+//! or `-`. LACKS names what the file system does not have (`-`: it has everything, see [`Has`]): the rows that need it are left out, and
+//! family `missing` says what refuses it. ALONE is `alone` where a child would not reach the same kernel. It is run as the
+//! superuser, who has other users to be. `FAMILY/N` runs every Nth cell of a large family's table.
+//!
+//! What cannot be written (it lacks `writing`) is a tree that `conformance tree FOLDER LACKS` has made before; family `frozen` is on it.
 
 #![expect(unsafe_code, reason = "these programs are C in all but name")]
 #![expect(
@@ -16,6 +18,7 @@
 mod ats;
 mod dirs;
 mod fifos;
+mod frozen;
 mod gone;
 mod locks;
 mod modes;
@@ -41,10 +44,12 @@ mod prelude {
 
     pub(crate) use super::ops::*;
     pub(crate) use super::things::*;
-    pub(crate) use super::{Has, c, home, line, look, said};
+    pub(crate) use super::{Has, c, chosen, home, line, look, said};
 }
 
 use std::io::Write;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use prelude::*;
@@ -72,8 +77,12 @@ pub enum Has {
     Names,
     /// Files without a name, and names that are swapped.
     Linux,
+    /// Users who are told apart: the kernel has to know who asks.
+    Users,
     /// Leave to mount file systems; what else a kernel may refuse.
     Mounts,
+    /// Anything that can be changed.
+    Writing,
 }
 
 impl Has {
@@ -88,7 +97,9 @@ impl Has {
         ("times", Has::Times),
         ("names", Has::Names),
         ("linux", Has::Linux),
+        ("users", Has::Users),
         ("mounts", Has::Mounts),
+        ("writing", Has::Writing),
     ];
 
     /// Whether the file system has it.
@@ -99,28 +110,37 @@ impl Has {
 
 static LACKS: OnceLock<Vec<Has>> = OnceLock::new();
 
+/// How many cells of a table there are for one that is run, and how many were met.
+static SHARE: (AtomicUsize, AtomicUsize) = (AtomicUsize::new(1), AtomicUsize::new(0));
+
+/// Whether the next cell of a family's table is run.
+pub fn chosen() -> bool {
+    SHARE.1.fetch_add(1, Relaxed).is_multiple_of(SHARE.0.load(Relaxed))
+}
+
 /// A family: its name, what it cannot do without, whether it has children, and its assertions.
 type Family = (&'static str, &'static [Has], bool, fn());
 
 const FAMILIES: &[Family] = &[
-    ("single", &[], false, single::all),
-    ("flags", &[], false, single::flags),
-    ("two", &[], false, two::all),
-    ("rename", &[], false, two::rename),
-    ("walk", &[], false, walk::all),
-    ("ats", &[], false, ats::all),
-    ("modes", &[Has::Modes], false, modes::all),
-    ("owners", &[Has::Modes, Has::Owners], false, owners::all),
-    ("rights", &[Has::Modes, Has::Owners], false, rights::all),
-    ("times", &[Has::Times], false, times::all),
-    ("sizes", &[], false, sizes::all),
-    ("dirs", &[], false, dirs::all),
-    ("names", &[Has::Names], false, names::all),
-    ("gone", &[], false, gone::all),
-    ("fifos", &[Has::Specials], false, fifos::all),
-    ("locks", &[], true, locks::all),
-    ("mounts", &[Has::Mounts], false, mounts::all),
-    ("missing", &[], false, mounts::missing),
+    ("single", &[Has::Writing], false, single::all),
+    ("flags", &[Has::Writing], false, single::flags),
+    ("two", &[Has::Writing], false, two::all),
+    ("rename", &[Has::Writing], false, two::rename),
+    ("walk", &[Has::Writing], false, walk::all),
+    ("ats", &[Has::Writing], false, ats::all),
+    ("modes", &[Has::Writing, Has::Modes], false, modes::all),
+    ("owners", &[Has::Writing, Has::Modes, Has::Owners, Has::Users], false, owners::all),
+    ("rights", &[Has::Writing, Has::Modes, Has::Owners, Has::Users], false, rights::all),
+    ("times", &[Has::Writing, Has::Times], false, times::all),
+    ("sizes", &[Has::Writing], false, sizes::all),
+    ("dirs", &[Has::Writing], false, dirs::all),
+    ("names", &[Has::Writing, Has::Names], false, names::all),
+    ("gone", &[Has::Writing], false, gone::all),
+    ("fifos", &[Has::Writing, Has::Specials], false, fifos::all),
+    ("locks", &[Has::Writing], true, locks::all),
+    ("mounts", &[Has::Writing, Has::Mounts], false, mounts::all),
+    ("frozen", &[], false, frozen::all),
+    ("missing", &[Has::Writing], false, mounts::missing),
 ];
 
 /// What was printed so far, of one family.
@@ -188,46 +208,92 @@ pub fn look(path: &CStr) -> String {
     format!("{kind}{mode}{links}{size}{owners}")
 }
 
-fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    let [_, folder, what, lacks, alone, wanted @ ..] = args.as_slice() else {
-        eprintln!("conformance FOLDER MOUNT LACKS ALONE [FAMILY…]");
-        std::process::exit(2);
-    };
-    let names = lacks.split(',').filter(|name| *name != "-");
+/// Reads the list of what the file system lacks.
+fn lack(names: &str) {
+    let names = names.split(',').filter(|name| *name != "-");
     let lacks = names.map(|name| Has::ALL.iter().find(|(known, _)| *known == name).expect("a known lack").1);
     LACKS.set(lacks.collect()).unwrap();
-    // The directory above the one to work in is a plain one as well.
+}
+
+/// Mounts all of a list.
+fn mount_all(list: &str) {
+    for one in list.split(';').filter(|one| *one != "-") {
+        let words: Vec<CString> = one.split(' ').map(c).collect();
+        let [kind, source, options, target] = words.as_slice() else { panic!("TYPE SOURCE OPTIONS DIRECTORY: {one}") };
+        let options = if options.as_c_str() == c"-" { null() } else { options.as_ptr() };
+        let done = unsafe { mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), 0, options.cast()) };
+        assert_eq!(done, 0, "mount {one}: {}", error());
+    }
+}
+
+/// Goes to the folder to work in, and makes it where that can be; the directory above it is a plain one as well.
+fn settle(folder: &str) {
     let (above, work) = (c(&format!("{folder}/conformance")), c(&format!("{folder}/conformance/work")));
+    unsafe {
+        if Has::Writing.here() {
+            assert_eq!(mkdir(above.as_ptr(), 0o755) | mkdir(work.as_ptr(), 0o755), 0, "{}", error());
+        }
+        assert_eq!(chdir(work.as_ptr()), 0, "{}", error());
+        HOME.set(open(c".".as_ptr(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)).unwrap();
+    }
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let words: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
     unsafe {
         // Some answer a request for a signal of a limit by it.
         signal(SIGXFSZ, SIG_IGN);
         signal(SIGPIPE, SIG_IGN);
         umask(0o022);
-        if what != "-" {
-            let words: Vec<CString> = what.split(' ').map(c).collect();
-            let [kind, source, options] = words.as_slice() else { panic!("TYPE SOURCE OPTIONS: {what}") };
-            let done = mount(source.as_ptr(), c(folder).as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast());
-            assert_eq!(done, 0, "mount {what}: {}", error());
-        }
-        assert_eq!(mkdir(above.as_ptr(), 0o755) | mkdir(work.as_ptr(), 0o755), 0, "{}", error());
-        assert_eq!(chdir(work.as_ptr()), 0, "{}", error());
-        HOME.set(open(c".".as_ptr(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)).unwrap();
     }
-    for (name, needs, children, run) in FAMILIES {
-        let asked = wanted.is_empty() || wanted.iter().any(|asked| asked == name);
-        if !asked || (*children && alone == "alone") || !needs.iter().all(|need| need.here()) {
-            continue;
+    match words.as_slice() {
+        ["tree", folder, lacks] => {
+            lack(lacks);
+            settle(folder);
+            frozen::tree();
         }
-        run();
+        [folder, mounts, lacks, alone, wanted @ ..] => {
+            lack(lacks);
+            mount_all(mounts);
+            settle(folder);
+            run(*alone == "alone", wanted);
+        }
+        _ => {
+            eprintln!("conformance FOLDER MOUNTS LACKS ALONE [FAMILY…]\nconformance tree FOLDER LACKS");
+            std::process::exit(2);
+        }
+    }
+}
+
+/// What part of the family `name` is asked for by `FAMILY` or `FAMILY/N`, if it is that one.
+fn share(asked: &str, name: &str) -> Option<usize> {
+    match asked.strip_prefix(name)? {
+        "" => Some(1),
+        part => Some(part.strip_prefix('/')?.parse().expect("FAMILY/N")),
+    }
+}
+
+/// Runs the families that are wanted and possible.
+fn run(alone: bool, wanted: &[&str]) {
+    for (name, needs, children, family) in FAMILIES {
+        let asked = wanted.iter().find_map(|asked| share(asked, name)).or(wanted.is_empty().then_some(1));
+        let Some(share) = asked.filter(|_| !(*children && alone) && needs.iter().all(|need| need.here())) else {
+            continue;
+        };
+        SHARE.0.store(share, Relaxed);
+        SHARE.1.store(0, Relaxed);
+        family();
         let text = std::mem::take(&mut *OUT.lock().unwrap_or_else(PoisonError::into_inner));
         let labelled: String = text.lines().map(|line| format!("{name} | {line}\n")).collect();
         std::io::stdout().write_all(labelled.as_bytes()).unwrap();
-        unsafe {
-            fchdir(home());
-            fchmod(home(), 0o755);
-            fchown(home(), 0, 0);
+        if Has::Writing.here() {
+            unsafe {
+                fchdir(home());
+                fchmod(home(), 0o755);
+                fchown(home(), 0, 0);
+            }
+            wipe(".");
         }
-        wipe(".");
     }
 }

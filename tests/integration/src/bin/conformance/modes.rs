@@ -6,7 +6,7 @@ use super::prelude::*;
 pub fn all() {
     masks();
     chmods();
-    if Has::Owners.here() {
+    if Has::Owners.here() && Has::Users.here() {
         inherited();
         cleared();
         groups();
@@ -59,7 +59,7 @@ fn chmods() {
             line(format_args!("chmod {thing:?} {mode:o}: {answer} {}", thing.look("t")));
         }
     }
-    if !Has::Owners.here() {
+    if !Has::Owners.here() || !Has::Users.here() {
         return;
     }
     for thing in [Thing::File, Thing::Empty] {

@@ -47,6 +47,9 @@ pub fn all() {
             "on nothing: {}",
             said(mount(c"none".as_ptr(), c"no".as_ptr(), c"tmpfs".as_ptr(), 0, null()))
         ));
+        if !Has::Users.here() {
+            return;
+        }
         line(format_args!(
             "by a user: {} {}",
             as_user(|| said(mount(c"none".as_ptr(), c"m".as_ptr(), c"tmpfs".as_ptr(), 0, null()))),
@@ -79,6 +82,9 @@ fn read_only() {
                 wipe_name("made");
             }
             bystanders();
+            if !Has::Users.here() {
+                continue;
+            }
             let answers: Vec<String> = as_user(|| operations.iter().map(|(_, op)| op(&path)).collect());
             for ((what, _), answer) in operations.iter().zip(answers) {
                 line(format_args!("{shown} by a user: {what} {answer}"));
@@ -144,6 +150,16 @@ pub fn missing() {
             line(format_args!("mkfifo: {}", said(mkfifo(c"u".as_ptr(), 0o600))));
             line(format_args!("mknod socket: {}", said(mknod(c"u".as_ptr(), S_IFSOCK | 0o600, 0))));
         }
+        if !Has::Devices.here() {
+            line(format_args!("mknod device: {}", said(mknod(c"u".as_ptr(), S_IFCHR | 0o600, makedev(240, 77)))));
+            unlink(c"u".as_ptr());
+        }
+        if !Has::Modes.here() {
+            chmods_that_cannot_be();
+        }
+        if !Has::Times.here() {
+            times_that_cannot_be();
+        }
         if !Has::Owners.here() {
             line(format_args!("chown: {}", said(chown(c"t".as_ptr(), 5, 5))));
             line(format_args!("chown to the same: {}", said(chown(c"t".as_ptr(), 0, 0))));
@@ -155,6 +171,40 @@ pub fn missing() {
             let fd = open(c"t".as_ptr(), O_RDWR);
             line(format_args!("punch: {}", said(fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, 4096))));
             close(fd);
+        }
+    }
+}
+
+/// Modes that the file system may not be able to keep.
+fn chmods_that_cannot_be() {
+    let mut st: stat = unsafe { zeroed() };
+    for thing in [Thing::File, Thing::Empty] {
+        for mode in [0o644, 0o755, 0o777, 0o555, 0o444, 0o600, 0o700, 0o000, 0o1755, 0o4755, 0o2755] {
+            thing.renew("t");
+            unsafe {
+                let answer = said(chmod(c"t".as_ptr(), mode));
+                stat(c"t".as_ptr(), &mut st);
+                line(format_args!("chmod {thing:?} {mode:o}: {answer} {:o}", st.st_mode & 0o7777));
+                line(format_args!("then open for writing: {}", opened(open(c"t".as_ptr(), O_WRONLY))));
+                line(format_args!("then remove: {}", said(remove(c"t".as_ptr()))));
+            }
+        }
+    }
+    Thing::File.renew("t");
+}
+
+/// Times that the file system may have to round.
+fn times_that_cannot_be() {
+    let mut st: stat = unsafe { zeroed() };
+    for (seconds, nanos) in
+        [(1_000_000_000, 0), (1_000_000_001, 500_000_000), (1, 0), (315_532_801, 9), (5_000_000_000, 0)]
+    {
+        let times = [timespec { tv_sec: seconds, tv_nsec: nanos }; 2];
+        unsafe {
+            let answer = said(utimensat(AT_FDCWD, c"t".as_ptr(), times.as_ptr(), 0));
+            stat(c"t".as_ptr(), &mut st);
+            let (access, change) = ((st.st_atime, st.st_atime_nsec), (st.st_mtime, st.st_mtime_nsec));
+            line(format_args!("utimensat {seconds}.{nanos}: {answer} {access:?} {change:?}"));
         }
     }
 }

@@ -49,7 +49,7 @@ fn each() {
                 Thing::File => THINGS,
                 _ => &THINGS[..4],
             };
-            for (owner, mode) in modes {
+            for (owner, mode) in modes.iter().filter(|_| chosen()) {
                 let renew = || {
                     wipe_name("p");
                     unsafe {

@@ -21,7 +21,7 @@ const SPELLINGS: &[(&str, &str)] = &[
 /// All of them.
 pub fn all() {
     for thing in Thing::all() {
-        for (before, after) in SPELLINGS {
+        for (before, after) in SPELLINGS.iter().filter(|_| chosen()) {
             let path = c(&format!("{before}t{after}"));
             bystanders();
             thing.renew("t");

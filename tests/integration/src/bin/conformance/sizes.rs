@@ -310,6 +310,8 @@ fn figures() {
         if before.f_files > 0 {
             let taken = before.f_ffree as i64 - many.f_ffree as i64;
             line(format_args!("{made} files take as many nodes: {}", (taken - made).abs() < 25));
+        } else {
+            line("nodes are not counted");
         }
     }
     wipe(".");

@@ -160,7 +160,8 @@ pub fn all() {
                 }
             })
             .collect();
-        line(format_args!("{what}: {answer}: {}", told.join(", ")));
+        let told = if told.is_empty() { "nothing".into() } else { told.join(", ") };
+        line(format_args!("{what}: {answer}: {told}"));
     }
     order();
     exact();
@@ -212,7 +213,7 @@ fn exact() {
         }
     }
     // A user needs to own it, or to be able to write it and mean the present.
-    if !Has::Owners.here() {
+    if !Has::Owners.here() || !Has::Users.here() {
         return;
     }
     for (owner, mode) in [(USER, 0o644), (USER, 0o000), (OTHER, 0o666), (OTHER, 0o644), (OTHER, 0o222), (OTHER, 0o444)]

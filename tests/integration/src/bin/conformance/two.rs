@@ -29,7 +29,7 @@ pub fn all() {
     }
     for (name, _, op) in BOTH.iter().filter(|(_, has, _)| has.is_none_or(Has::here)) {
         for from in Thing::all() {
-            for to in Thing::all() {
+            for to in Thing::all().filter(|_| chosen()) {
                 for place in ["u", "s/u"] {
                     let renew = || {
                         from.renew("t");

@@ -11,7 +11,7 @@ pub fn all() {
     }
     precedence();
     addresses();
-    if Has::Modes.here() {
+    if Has::Modes.here() && Has::Users.here() {
         search();
     }
 }
