@@ -33,6 +33,10 @@ pub trait NetDevice: Send {
     fn recycle(&mut self, _frame: Vec<u8>) {}
     /// What passed so far.
     fn counters(&self) -> Counters;
+    /// Whether somebody looks at what passes or changes it, so that no connection may go round it.
+    fn is_watched(&self) -> bool {
+        false
+    }
     /// Whether what is sent arrives here again, so that checksums mean nothing.
     fn is_loopback(&self) -> bool {
         false

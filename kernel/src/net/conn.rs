@@ -65,6 +65,10 @@ pub struct Tuning {
     pub hop_limit: Option<u8>,
     /// How long a connect may take.
     pub connect_timeout: Duration,
+    /// `SO_RCVBUF`; an engine may take it to begin with only.
+    pub receive_buffer: usize,
+    /// `SO_SNDBUF`; the same.
+    pub send_buffer: usize,
 }
 
 /// How bytes wait that more is to follow (`MSG_MORE`, `TCP_CORK`): those that make no whole segment, until a time.
@@ -74,6 +78,62 @@ pub struct Hold {
     pub segment: usize,
     /// When they are sent nevertheless.
     pub until: Instant,
+}
+
+/// Bytes that wait for more.
+#[derive(Default)]
+pub struct Held {
+    bytes: Vec<u8>,
+    until: Option<Instant>,
+}
+
+impl Held {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// When they are sent nevertheless; `None` if there are none.
+    pub fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// Whether that time has come.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
+    /// Adds bytes and returns those that go now: all without `hold`, whole segments with it.
+    pub fn add(&mut self, data: &[u8], hold: Option<Hold>) -> Vec<u8> {
+        self.bytes.extend_from_slice(data);
+        let Some(Hold { segment, until }) = hold else { return self.release() };
+        let rest = self.bytes.split_off(self.bytes.len() - self.bytes.len() % segment.max(1));
+        let now = std::mem::replace(&mut self.bytes, rest);
+        self.until = (!self.bytes.is_empty()).then_some(until);
+        now
+    }
+
+    /// Returns all bytes, which go now.
+    pub fn release(&mut self) -> Vec<u8> {
+        self.until = None;
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+/// How a connection that is closed came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The engine does not tell.
+    Unknown,
+    /// Both sides have ended it.
+    Orderly,
+    /// The peer has reset it.
+    Reset,
 }
 
 /// One connection.
@@ -86,6 +146,10 @@ pub trait TcpConn: Send {
     fn deadline(&mut self, link: &mut Link, now: Instant) -> Option<Instant>;
     /// Returns the state.
     fn state(&self) -> TcpState;
+    /// Returns how it ended, once it is closed.
+    fn ending(&self) -> Ending {
+        Ending::Unknown
+    }
     /// Takes bytes to be sent; returns how many. Without `hold` they go with all that was held before.
     fn send(&mut self, data: &[u8], hold: Option<Hold>) -> usize;
     /// Gives received bytes; with `peek` they stay.
@@ -133,9 +197,7 @@ pub struct Smol {
     connect_timeout: Duration,
     keep_alive: Option<(Duration, Duration)>,
     /// Taken to be sent, but waiting for more; the engine has room for it.
-    held: Vec<u8>,
-    /// When what is held is sent; `None` if nothing is.
-    held_until: Option<Instant>,
+    held: Held,
     /// As it was set last.
     tuning: Tuning,
 }
@@ -148,17 +210,16 @@ impl Smol {
         socket.set_ack_delay(None);
         let mut set = SocketSet::new(Vec::with_capacity(1));
         let handle = set.add(socket);
-        let (held, held_until, tuning) = (Vec::new(), None, *tuning);
+        let (held, tuning) = (Held::default(), *tuning);
         let connect_timeout = tuning.connect_timeout;
-        let mut conn = Self { set, handle, connect_timeout, keep_alive: None, held, held_until, tuning };
+        let mut conn = Self { set, handle, connect_timeout, keep_alive: None, held, tuning };
         conn.tune(&tuning);
         conn
     }
 
     /// Gives what is held to the engine.
     fn release(&mut self) {
-        self.held_until = None;
-        let held = std::mem::take(&mut self.held);
+        let held = self.held.release();
         if !held.is_empty() {
             let _ = self.socket_mut().send_slice(&held);
         }
@@ -215,14 +276,14 @@ impl TcpConn for Smol {
     }
 
     fn emit(&mut self, link: &mut Link, now: Instant) {
-        if self.held_until.is_some_and(|until| until <= now) {
+        if self.held.is_due(now) {
             self.release();
         }
         while link.egress(now, &mut self.set) {}
     }
 
     fn deadline(&mut self, link: &mut Link, now: Instant) -> Option<Instant> {
-        [link.deadline(now, &self.set), self.held_until].into_iter().flatten().min()
+        [link.deadline(now, &self.set), self.held.until()].into_iter().flatten().min()
     }
 
     fn state(&self) -> TcpState {
@@ -249,15 +310,9 @@ impl TcpConn for Smol {
         if data.is_empty() {
             return 0;
         }
-        self.held.extend_from_slice(data);
-        match hold {
-            None => self.release(),
-            Some(Hold { segment, until }) => {
-                let rest = self.held.split_off(self.held.len() - self.held.len() % segment.max(1));
-                self.release();
-                self.held_until = (!rest.is_empty()).then_some(until);
-                self.held = rest;
-            }
+        let now = self.held.add(data, hold);
+        if !now.is_empty() {
+            let _ = self.socket_mut().send_slice(&now);
         }
         data.len()
     }

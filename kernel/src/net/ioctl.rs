@@ -24,6 +24,8 @@ pub struct Fill<F> {
     pub unsent: usize,
     /// Room for more.
     pub room: usize,
+    /// Whether the urgent byte comes next; `None` for a socket that knows no urgent data.
+    pub at_mark: Option<bool>,
 }
 
 /// Serves an ioctl of any socket.
@@ -38,8 +40,7 @@ pub fn socket(
         FIONREAD => (fill.readable)()?,
         FIONWRITE => fill.unsent,
         FIONSPACE => fill.room,
-        // There is no urgent data, so the mark is never ahead.
-        SIOCATMARK => 0,
+        SIOCATMARK => usize::from(fill.at_mark.ok_or(Errno::ENOTTY)?),
         SIOCGIFCONF => return list(cx, inet, data),
         _ => return interface(inet, command, data),
     };

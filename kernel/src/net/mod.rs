@@ -11,6 +11,7 @@ pub mod device;
 pub mod dgram;
 pub mod icmp;
 pub mod ioctl;
+pub mod joined;
 pub mod link;
 pub mod local;
 pub mod netlink;
@@ -152,6 +153,8 @@ pub struct Received {
     pub flags: i32,
     /// Control messages.
     pub control: Vec<Control>,
+    /// Whether the urgent byte comes next: what follows is not joined to this.
+    pub at_mark: bool,
 }
 
 /// A control message, already taken out of its C form.

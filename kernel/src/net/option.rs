@@ -149,6 +149,17 @@ fn truth(value: i32) -> i32 {
     i32::from(value != 0)
 }
 
+/// A time in seconds becomes that of so many retransmissions, of which each takes twice as long as the one before (tcp(7)).
+fn retransmissions(seconds: i32) -> i32 {
+    const LONGEST: i32 = 120;
+    let (mut period, mut timeout) = (1, 1);
+    while period < seconds && period < i32::MAX - LONGEST {
+        timeout = LONGEST.min(timeout * 2);
+        period += timeout;
+    }
+    if seconds > 0 { period } else { 0 }
+}
+
 /// Zero means the default (`tcp_fin_timeout`), anything below zero not to wait at all.
 fn linger2(value: i32) -> i32 {
     match value {
@@ -171,7 +182,7 @@ const HINTS: &[Hint] = &[
     Hint { option: (IPPROTO_UDP_EXT, UDP_CORK), default: 0, values: ANY, keep: truth },
     Hint { option: (IPPROTO_TCP_EXT, TCP_SYNCNT), default: 6, values: 1..=127, keep: as_is },
     Hint { option: (IPPROTO_TCP_EXT, TCP_LINGER2), default: 60, values: ANY, keep: linger2 },
-    Hint { option: (IPPROTO_TCP_EXT, TCP_DEFER_ACCEPT), default: 0, values: ANY, keep: as_is },
+    Hint { option: (IPPROTO_TCP_EXT, TCP_DEFER_ACCEPT), default: 0, values: ANY, keep: retransmissions },
     Hint { option: (IPPROTO_TCP_EXT, TCP_QUICKACK), default: 1, values: ANY, keep: truth },
     Hint { option: (IPPROTO_TCP_EXT, TCP_USER_TIMEOUT), default: 0, values: 0..=i32::MAX, keep: as_is },
     Hint { option: (IPPROTO_TCP_EXT, TCP_FASTOPEN), default: 0, values: 0..=i32::MAX, keep: as_is },
@@ -294,6 +305,23 @@ impl Options {
         self.hinted((IPPROTO_IP_EXT, IP_FREEBIND)) != 0 || ipv6 && self.hinted((IPPROTO_IPV6_EXT, IPV6_FREEBIND)) != 0
     }
 
+    /// `TCP_USER_TIMEOUT`: how long data may wait for its acknowledgement.
+    pub fn user_timeout(&self) -> Option<Duration> {
+        let limit = u64::try_from(self.hinted((IPPROTO_TCP_EXT, TCP_USER_TIMEOUT))).unwrap_or(0);
+        Some(Duration::from_millis(limit)).filter(|limit| !limit.is_zero())
+    }
+
+    /// `TCP_DEFER_ACCEPT`: how long a connection without data is kept from accept(2).
+    pub fn defer_accept(&self) -> Option<Duration> {
+        let limit = u64::try_from(self.hinted((IPPROTO_TCP_EXT, TCP_DEFER_ACCEPT))).unwrap_or(0);
+        Some(Duration::from_secs(limit)).filter(|limit| !limit.is_zero())
+    }
+
+    /// `TCP_MAXSEG`, if it was set.
+    pub fn max_segment(&self) -> Option<usize> {
+        usize::try_from(self.max_segment).ok().filter(|segment| *segment > 0)
+    }
+
     /// What a hint is set to.
     pub fn hinted(&self, option: (i32, i32)) -> i32 {
         let set = self.hints.iter().find(|(known, _)| *known == option);
@@ -310,6 +338,8 @@ impl Options {
             keep_alive: self.has(SO_KEEPALIVE).then_some((self.keep_idle, silence)),
             hop_limit: self.hops(ipv4),
             connect_timeout: self.keep_init,
+            receive_buffer: self.receive_buffer,
+            send_buffer: self.send_buffer,
         }
     }
 

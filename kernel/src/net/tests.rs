@@ -195,7 +195,7 @@ fn time_wait_does_not_keep_a_port_from_reuseaddr() {
         stack.tcp.bind(&mut stack.base, id, binding, true).unwrap();
         stack.tcp.close(&mut stack.base, id);
     });
-    host.advance(Duration::from_secs(11));
+    host.advance(Duration::from_secs(61));
     inet.with(|_| ());
     assert_eq!(again.bind_to(&v4(1, 7)), Ok(()));
 }
@@ -210,7 +210,7 @@ fn a_port_holds_many_connections_one_after_another() {
         drop(client);
         drop(listener.accept_one().unwrap());
     }
-    host.advance(Duration::from_secs(11));
+    host.advance(Duration::from_secs(61));
     inet.with(|_| ());
     assert_eq!(inet.look(|stack| stack.tcp.count()), 1);
 }
@@ -365,4 +365,99 @@ fn a_full_local_stream_takes_more_once_it_is_read() {
         got += len;
     }
     assert_eq!((got, a.ready() & POLLOUT), (sent, POLLOUT));
+}
+
+/// Opens 1,000 connections a second, each closed by the client at once.
+fn a_thousand_a_second(seconds: u32) {
+    let (host, inet) = inet();
+    let listener = listener(&inet, Family::V4, &v4(1, 80), 5);
+    for _ in 0..seconds {
+        for _ in 0..1000 {
+            let client = TcpSocket::open(&inet, Family::V4);
+            assert_eq!(connect(&client, &v4(1, 80)), Ok(()));
+            drop(client);
+            drop(listener.accept_one().unwrap());
+        }
+        host.advance(Duration::from_secs(1));
+    }
+    host.advance(Duration::from_secs(61));
+    inet.with(|_| ());
+    assert_eq!(inet.look(|stack| stack.tcp.count()), 1);
+}
+
+/// After a minute the first leave TIME-WAIT: from then on every second is like the one before.
+#[test]
+fn a_thousand_connections_a_second_do_not_run_out_of_ports() {
+    a_thousand_a_second(200);
+}
+
+#[test]
+#[ignore = "takes half a minute: cargo test --release -p kernel --lib -- --ignored"]
+fn a_thousand_connections_a_second_do_not_run_out_of_ports_for_an_hour() {
+    a_thousand_a_second(3600);
+}
+
+/// What an active connection costs does not depend on how many others do nothing.
+#[test]
+fn idle_connections_cost_an_active_one_nothing() {
+    let (_host, inet) = inet();
+    let time = |(client, server, _): &(Arc<TcpSocket>, Arc<TcpSocket>, Arc<TcpSocket>)| {
+        let best = |_| {
+            let start = std::time::Instant::now();
+            transfer(client, server, 4 << 20);
+            start.elapsed()
+        };
+        (0..5).map(best).min().unwrap()
+    };
+    let active = pair(&inet);
+    let alone = time(&active);
+    let idle = listener(&inet, Family::V4, &v4(2, 7), 5);
+    let others: Vec<_> = (0..10_000)
+        .map(|_| {
+            let client = TcpSocket::open(&inet, Family::V4);
+            connect(&client, &v4(2, 7)).unwrap();
+            (client, idle.accept_one().unwrap())
+        })
+        .collect();
+    let among = time(&active);
+    assert!(among < alone * 10, "{alone:?} alone, {among:?} among {}", others.len());
+}
+
+/// The fast loop and segments lead through the same states.
+#[test]
+fn both_loops_end_in_the_same_states() {
+    let info = |socket: &TcpSocket| socket.option(IPPROTO_TCP, TCP_INFO, 256).unwrap()[0];
+    let course = |slow: bool| {
+        let (host, inet) = inet();
+        inet.with(|stack| stack.tcp.slow_loop = slow);
+        let (client, server, _listener) = pair(&inet);
+        let mut seen = vec![(info(&client), info(&server))];
+        let mut look = |client: &TcpSocket, server: &TcpSocket| seen.push((info(client), info(server)));
+        client.shutdown(SHUT_WR).unwrap();
+        look(&client, &server);
+        server.send_bytes(b"still").unwrap();
+        assert_eq!(client.recv_bytes(&mut [0; 9], false), Ok(5));
+        server.shutdown(SHUT_WR).unwrap();
+        look(&client, &server);
+        assert_eq!((client.recv_bytes(&mut [0; 9], false), server.recv_bytes(&mut [0; 9], false)), (Ok(0), Ok(0)));
+        assert_eq!((client.send_bytes(b"x"), server.send_bytes(b"x")), (Err(Errno::EPIPE), Err(Errno::EPIPE)));
+        host.advance(Duration::from_secs(100));
+        inet.with(|_| ());
+        look(&client, &server);
+        seen
+    };
+    assert_eq!(course(false), course(true));
+}
+
+#[test]
+fn an_urgent_byte_is_marked_and_left_out() {
+    let (_host, inet) = inet();
+    let (client, server, _listener) = pair(&inet);
+    client.set(SOL_SOCKET, SO_DEBUG, &1i32.to_le_bytes()).unwrap();
+    let id = (1..9).find(|id| inet.look(|stack| stack.tcp.pcb(*id).is_ok_and(|pcb| pcb.options.has(SO_DEBUG))));
+    inet.with(|stack| stack.tcp.send(&mut stack.base, id.unwrap(), b"abU", false, true)).unwrap();
+    client.send_bytes(b"cd").unwrap();
+    let mut buf = [0; 9];
+    assert_eq!((server.recv_bytes(&mut buf, false), &buf[..2]), (Ok(2), &b"ab"[..]));
+    assert_eq!((server.recv_bytes(&mut buf, false), &buf[..2]), (Ok(2), &b"cd"[..]));
 }

@@ -321,7 +321,7 @@ pub(super) fn recv(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment], flags: i3
         if !thrown_away {
             scatter(cx, segments, whole.len, &buf[..got.len])?;
         }
-        let ended = got.len == 0;
+        let ended = got.len == 0 || got.at_mark;
         // `MSG_TRUNC` asks for the length of the whole message, as on Linux; NetBSD takes no notice.
         let len = if flags & MSG_TRUNC != 0 && !stream { got.full.max(got.len) } else { got.len };
         whole = Received { len: whole.len + len, full: got.full, control: whole.control, ..got };

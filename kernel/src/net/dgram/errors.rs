@@ -120,6 +120,7 @@ impl Pcb {
             from: Some(self.family.sockaddr(trouble.to)),
             flags: MSG_ERRQUEUE | cut,
             control: vec![self.report(&trouble)],
+            at_mark: false,
         })
     }
 

@@ -131,7 +131,7 @@ impl DgramSocket {
                 if let Sockaddr::Inet6 { addr, scope_id, .. } = &mut from {
                     *scope_id = if is_of_a_link(addr) { datagram.link } else { 0 };
                 }
-                Received { len, full, from: Some(from), flags, control }
+                Received { len, full, from: Some(from), flags, control, at_mark: false }
             })
         })?;
         Ok(received.unwrap_or_default())
@@ -175,7 +175,13 @@ impl File for DgramSocket {
         let fill =
             self.look(|pcb| (pcb.inbox.front().map_or(0, |datagram| datagram.data.len()), pcb.options.send_buffer));
         let (next, room) = fill.unwrap_or_default();
-        ioctl::socket(cx, &self.inet, command, data, ioctl::Fill { readable: || Ok(next), unsent: 0, room })
+        ioctl::socket(
+            cx,
+            &self.inet,
+            command,
+            data,
+            ioctl::Fill { readable: || Ok(next), unsent: 0, room, at_mark: None },
+        )
     }
 
     fn as_socket(&self) -> Option<&dyn Socket> {

@@ -147,7 +147,7 @@ impl Socket for LocalSocket {
         }
         let flags = if taken.len < taken.full { MSG_TRUNC } else { 0 };
         let from = taken.from.filter(|name| self.kind == SOCK_DGRAM && !name.is_empty()).map(Sockaddr::Local);
-        Ok(Received { len: taken.len, full: taken.full, from, flags, control })
+        Ok(Received { len: taken.len, full: taken.full, from, flags, control, at_mark: false })
     }
 
     fn shutdown(&self, how: i32) -> Result<()> {

@@ -290,7 +290,12 @@ impl File for LocalSocket {
             None => (self.inbox.look(), None),
         };
         let unsent = tx.map_or(0, |tx| tx.limit - tx.room.min(tx.limit));
-        let fill = ioctl::Fill { readable: || Ok(rx.readable), unsent, room: tx.map_or(0, |tx| tx.room) };
+        let fill = ioctl::Fill {
+            readable: || Ok(rx.readable),
+            unsent,
+            room: tx.map_or(0, |tx| tx.room),
+            at_mark: Some(false),
+        };
         ioctl::socket(cx, &self.inet, command, data, fill)
     }
 

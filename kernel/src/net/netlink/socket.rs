@@ -86,7 +86,7 @@ impl NetlinkSocket {
             state.inbox.pop_front();
         }
         let flags = if len < full { MSG_TRUNC } else { 0 };
-        Ok(Received { len, full, from: Some(address(0, 0)), flags, control: Vec::new() })
+        Ok(Received { len, full, from: Some(address(0, 0)), flags, control: Vec::new(), at_mark: false })
     }
 }
 
@@ -144,7 +144,13 @@ impl File for NetlinkSocket {
             let state = lock(&self.state);
             (state.inbox.front().map_or(0, Vec::len), state.options.send_buffer)
         };
-        ioctl::socket(cx, &self.inet, command, data, ioctl::Fill { readable: || Ok(next), unsent: 0, room })
+        ioctl::socket(
+            cx,
+            &self.inet,
+            command,
+            data,
+            ioctl::Fill { readable: || Ok(next), unsent: 0, room, at_mark: None },
+        )
     }
 
     fn as_socket(&self) -> Option<&dyn Socket> {

@@ -1,7 +1,7 @@
 //! What the socket calls do to a TCP socket of the stack.
 
-use abi::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM};
-use abi::socket::{SHUT_RD, SHUT_RDWR, SHUT_WR};
+use abi::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM};
+use abi::socket::{SHUT_RD, SHUT_RDWR, SHUT_WR, SO_OOBINLINE};
 use abi::{Errno, Result};
 use smoltcp::time::Duration;
 use smoltcp::wire::{IpAddress, IpEndpoint, Ipv4Address, Ipv6Address};
@@ -97,15 +97,18 @@ impl Tcp {
             // Linux's word; NetBSD's is EADDRINUSE.
             return Err(Errno::EADDRNOTAVAIL);
         }
+        let binding = Binding { family, addr: Some(addr), port };
+        self.ports.narrow(id, binding);
+        self.pcb_mut(id)?.binding = Some(binding);
+        if self.join_local(base, id, link, local, remote) {
+            return Err(Errno::EINPROGRESS);
+        }
         let buffers = (options.receive_buffer, options.send_buffer);
         let reserved = buffers.0 + buffers.1;
         base.host.reserve(reserved).map_err(|_| Errno::ENOBUFS)?;
         let engine =
             Smol::connect(&mut base.links[link], local, remote, buffers, &options.tuning(super::is_v4(&local)));
         let engine = engine.inspect_err(|_| base.host.release(reserved))?;
-        let binding = Binding { family, addr: Some(addr), port };
-        self.ports.narrow(id, binding);
-        self.pcb_mut(id)?.binding = Some(binding);
         let mut conn = Conn::new(Box::new(engine), local, remote, link, reserved);
         conn.claimed = true;
         self.begin_flow(base, id, conn);
@@ -146,7 +149,7 @@ impl Tcp {
     }
 
     /// Takes bytes to be sent, of which there will be `more`; `EAGAIN` when there is room for none.
-    pub fn send(&mut self, base: &mut Base, id: Id, data: &[u8], more: bool) -> Result<usize> {
+    pub fn send(&mut self, base: &mut Base, id: Id, data: &[u8], more: bool, urgent: bool) -> Result<usize> {
         let pcb = self.pcb_mut(id)?;
         if let Some(error) = pcb.error.take() {
             return Err(error);
@@ -159,11 +162,19 @@ impl Tcp {
             TcpState::Established | TcpState::CloseWait => {}
             _ => return Err(Errno::EPIPE),
         }
+        if urgent && conn.mate.is_none() {
+            // The engine has no urgent pointer, and data that is only said to be urgent would be worse than none.
+            return Err(Errno::EOPNOTSUPP);
+        }
         let hold = (more || pcb.options.is_corked())
             .then(|| Hold { segment: segment(conn, base.links[conn.link].device.mtu()), until: base.now + CORKED });
         let taken = conn.engine.send(data, hold);
         if taken == 0 && !data.is_empty() {
             return Err(Errno::EAGAIN);
+        }
+        conn.written += taken as u64;
+        if let Some(byte) = taken.checked_sub(1).map(|last| data[last]).filter(|_| urgent) {
+            self.mark_urgent(base, id, byte);
         }
         self.emit(base, id);
         Ok(taken)
@@ -172,10 +183,11 @@ impl Tcp {
     /// Gives received bytes; 0 at the end of the stream, `EAGAIN` when there are none yet.
     pub fn recv(&mut self, base: &mut Base, id: Id, buf: &mut [u8], peek: bool) -> Result<usize> {
         let pcb = self.pcb_mut(id)?;
+        let inline = pcb.options.has(SO_OOBINLINE);
         let Role::Connection(conn) = &mut pcb.role else {
             return Err(pcb.error.take().unwrap_or(Errno::ENOTCONN));
         };
-        let got = conn.engine.recv(buf, peek);
+        let got = conn.take(buf, peek, inline);
         if got > 0 {
             let Queues { readable, receive_buffer, .. } = conn.engine.queues();
             conn.told.unread = readable;
@@ -266,8 +278,13 @@ fn connection_events(pcb: &Pcb, conn: &Conn) -> Events {
     let no_more_out = pcb.shut_write || !matches!(conn.seen, TcpState::Established | TcpState::CloseWait);
     let room = has_room(&pcb.options, queues);
     let mut events = 0;
-    if no_more_in || queues.readable >= pcb.options.receive_low() {
+    // The urgent byte does not count where it is left out.
+    let left_out = usize::from(conn.at_mark() && !pcb.options.has(SO_OOBINLINE));
+    if no_more_in || queues.readable >= pcb.options.receive_low() + left_out {
         events |= POLLIN | POLLRDNORM;
+    }
+    if conn.has_urgent() {
+        events |= POLLPRI;
     }
     if no_more_in {
         events |= POLLRDHUP;

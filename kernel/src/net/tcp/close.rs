@@ -33,7 +33,13 @@ impl Tcp {
         let Some(&id) = self.flows.get(&(report.local, report.remote)) else { return };
         let Some(pcb) = self.pcbs.get_mut(&id) else { return };
         let Role::Connection(conn) = &mut pcb.role else { return };
-        if conn.seen != TcpState::SynSent || matches!(report.kind, Kind::TooBig { .. }) {
+        if conn.seen != TcpState::SynSent {
+            // The reason, if it times out later (RFC 1122, 4.2.3.9).
+            let reason = Some(report.kind.errno()).filter(|_| !matches!(report.kind, Kind::TooBig { .. }));
+            conn.soft_error = reason.or(conn.soft_error);
+            return;
+        }
+        if matches!(report.kind, Kind::TooBig { .. }) {
             return;
         }
         conn.engine.abort();
@@ -67,13 +73,15 @@ impl Tcp {
     /// Makes a socket as good as new, except for what bind(2) gave it.
     pub fn disconnect(&mut self, base: &mut Base, id: Id) {
         self.end_flow(id);
-        let Some(pcb) = self.pcb_mut(id).ok() else { return };
+        let Some(pcb) = self.pcbs.get_mut(&id) else { return };
         let queue = pcb.queue.clone();
         if let Role::Connection(conn) = &mut pcb.role {
             conn.engine.abort();
             conn.engine.emit(&mut base.links[conn.link], base.now);
             base.host.release(conn.reserved);
             let claimed = conn.claimed;
+            let mate = conn.mate;
+            self.stirred.extend(mate);
             pcb.role = Role::Idle;
             (pcb.shut_read, pcb.shut_write) = (false, false);
             if let Some(binding) = pcb.binding.filter(|_| !claimed) {
@@ -104,8 +112,12 @@ impl Tcp {
         let Some(pcb) = self.pcbs.remove(&id) else { return };
         base.wake(&pcb.queue, EVERYTHING);
         let Some(binding) = pcb.binding else { return };
-        match &pcb.role {
-            Role::Connection(conn) => {
+        match pcb.role {
+            Role::Connection(mut conn) => {
+                if conn.mate.is_some() && !conn.engine.state().is_over() {
+                    conn.engine.abort();
+                }
+                self.stir(conn.mate);
                 base.host.release(conn.reserved);
                 if conn.claimed {
                     self.ports.release(id, binding.port);

@@ -5,8 +5,10 @@
 
 mod call;
 mod close;
+mod fast;
 mod info;
 mod socket;
+mod urgent;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{IpEndpoint, IpVersion};
 
 use crate::net::addr::{Binding, Family};
-use crate::net::conn::{Smol, TcpConn, TcpState};
+use crate::net::conn::{Ending, Smol, TcpConn, TcpState};
 use crate::net::option::{Kind, Options};
 use crate::net::port::{Claim, Id, Ports};
 use crate::net::stack::Base;
@@ -60,6 +62,18 @@ pub struct Conn {
     deadline: Option<Instant>,
     /// When an orphan stops waiting for its peer's FIN; set once it begins to.
     fin_limit: Option<Instant>,
+    /// The other end, if both are joined in the fast loop.
+    pub mate: Option<Id>,
+    /// Until when accept(2) does not get it without data (`TCP_DEFER_ACCEPT`).
+    deferred: Option<Instant>,
+    /// Bytes that the program has read.
+    read: u64,
+    /// Bytes that it has written.
+    written: u64,
+    /// The urgent byte that has come last.
+    urgent: Option<urgent::Urgent>,
+    /// Bytes that were acknowledged, and since when no more are, though some should be.
+    stalled: (u64, Option<Instant>),
     /// What ICMP last said of the way to the peer: the reason, if the connection times out.
     soft_error: Option<Errno>,
     /// Bytes taken from the host's memory for the buffers.
@@ -129,6 +143,10 @@ pub struct Tcp {
     pub ports: Ports,
     timers: BTreeSet<(Instant, Id)>,
     orphans: usize,
+    /// Ends of joined pairs that have something to look at.
+    stirred: Vec<Id>,
+    /// Whether sockets of this host speak by segments too (`net.inet.tcp.fastloop` is 0).
+    pub slow_loop: bool,
 }
 
 impl Tcp {
@@ -171,15 +189,22 @@ impl Tcp {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Runs one timer that is due; whether there was one.
+    /// Runs one timer that is due, or looks at one end of a joined pair; whether there was one.
     pub fn run_timer(&mut self, base: &mut Base) -> bool {
+        if self.run_stirred(base) {
+            return true;
+        }
         let Some(&(at, id)) = self.timers.first() else { return false };
         if at > base.now {
             return false;
         }
         self.timers.pop_first();
-        if let Some(Pcb { role: Role::Connection(conn), owned, .. }) = self.pcbs.get_mut(&id) {
+        if let Some(Pcb { role: Role::Connection(conn), owned, options, error, .. }) = self.pcbs.get_mut(&id) {
             conn.deadline = None;
+            if conn.gives_up_at(options).is_some_and(|at| at <= base.now) {
+                *error = error.or(Some(conn.soft_error.unwrap_or(Errno::ETIMEDOUT)));
+                conn.engine.abort();
+            }
             if !*owned && conn.seen == TcpState::FinWait2 && conn.fin_limit.is_some_and(|limit| limit <= base.now) {
                 conn.engine.abort();
             }
@@ -294,14 +319,17 @@ impl Tcp {
     pub fn emit(&mut self, base: &mut Base, id: Id) {
         let Some(Pcb { role: Role::Connection(conn), .. }) = self.pcbs.get_mut(&id) else { return };
         conn.engine.emit(&mut base.links[conn.link], base.now);
+        let mate = conn.mate;
+        self.stir(mate);
         self.settle(base, id, false);
         self.schedule(base, id);
     }
 
     /// Sets the timer of a connection.
     fn schedule(&mut self, base: &mut Base, id: Id) {
-        let Some(Pcb { role: Role::Connection(conn), owned, .. }) = self.pcbs.get_mut(&id) else { return };
-        let mut deadline = conn.engine.deadline(&mut base.links[conn.link], base.now);
+        let Some(Pcb { role: Role::Connection(conn), owned, options, .. }) = self.pcbs.get_mut(&id) else { return };
+        let engine = conn.engine.deadline(&mut base.links[conn.link], base.now);
+        let mut deadline = [engine, conn.deferred, conn.gives_up_at(options)].into_iter().flatten().min();
         // What could not be done now cannot be done at once either.
         deadline = deadline.map(|at| at.max(base.now + Duration::from_millis(1)));
         if *owned && conn.seen == TcpState::TimeWait && conn.engine.queues().readable > 0 {
@@ -323,16 +351,30 @@ impl Tcp {
 
     /// Draws the consequences of a change of state.
     fn settle(&mut self, base: &mut Base, id: Id, reset: bool) {
+        let listener = self.pcbs.get(&id).and_then(|pcb| self.pcbs.get(&pcb.parent?));
+        let defer = listener.and_then(|listener| listener.options.defer_accept());
         let Some(pcb) = self.pcbs.get_mut(&id) else { return };
         let Role::Connection(conn) = &mut pcb.role else { return };
         let (before, now) = (conn.seen, conn.engine.state());
         conn.seen = now;
+        conn.note_progress(base.now);
+        let ending = conn.engine.ending();
+        let reset = reset || ending == Ending::Reset;
+        let ready = conn.engine.queues().readable > 0 || now > TcpState::Established;
         let news = conn.news(&pcb.options, before);
         base.wake(&pcb.queue, news);
         let parent = pcb.parent;
         match parent {
             // One that was ready stays in the queue, as on Linux: accept(2) gives it, and it says what happened.
             Some(_) if now == TcpState::Closed && before == now => return,
+            Some(parent) if now == TcpState::Closed && conn.deferred.is_some() => {
+                self.leave_queue(parent, id, TcpState::SynReceived);
+                return self.forget(base, id);
+            }
+            Some(parent) if conn.deferred.is_some_and(|until| ready || until <= base.now) => {
+                conn.deferred = None;
+                return self.join_queue(base, parent, id);
+            }
             Some(_) if now == TcpState::Closed && before >= TcpState::Established => {
                 pcb.error = pcb.error.or(Some(Errno::ECONNRESET));
                 return self.end_flow(id);
@@ -342,7 +384,11 @@ impl Tcp {
                 return self.forget(base, id);
             }
             Some(parent) if before < TcpState::Established && now >= TcpState::Established => {
-                return self.join_queue(base, parent, id);
+                match defer.filter(|_| !ready) {
+                    Some(limit) => conn.deferred = Some(base.now + limit.into()),
+                    None => self.join_queue(base, parent, id),
+                }
+                return;
             }
             _ => {}
         }
@@ -353,6 +399,7 @@ impl Tcp {
             return;
         }
         let cause = match (before, reset) {
+            _ if ending == Ending::Orderly => None,
             (TcpState::LastAck | TcpState::TimeWait | TcpState::Closing, _) => None,
             (TcpState::SynSent, true) => Some(Errno::ECONNREFUSED),
             (TcpState::CloseWait, true) => Some(Errno::EPIPE),
@@ -475,6 +522,23 @@ fn is_v4(end: &IpEndpoint) -> bool {
 }
 
 impl Conn {
+    /// Takes note of what was acknowledged, and since when nothing is that should be.
+    fn note_progress(&mut self, now: Instant) {
+        let unsent = self.engine.queues().unsent as u64;
+        let acknowledged = self.written.saturating_sub(unsent);
+        self.stalled = match self.stalled {
+            _ if unsent == 0 => (acknowledged, None),
+            (before, Some(since)) if before == acknowledged => (before, Some(since)),
+            _ => (acknowledged, Some(now)),
+        };
+    }
+
+    /// Returns when the connection ends because nothing is acknowledged (`TCP_USER_TIMEOUT`).
+    fn gives_up_at(&self, options: &Options) -> Option<Instant> {
+        let (_, since) = self.stalled;
+        Some(since? + options.user_timeout()?.into())
+    }
+
     /// Wraps an engine.
     pub fn new(engine: Box<dyn TcpConn>, local: IpEndpoint, remote: IpEndpoint, link: usize, reserved: usize) -> Self {
         let seen = engine.state();
@@ -488,6 +552,12 @@ impl Conn {
             deadline: None,
             fin_limit: None,
             soft_error: None,
+            mate: None,
+            deferred: None,
+            read: 0,
+            written: 0,
+            urgent: None,
+            stalled: (0, None),
             reserved,
             told: Told::default(),
             claimed: false,

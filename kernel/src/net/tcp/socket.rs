@@ -13,7 +13,7 @@ use crate::file::{Events, File};
 use crate::net::addr::{Binding, Family};
 use crate::net::conn::TcpState;
 use crate::net::port::Id;
-use crate::net::stack::Inet;
+use crate::net::stack::{Inet, Stack};
 use crate::net::{Control, Received, Socket, device, ioctl};
 use crate::wait::WaitQueue;
 
@@ -94,13 +94,13 @@ impl TcpSocket {
 
     /// Sends all that there is room for, in as many turns as the peer keeps up.
     pub fn send_bytes(&self, data: &[u8]) -> Result<usize> {
-        self.send_all(data, false)
+        self.send_all(data, false, false)
     }
 
-    fn send_all(&self, data: &[u8], more: bool) -> Result<usize> {
+    fn send_all(&self, data: &[u8], more: bool, urgent: bool) -> Result<usize> {
         let mut sent = 0;
         loop {
-            match self.inet.with(|stack| stack.tcp.send(&mut stack.base, self.id, &data[sent..], more)) {
+            match self.inet.with(|stack| stack.tcp.send(&mut stack.base, self.id, &data[sent..], more, urgent)) {
                 Ok(taken) => sent += taken,
                 Err(_) if sent > 0 => return Ok(sent),
                 Err(error) => return Err(error),
@@ -109,6 +109,35 @@ impl TcpSocket {
                 return Ok(sent);
             }
         }
+    }
+
+    /// setsockopt(2) without the client.
+    pub fn set(&self, level: i32, name: i32, value: &[u8]) -> Result<()> {
+        self.inet.with(|stack| {
+            let pcb = stack.tcp.pcb_mut(self.id)?;
+            if (level, name) == (IPPROTO_IPV6, IPV6_V6ONLY) && self.ipv6 && pcb.binding.is_some() {
+                return Err(Errno::EINVAL);
+            }
+            if (level, name) == (SOL_SOCKET_EXT, SO_BINDTODEVICE) {
+                pcb.options.device = device::by_name(&stack.base, value)?;
+                return Ok(());
+            }
+            pcb.options.set(level, name, value)?;
+            if self.ipv6 {
+                pcb.family = Family::V6 { v6only: pcb.options.v6only };
+            }
+            if let Some(binding) = pcb.binding {
+                let (addr, port) = (pcb.options.has(SO_REUSEADDR), pcb.options.has(SO_REUSEPORT));
+                stack.tcp.ports.agree(self.id, binding.port, addr, port);
+            }
+            let pcb = stack.tcp.pcb_mut(self.id)?;
+            if let Role::Connection(conn) = &mut pcb.role {
+                let tuning = pcb.options.tuning(super::is_v4(&conn.local));
+                conn.engine.tune(&tuning);
+                stack.tcp.emit(&mut stack.base, self.id);
+            }
+            Ok(())
+        })
     }
 
     /// Receives.
@@ -150,15 +179,23 @@ impl File for TcpSocket {
     }
 
     fn ioctl(&self, cx: &Cx<'_>, command: u64, data: &mut [u8]) -> Result<()> {
-        let queues = self.inet.look(|stack| match &stack.tcp.pcb(self.id)?.role {
-            Role::Connection(conn) => Ok(Some(conn.engine.queues())),
-            Role::Listening { .. } => Err(Errno::EINVAL),
-            Role::Idle => Ok(None),
+        let state = self.inet.look(|stack| {
+            let pcb = stack.tcp.pcb(self.id)?;
+            match &pcb.role {
+                Role::Connection(conn) => {
+                    let readable = conn.readable(pcb.options.has(SO_OOBINLINE));
+                    Ok(Some((conn.engine.queues(), readable, conn.at_mark())))
+                }
+                Role::Listening { .. } => Err(Errno::EINVAL),
+                Role::Idle => Ok(None),
+            }
         });
+        let connected = state.ok().flatten();
         let fill = ioctl::Fill {
-            readable: || queues.map(|queues| queues.map_or(0, |queues| queues.readable)),
-            unsent: queues.ok().flatten().map_or(0, |queues| queues.unsent),
-            room: queues.ok().flatten().map_or(0, |queues| queues.writable()),
+            readable: || state.map(|state| state.map_or(0, |(_, readable, _)| readable)),
+            unsent: connected.map_or(0, |(queues, ..)| queues.unsent),
+            room: connected.map_or(0, |(queues, ..)| queues.writable()),
+            at_mark: Some(connected.is_some_and(|(.., at_mark)| at_mark)),
         };
         ioctl::socket(cx, &self.inet, command, data, fill)
     }
@@ -202,18 +239,30 @@ impl Socket for TcpSocket {
         _to: Option<&Sockaddr>,
         control: Vec<Control>,
     ) -> Result<usize> {
-        if flags & MSG_OOB != 0 || control.iter().any(|control| matches!(control, Control::Rights(_))) {
+        if control.iter().any(|control| matches!(control, Control::Rights(_))) {
             return Err(Errno::EOPNOTSUPP);
         }
-        self.send_all(data, flags & MSG_MORE != 0)
+        self.send_all(data, flags & MSG_MORE != 0, flags & MSG_OOB != 0)
     }
 
     fn recv(&self, _cx: &Cx<'_>, buf: &mut [u8], flags: i32) -> Result<Received> {
+        if flags & MSG_ERRQUEUE != 0 {
+            // Errors of streams are told by the calls themselves.
+            return Err(Errno::EAGAIN);
+        }
         if flags & MSG_OOB != 0 {
-            return Err(Errno::EINVAL);
+            let peek = flags & MSG_PEEK != 0;
+            let len = self.inet.with(|stack| stack.tcp.recv_urgent(self.id, buf, peek))?;
+            let told = if len == 0 { MSG_OOB | MSG_TRUNC } else { MSG_OOB };
+            return Ok(Received { len, flags: told, ..Received::default() });
         }
         let len = self.recv_bytes(buf, flags & MSG_PEEK != 0)?;
-        Ok(Received { len, ..Received::default() })
+        let mark = |stack: &Stack| match &stack.tcp.pcb(self.id)?.role {
+            Role::Connection(conn) => Ok(conn.at_mark()),
+            _ => Ok::<_, Errno>(false),
+        };
+        let at_mark = flags & MSG_WAITALL != 0 && self.inet.look(mark)?;
+        Ok(Received { len, at_mark, ..Received::default() })
     }
 
     fn shutdown(&self, how: i32) -> Result<()> {
@@ -267,31 +316,7 @@ impl Socket for TcpSocket {
     }
 
     fn set_option(&self, _cx: &Cx<'_>, level: i32, name: i32, value: &[u8]) -> Result<()> {
-        self.inet.with(|stack| {
-            let pcb = stack.tcp.pcb_mut(self.id)?;
-            if (level, name) == (IPPROTO_IPV6, IPV6_V6ONLY) && self.ipv6 && pcb.binding.is_some() {
-                return Err(Errno::EINVAL);
-            }
-            if (level, name) == (SOL_SOCKET_EXT, SO_BINDTODEVICE) {
-                pcb.options.device = device::by_name(&stack.base, value)?;
-                return Ok(());
-            }
-            pcb.options.set(level, name, value)?;
-            if self.ipv6 {
-                pcb.family = Family::V6 { v6only: pcb.options.v6only };
-            }
-            if let Some(binding) = pcb.binding {
-                let (addr, port) = (pcb.options.has(SO_REUSEADDR), pcb.options.has(SO_REUSEPORT));
-                stack.tcp.ports.agree(self.id, binding.port, addr, port);
-            }
-            let pcb = stack.tcp.pcb_mut(self.id)?;
-            if let Role::Connection(conn) = &mut pcb.role {
-                let tuning = pcb.options.tuning(super::is_v4(&conn.local));
-                conn.engine.tune(&tuning);
-                stack.tcp.emit(&mut stack.base, self.id);
-            }
-            Ok(())
-        })
+        self.set(level, name, value)
     }
 
     fn time_limits(&self) -> (Option<Duration>, Option<Duration>) {

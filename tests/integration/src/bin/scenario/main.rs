@@ -50,6 +50,7 @@ mod stdio;
 mod storms;
 mod streams;
 mod terminals;
+mod urgent;
 mod waiting;
 mod walks;
 
@@ -141,6 +142,7 @@ const FAMILIES: &[&[Row]] = &[
     terminals::discipline::TABLE,
     terminals::jobs::TABLE,
     terminals::settings::TABLE,
+    urgent::TABLE,
     waiting::TABLE,
     walks::TABLE,
 ];

@@ -1,0 +1,211 @@
+//! Two TCP sockets of this host joined directly: what one writes, the other reads, without segments.
+//!
+//! All that programs can see is as if segments had passed between them: the states of both ends, what a window and a buffer limit,
+//! half-closed connections, TIME-WAIT for who closes first, resets. Memory is taken as data comes and given back once it is read.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use smoltcp::time::{Duration, Instant};
+
+use super::conn::{Ending, Held, Hold, Queues, TcpConn, TcpState, Tuning};
+use super::link::Link;
+use crate::proc::lock;
+
+/// How long the end that closed first is remembered (Linux's `TCP_TIMEWAIT_LEN`).
+pub const TIME_WAIT: Duration = Duration::from_secs(60);
+/// What an empty queue keeps for the next data.
+const SPARE: usize = 64 << 10;
+
+/// One direction.
+struct Way {
+    data: VecDeque<u8>,
+    /// What the reader has room for.
+    window: usize,
+    /// What the writer may have written beyond that.
+    send_buffer: usize,
+    /// Whether the writer has ended it.
+    ended: bool,
+    /// Whether it did so before it had seen the other way's end.
+    first: bool,
+}
+
+impl Way {
+    fn new(window: usize, send_buffer: usize) -> Self {
+        Self { data: VecDeque::new(), window, send_buffer, ended: false, first: false }
+    }
+
+    fn readable(&self) -> usize {
+        self.data.len().min(self.window)
+    }
+
+    fn unsent(&self) -> usize {
+        self.data.len() - self.readable()
+    }
+
+    /// Whether the reader knows that it has ended.
+    fn end_is_seen(&self) -> bool {
+        self.ended && self.unsent() == 0
+    }
+}
+
+/// Both directions; the first is the one that the end of number 0 writes.
+struct Pair {
+    ways: [Way; 2],
+    /// Which end has ended the connection with a reset.
+    reset_by: Option<usize>,
+}
+
+/// One end of a joined pair.
+pub struct Joined {
+    pair: Arc<Mutex<Pair>>,
+    side: usize,
+    held: Held,
+    tuning: Tuning,
+    /// When TIME-WAIT is over; `None` before it has begun.
+    forgotten: Option<Instant>,
+    over: bool,
+}
+
+impl Joined {
+    /// Makes both ends, the one that connects first.
+    pub fn pair(ours: &Tuning, theirs: &Tuning) -> [Self; 2] {
+        let way = |from: &Tuning, to: &Tuning| Way::new(to.receive_buffer, from.send_buffer);
+        let pair = Pair { ways: [way(ours, theirs), way(theirs, ours)], reset_by: None };
+        let pair = Arc::new(Mutex::new(pair));
+        [(0, *ours), (1, *theirs)].map(|(side, tuning)| {
+            let (pair, held) = (pair.clone(), Held::default());
+            Self { pair, side, held, tuning, forgotten: None, over: false }
+        })
+    }
+
+    fn push(&self, data: &[u8]) {
+        lock(&self.pair).ways[self.side].data.extend(data);
+    }
+
+    fn release(&mut self) {
+        let held = self.held.release();
+        if !held.is_empty() {
+            self.push(&held);
+        }
+    }
+}
+
+impl TcpConn for Joined {
+    /// No segment belongs to it.
+    fn on_segment(&mut self, _link: &mut Link, _now: Instant, _frame: &[u8]) {}
+
+    fn emit(&mut self, _link: &mut Link, now: Instant) {
+        if self.held.is_due(now) {
+            self.release();
+        }
+        self.over |= self.forgotten.is_some_and(|at| at <= now);
+    }
+
+    fn deadline(&mut self, _link: &mut Link, now: Instant) -> Option<Instant> {
+        if self.state() == TcpState::TimeWait {
+            return Some(*self.forgotten.get_or_insert(now + TIME_WAIT));
+        }
+        self.held.until()
+    }
+
+    fn state(&self) -> TcpState {
+        let pair = lock(&self.pair);
+        let (own, other) = (&pair.ways[self.side], &pair.ways[1 - self.side]);
+        match (own.ended, own.end_is_seen(), other.end_is_seen()) {
+            _ if self.over || pair.reset_by.is_some() => TcpState::Closed,
+            (false, _, false) => TcpState::Established,
+            (false, _, true) => TcpState::CloseWait,
+            (true, false, false) => TcpState::FinWait1,
+            (true, true, false) => TcpState::FinWait2,
+            (true, false, true) if own.first => TcpState::Closing,
+            (true, false, true) => TcpState::LastAck,
+            (true, true, true) if own.first => TcpState::TimeWait,
+            (true, true, true) => TcpState::Closed,
+        }
+    }
+
+    fn ending(&self) -> Ending {
+        match lock(&self.pair).reset_by {
+            Some(side) if side != self.side => Ending::Reset,
+            Some(_) => Ending::Unknown,
+            None => Ending::Orderly,
+        }
+    }
+
+    fn send(&mut self, data: &[u8], hold: Option<Hold>) -> usize {
+        let data = &data[..data.len().min(self.queues().writable())];
+        if data.is_empty() {
+            return 0;
+        }
+        if hold.is_none() && self.held.is_empty() {
+            self.push(data);
+        } else {
+            let now = self.held.add(data, hold);
+            self.push(&now);
+        }
+        data.len()
+    }
+
+    fn recv(&mut self, buf: &mut [u8], peek: bool) -> usize {
+        let mut pair = lock(&self.pair);
+        let way = &mut pair.ways[1 - self.side];
+        let len = way.readable().min(buf.len());
+        let (front, back) = way.data.as_slices();
+        let cut = len.min(front.len());
+        buf[..cut].copy_from_slice(&front[..cut]);
+        buf[cut..len].copy_from_slice(&back[..len - cut]);
+        if !peek {
+            way.data.drain(..len);
+            if way.data.is_empty() && way.data.capacity() > SPARE {
+                way.data.shrink_to(SPARE);
+            }
+        }
+        len
+    }
+
+    fn queues(&self) -> Queues {
+        let pair = lock(&self.pair);
+        let (own, other) = (&pair.ways[self.side], &pair.ways[1 - self.side]);
+        Queues {
+            readable: other.readable(),
+            receive_buffer: other.window,
+            unsent: own.unsent() + self.held.len(),
+            // What the peer has room for can be written too.
+            send_buffer: own.send_buffer + (own.window - own.readable()),
+        }
+    }
+
+    fn shut_write(&mut self) {
+        self.release();
+        let mut pair = lock(&self.pair);
+        let first = !pair.ways[1 - self.side].end_is_seen();
+        let own = &mut pair.ways[self.side];
+        if !own.ended {
+            (own.ended, own.first) = (true, first);
+        }
+    }
+
+    fn abort(&mut self) {
+        let mut pair = lock(&self.pair);
+        if pair.reset_by.is_none() {
+            pair.reset_by = Some(self.side);
+            // What has arrived can still be read, as on Linux.
+            let sent = &mut pair.ways[self.side];
+            sent.data.truncate(sent.readable());
+            pair.ways[1 - self.side].data = VecDeque::new();
+        }
+    }
+
+    fn tune(&mut self, tuning: &Tuning) {
+        let before = std::mem::replace(&mut self.tuning, *tuning);
+        if before.cork && !tuning.cork || tuning.no_delay && !before.no_delay {
+            self.release();
+        }
+        let mut pair = lock(&self.pair);
+        pair.ways[self.side].send_buffer = tuning.send_buffer;
+        // A window that was offered is not taken back (RFC 9293, 3.8.6).
+        let inbound = &mut pair.ways[1 - self.side];
+        inbound.window = tuning.receive_buffer.max(inbound.readable());
+    }
+}
