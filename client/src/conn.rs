@@ -75,6 +75,8 @@ pub enum Answer {
     Refused(u32),
     /// The connection ended first.
     Lost,
+    /// It goes to another process: this is the child of a fork.
+    Elsewhere,
 }
 
 /// Why a wait is over.
@@ -337,14 +339,6 @@ impl Conn {
     /// Looks at the calls under way.
     pub(crate) fn with_calls<T>(&self, look: impl FnOnce(&mut Outstanding<Call>) -> T) -> T {
         look(&mut self.state.lock().calls)
-    }
-
-    /// Forgets the socket and the bells, which are another process's to close.
-    pub fn let_go(&self) {
-        self.socket.let_go();
-        let State { calls, bells, .. } = &*self.state.lock();
-        let all = calls.iter().filter_map(|call| call.bell.as_ref()).chain(bells);
-        all.for_each(|bell| bell.let_go());
     }
 }
 

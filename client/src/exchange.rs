@@ -55,7 +55,8 @@ impl Default for Terms<'_> {
 
 /// Sends a request and waits for its answer. The caller has all signals blocked.
 ///
-/// The errno of an ERROR frame; `EFAULT` if memory that the request named is bad.
+/// The errno of an ERROR frame; `EFAULT` if memory that the request named is bad. `EINTR`, with no signal pending, in the child of a fork
+/// that a handler has made: the call is to be made anew, on the child's own connection.
 pub fn exchange(conn: &Conn, signals: Option<&Kept>, request: &Request<'_>) -> Result<Outcome> {
     loop {
         let Some(number) = conn.begin(request.terms.regions, request.terms.interruptible) else {
@@ -73,6 +74,7 @@ pub fn exchange(conn: &Conn, signals: Option<&Kept>, request: &Request<'_>) -> R
         }
         match wait(conn, number, signals, &request.terms) {
             Answer::Lost => return Ok(Outcome::Lost),
+            Answer::Elsewhere => return Err(Errno::EINTR),
             Answer::Response(_, true, _) => return Err(Errno::EFAULT),
             Answer::Response(body, false, passed) => return Ok(Outcome::Answer(body, passed)),
             Answer::Refused(code) => match Refusal::errno(code) {
@@ -91,7 +93,7 @@ fn interrupts(pending: &Pending, terms: &Terms<'_>) -> bool {
 }
 
 fn wait(conn: &Conn, number: u64, signals: Option<&Kept>, terms: &Terms<'_>) -> Answer {
-    let mut watch = Watch::new(signals);
+    let mut watch = Watch::new(signals.filter(|_| !signals::is_held()));
     let mut host = terms.host;
     loop {
         match conn.wait(number, terms.call, watch.fd(), host) {
@@ -107,7 +109,9 @@ fn wait(conn: &Conn, number: u64, signals: Option<&Kept>, terms: &Terms<'_>) -> 
                     watch.without(SigSet::EMPTY);
                 } else if !(terms.interruptible && conn.extended && interrupts(&pending, terms)) {
                     // The original's server cannot be interrupted: handlers run, the call goes on.
-                    signals::open();
+                    if !signals::open() {
+                        return Answer::Elsewhere;
+                    }
                     if pending.cancel {
                         // It waits for the end of the call.
                         watch.without(SigSet::of(SIGCANCEL));

@@ -6,16 +6,20 @@
 //!
 //! The list of numbers is read without locks, because the child of a fork reads it while other threads of the parent may have been
 //! anywhere; it changes under one.
+//!
+//! A child that shares this memory ([`guest`]) has a table of descriptors of its own: at first that has all of the parent's numbers. What it
+//! makes, and what it gives up to its program, stands in the list under its name.
 
-use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rustix_futex_sync::{Mutex, MutexGuard, OnceLock};
+use rustix_futex_sync::OnceLock;
 use sysproxy::host::{self, Error, HostFd, Owned, POLLIN, PollFd, Result};
 
+use crate::guest;
+use crate::lock::{self, Lock, LockGuard};
 use crate::signals::Blocked;
 
 /// The first numbers are a little below this: out of sight of most programs, and low enough for the host's descriptor table, which
@@ -43,10 +47,19 @@ const PROCESS: u32 = 0;
 const RETIRED: u32 = u32::MAX;
 /// The child of a fork goes on with it.
 const LASTING: u32 = u32::MAX - 1;
+/// Beside the name of a [`guest`]: its program has put something else under this number of its parent's. As many times as a kind of
+/// [`Lasting`] says: the guest's own in the place of its parent's.
+const ROLE: u32 = guest::NAMES;
+const TAKEN: u32 = 4 * ROLE;
+
+/// Whose a slot is that a guest owns; 0 for the others.
+const fn guest_of(owner: u32) -> u32 {
+    if matches!(owner, RETIRED | LASTING) { 0 } else { owner % ROLE }
+}
 
 struct Slot {
     number: AtomicI32,
-    /// [`PROCESS`], [`RETIRED`], [`LASTING`], or the name of the [`guest`] whose it is.
+    /// [`PROCESS`], [`RETIRED`], [`LASTING`], or the name of the [`guest`] whose it is, and what it is to that.
     owner: AtomicU32,
 }
 
@@ -77,7 +90,7 @@ pub enum Lasting {
 static BASE: AtomicI32 = AtomicI32::new(CEILING - ROOM);
 
 /// Held while the list changes.
-static CHANGING: Mutex<()> = Mutex::new(());
+static CHANGING: Lock<()> = Lock::new(());
 
 /// Told of every number that becomes the library's (`true`) or ceases to be.
 static TELL: OnceLock<fn(i32, bool)> = OnceLock::new();
@@ -91,24 +104,12 @@ static USERS: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
 /// Execs under way, whose new image has been told numbers.
 static PINS: AtomicU32 = AtomicU32::new(0);
 
-thread_local! {
-    /// The name and the process id of a child that shares this memory, but not its parent's descriptors: its numbers are none of the
-    /// parent's, nor the other way round.
-    static GUEST: Cell<(u32, i32)> = const { Cell::new((0, 0)) };
-}
+/// Counts the forks that this process is a child of.
+static LIFE: AtomicU32 = AtomicU32::new(0);
 
-/// The name of the child that the caller is, 0 for the process itself.
-fn guest() -> u32 {
-    match GUEST.get() {
-        (0, _) => 0,
-        (name, pid) => {
-            if pid == host::getpid() {
-                name
-            } else {
-                0
-            }
-        }
-    }
+/// Another number after each fork, in the child: what was the parent's is told from what is the child's.
+pub fn life() -> u32 {
+    LIFE.load(Ordering::Relaxed)
 }
 
 /// Asks to be told of every number that becomes the library's (`true`) or ceases to be, those included that are so already.
@@ -123,21 +124,17 @@ fn told(fd: i32, ours: bool) {
     TELL.get().into_iter().for_each(|tell| tell(fd, ours));
 }
 
-/// Says that the caller is a child that shares its parent's memory, under a name that no other has; 0 for the end of it.
-pub fn set_guest(name: u32) {
-    GUEST.set((name, host::getpid()));
-}
-
 /// Forgets what a child had that shared this memory, and is gone.
 pub fn forget_guest(guest: u32) {
+    lock::inherit(&CHANGING, guest);
     let _changing = changing();
-    slots().filter(|slot| slot.owner.load(Ordering::Relaxed) == guest).for_each(|slot| {
+    slots().filter(|slot| guest_of(slot.owner.load(Ordering::Relaxed)) == guest).for_each(|slot| {
         vacate(slot, FREE);
     });
 }
 
 /// The lock of the list, and signals blocked: a handler may close or open anything.
-fn changing() -> (MutexGuard<'static, ()>, Blocked) {
+fn changing() -> (LockGuard<'static, ()>, Blocked) {
     let blocked = Blocked::enter();
     (CHANGING.lock(), blocked)
 }
@@ -157,6 +154,13 @@ fn vacate(slot: &Slot, number: i32) -> i32 {
 
 /// Puts a number into a free slot. The caller has the lock.
 fn occupy(fd: i32, owner: u32) -> Option<usize> {
+    if let guest @ 1.. = guest_of(owner) {
+        // The number is the library's again.
+        let taken = |slot: &&Slot| slot.owner.load(Ordering::Relaxed) == guest | TAKEN;
+        slots().filter(taken).filter(|slot| slot.number.load(Ordering::Acquire) == fd).for_each(|slot| {
+            vacate(slot, FREE);
+        });
+    }
     let at = SLOT.iter().skip(RESERVED).position(|slot| slot.number.load(Ordering::Relaxed) == FREE)? + RESERVED;
     fill(at, fd, owner);
     Some(at)
@@ -171,8 +175,14 @@ fn fill(at: usize, fd: i32, owner: u32) {
 }
 
 /// A descriptor on a high number that the library knows as its own, closed when it is dropped.
+///
+/// In the child of a fork, what was its parent's has no number, and dropping it does nothing.
 #[derive(Debug)]
-pub struct Kept(usize);
+pub struct Kept {
+    slot: usize,
+    /// The [`life`] that it is of.
+    life: u32,
+}
 
 impl Kept {
     /// Moves a descriptor up and keeps it.
@@ -186,16 +196,19 @@ impl Kept {
     pub fn duplicate(fd: HostFd) -> Result<Self> {
         let _changing = changing();
         let high = raise(fd)?;
-        let owner = guest();
-        let kept = occupy(high.fd().0, owner).map(Self).ok_or(Error::MFILE)?;
+        let slot = occupy(high.fd().0, guest::name()).ok_or(Error::MFILE)?;
         let _ = high.into_fd();
-        Ok(kept)
+        Ok(Self { slot, life: life() })
+    }
+
+    fn slot(&self) -> Option<&'static Slot> {
+        SLOT.get(self.slot).filter(|_| self.life == life())
     }
 
     /// Where the number stands.
     pub fn place(&self) -> &'static AtomicI32 {
         static NOWHERE: AtomicI32 = AtomicI32::new(GONE);
-        SLOT.get(self.0).map_or(&NOWHERE, |slot| &slot.number)
+        self.slot().map_or(&NOWHERE, |slot| &slot.number)
     }
 
     /// The number, which others may change unless the caller is [`using`] it.
@@ -209,29 +222,23 @@ impl Kept {
         does(self.fd())
     }
 
-    /// Has no number any more; the descriptor stays open.
-    pub fn let_go(&self) {
-        let _changing = changing();
-        SLOT.get(self.0).map(|slot| vacate(slot, GONE));
-    }
-
     /// Gives it a name, by which [`Self::from_name`] makes it again.
     pub fn into_name(self) -> i32 {
-        let name = self.0 as i32;
+        let name = self.slot as i32;
         core::mem::forget(self);
         name
     }
 
     /// Takes up what [`Self::into_name`] has named; once.
     pub fn from_name(name: i32) -> Self {
-        Self(usize::try_from(name).unwrap_or(SLOTS))
+        Self { slot: usize::try_from(name).unwrap_or(SLOTS), life: life() }
     }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        let _changing = changing();
-        if let Some(slot) = SLOT.get(self.0) {
+        if let Some(slot) = self.slot() {
+            let _changing = changing();
             let _ = host::close(HostFd(slot.number.load(Ordering::Acquire)));
             vacate(slot, FREE);
         }
@@ -262,6 +269,12 @@ fn put(kind: Lasting, fd: HostFd) {
 
 /// The descriptor of a kind, none below 0; others may change it unless the caller is [`using`] it.
 pub fn number(kind: Lasting) -> HostFd {
+    let guest = guest::name();
+    if guest != 0
+        && let Some(own) = numbers_of(guest | kind as u32 * ROLE).next()
+    {
+        return HostFd(own);
+    }
     HostFd(SLOT.get(kind as usize).map_or(GONE, |slot| slot.number.load(Ordering::Acquire)))
 }
 
@@ -293,11 +306,28 @@ fn top_under(limit: u64) -> i32 {
     (limit - ROOM.min(limit / 4)).max(3)
 }
 
+/// The numbers of an owner.
+fn numbers_of(owner: u32) -> impl Iterator<Item = i32> {
+    let of = move |slot: &&Slot| slot.owner.load(Ordering::Relaxed) == owner;
+    slots().filter(of).map(|slot| slot.number.load(Ordering::Acquire)).filter(|fd| *fd >= 0)
+}
+
+/// Whether the library has a number in the table of descriptors of the caller, which is the child `guest` or, for 0, the process.
+fn is_in_table(slot: &Slot, guest: u32) -> bool {
+    let owner = slot.owner.load(Ordering::Relaxed);
+    guest_of(owner) == 0 || owner == guest || guest_of(owner) == guest && owner < TAKEN
+}
+
 /// Whether a number is the library's own. One that is being moved is so until it is closed.
 pub fn owns(fd: HostFd) -> bool {
-    let is = || fd.0 >= 0 && slots().any(|slot| slot.number.load(Ordering::Acquire) == fd.0);
-    if !is() || guest() != 0 {
-        return is();
+    let guest = guest::name();
+    let here = |slot: &Slot| slot.number.load(Ordering::Acquire) == fd.0 && is_in_table(slot, guest);
+    let is = || fd.0 >= 0 && slots().any(here);
+    if !is() {
+        return false;
+    }
+    if guest != 0 {
+        return numbers_of(guest | TAKEN).all(|taken| taken != fd.0);
     }
     let _changing = changing();
     is()
@@ -305,12 +335,10 @@ pub fn owns(fd: HostFd) -> bool {
 
 /// The library's own numbers.
 pub fn all() -> impl Iterator<Item = HostFd> {
-    let guest = guest();
-    let seen = move |slot: &&Slot| {
-        let owner = slot.owner.load(Ordering::Relaxed);
-        owner == guest || matches!(owner, LASTING | RETIRED)
-    };
-    slots().filter(seen).map(|slot| HostFd(slot.number.load(Ordering::Acquire))).filter(|fd| fd.0 >= 0)
+    let guest = guest::name();
+    let mine = slots().filter(move |slot| is_in_table(slot, guest)).map(|slot| slot.number.load(Ordering::Acquire));
+    let taken = move |fd: i32| guest != 0 && numbers_of(guest | TAKEN).any(|taken| taken == fd);
+    mine.filter(move |fd| *fd >= 0 && !taken(*fd)).map(HostFd)
 }
 
 /// Forgets what goes with the process, and is somebody else's.
@@ -328,6 +356,7 @@ pub fn close_all() {
 
 /// What belongs to a child that shared the parent's memory was never in this process.
 fn part(with: impl Fn(HostFd)) {
+    LIFE.fetch_add(1, Ordering::Relaxed);
     for slot in slots() {
         match slot.owner.swap(PROCESS, Ordering::Relaxed) {
             LASTING => slot.owner.store(LASTING, Ordering::Relaxed),
@@ -368,7 +397,7 @@ pub struct Using {
 
 /// Says that the calling thread, which has signals blocked, reads and uses numbers. What it does meanwhile does not wait, except in [`sleep`].
 pub fn using() -> Using {
-    let era = (guest() == 0).then(|| {
+    let era = (guest::name() == 0).then(|| {
         loop {
             let era = ERA.load(Ordering::SeqCst) % 2;
             users(era).fetch_add(1, Ordering::SeqCst);
@@ -400,7 +429,7 @@ fn leave(era: usize) {
 
 /// Makes what wakes sleepers, once in a process; anew in the child of a fork, if `anew`.
 pub fn prepare(anew: bool) -> Result<()> {
-    if guest() != 0 || !anew && whistle().0 >= 0 {
+    if guest::name() != 0 || !anew && whistle().0 >= 0 {
         return Ok(());
     }
     let low = host::eventfd()?;
@@ -423,7 +452,7 @@ fn whistle() -> HostFd {
 pub fn sleep(fds: &mut Vec<PollFd>, number: impl FnOnce(&mut [PollFd]), timeout: Option<Duration>) -> Result<usize> {
     let _using = using();
     number(fds);
-    fds.push(PollFd::new(if guest() == 0 { whistle() } else { HostFd(GONE) }, POLLIN));
+    fds.push(PollFd::new(if guest::name() == 0 { whistle() } else { HostFd(GONE) }, POLLIN));
     let ready = host::ppoll(fds, timeout, None);
     fds.pop();
     ready
@@ -432,7 +461,33 @@ pub fn sleep(fds: &mut Vec<PollFd>, number: impl FnOnce(&mut [PollFd]), timeout:
 /// Gives a number to the program, which wants it for something else: its descriptor goes on under another.
 pub fn move_away(fd: HostFd) -> Result<()> {
     let _changing = changing();
-    relocate(|number| number == fd.0, raise)
+    match guest::name() {
+        0 => relocate(|number| number == fd.0, raise),
+        guest => part_with(fd, guest),
+    }
+}
+
+/// The same in a child that shares this memory: its parent's descriptors stay where they are.
+fn part_with(fd: HostFd, guest: u32) -> Result<()> {
+    let has = |slot: &Slot| slot.number.load(Ordering::Acquire) == fd.0;
+    let owner = |slot: &Slot| slot.owner.load(Ordering::Relaxed);
+    let own = slots().find(|slot| has(slot) && guest_of(owner(slot)) == guest && owner(slot) < TAKEN);
+    let parents = slots().enumerate().find(|(_, slot)| has(slot) && guest_of(owner(slot)) == 0);
+    if let Some(slot) = own {
+        let new = raise(fd)?.into_fd().0;
+        told(new, true);
+        vacate(slot, new);
+    }
+    if let Some((kind, slot)) = parents {
+        let stand_in = guest | kind as u32 * ROLE;
+        if owner(slot) == LASTING && numbers_of(stand_in).next().is_none() {
+            let new = raise(fd)?;
+            occupy(new.fd().0, stand_in).ok_or(Error::MFILE)?;
+            let _ = new.into_fd();
+        }
+        occupy(fd.0, guest | TAKEN).ok_or(Error::MFILE)?;
+    }
+    host::close(fd)
 }
 
 /// Moves everything out of the way of a program that has come to the number `seen`, as far as its limit allows.
@@ -464,12 +519,10 @@ pub fn next_step() -> Range<i32> {
 
 /// Moves what is `wanted` to the number of the duplicate that `duplicate` makes. The caller has the lock.
 fn relocate(wanted: impl Fn(i32) -> bool, duplicate: impl Fn(HostFd) -> Result<Owned>) -> Result<()> {
-    let guest = guest();
     let mut moved = false;
     for slot in slots() {
         let (fd, owner) = (slot.number.load(Ordering::Acquire), slot.owner.load(Ordering::Relaxed));
-        let mine = owner == guest || owner == LASTING && guest == 0;
-        if fd < 0 || !mine || !wanted(fd) {
+        if fd < 0 || !matches!(owner, PROCESS | LASTING) || !wanted(fd) {
             continue;
         }
         let new = duplicate(HostFd(fd))?;
@@ -493,9 +546,6 @@ fn relocate(wanted: impl Fn(i32) -> bool, duplicate: impl Fn(HostFd) -> Result<O
 
 /// Waits until all threads use the numbers as they are now.
 fn settle() {
-    if guest() != 0 {
-        return;
-    }
     let era = ERA.fetch_add(1, Ordering::SeqCst) % 2;
     if users(era).load(Ordering::SeqCst) == 0 {
         return;
@@ -511,19 +561,28 @@ fn settle() {
 }
 
 /// Says that an exec tells its new image numbers: only what must be moved is moved until it drops.
+///
+/// Those of a child that shares this memory nobody else moves, and it does not come back from a successful exec.
 #[derive(Debug)]
-pub struct Pinned(());
+pub struct Pinned {
+    counts: bool,
+}
 
 /// See [`Pinned`].
 pub fn pin() -> Pinned {
-    let _changing = changing();
-    PINS.fetch_add(1, Ordering::SeqCst);
-    Pinned(())
+    let counts = guest::name() == 0;
+    if counts {
+        let _changing = changing();
+        PINS.fetch_add(1, Ordering::SeqCst);
+    }
+    Pinned { counts }
 }
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        PINS.fetch_sub(1, Ordering::SeqCst);
+        if self.counts {
+            PINS.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
 

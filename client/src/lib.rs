@@ -11,6 +11,8 @@ mod conn;
 mod connect;
 mod exchange;
 pub mod fds;
+pub mod guest;
+pub mod lock;
 mod poll;
 mod remote;
 mod retry;

@@ -110,8 +110,8 @@ fn host_only(signals: &Kept, host: &mut [HostPollFd], timeout: Option<Duration>)
         let pending = signals::pending();
         if pending.is_empty() {
             watch.without(SigSet::EMPTY);
-        } else if pending.caught.is_empty() {
-            signals::open();
+        } else if pending.caught.is_empty() && signals::open() {
+            continue;
         } else {
             return Err(Errno::EINTR);
         }

@@ -41,6 +41,8 @@ pub struct Remote {
     /// Held by the thread that connects again.
     connecting: Mutex<()>,
     signals: Kept,
+    /// The [`fds::life`] that it is of.
+    life: u32,
 }
 
 /// A connection that an earlier image of the process has left open.
@@ -75,7 +77,9 @@ impl Remote {
             Handshake::Guest(name) => message::Handshake::Guest(name),
             Handshake::Fork(token) => message::Handshake::Fork { token: *token, cancel: false },
         };
-        connect::introduce(&conn, Some(&signals), &hello)?;
+        // A handler in the child of a fork would make its calls on its parent's connection still.
+        let watched = matches!(handshake, Handshake::Guest(_)).then_some(&signals);
+        connect::introduce(&conn, watched, &hello)?;
         Ok(Self::with(conn, Some(endpoint), retry, signals))
     }
 
@@ -101,7 +105,7 @@ impl Remote {
     }
 
     fn with(conn: Arc<Conn>, endpoint: Option<Box<dyn Endpoint>>, retry: Retry, signals: Kept) -> Self {
-        Self { endpoint, retry, conn: Mutex::new(conn), connecting: Mutex::new(()), signals }
+        Self { endpoint, retry, conn: Mutex::new(conn), connecting: Mutex::new(()), signals, life: fds::life() }
     }
 
     /// Asks the server for a copy of the rump process, for a child that is about to be forked.
@@ -119,13 +123,6 @@ impl Remote {
         };
         // The server ends the connection instead of an answer.
         let _ = connect::introduce(&conn, None, &message::Handshake::Fork { token, cancel: true });
-    }
-
-    /// Lets go of a connection that was made in this memory by a child: its descriptors were the child's, and went with it.
-    pub fn abandon(self) {
-        let _blocked = Blocked::enter();
-        self.conn().let_go();
-        self.signals.let_go();
     }
 
     /// In the child of a fork: closes what was inherited, unless it is `shared` with the parent (CLONE_FILES), and claims the copied
@@ -180,8 +177,13 @@ impl Remote {
     }
 
     /// Makes a request until it is answered or the connection is given up.
+    ///
+    /// `ENOTCONN` in the child of a fork, which has its own.
     pub(crate) fn request(&self, request: &Request<'_>) -> Result<(Vec<u8>, Option<Owned>)> {
         let _blocked = Blocked::enter();
+        if self.life != fds::life() {
+            return Err(Errno::ENOTCONN);
+        }
         loop {
             let conn = self.conn();
             match exchange(&conn, Some(&self.signals), request)? {
@@ -222,8 +224,12 @@ impl Remote {
         let mut reminded = begun;
         for attempt in 0.. {
             if attempt > 0 {
+                if signals::is_held() {
+                    // Others wait for what this thread has.
+                    break;
+                }
                 signals::unblocked(|| host::sleep(delay(attempt)));
-                if signals::pending().cancel {
+                if signals::pending().cancel || self.life != fds::life() {
                     return Err(Errno::EINTR);
                 }
             }

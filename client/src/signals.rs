@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use sysproxy::host::signal::{self, Action, SA_RESTART, SIG_DFL, SIG_IGN};
 use sysproxy::host::{self, Owned, SigSet};
 
-use crate::fds::Kept;
+use crate::fds::{Kept, life};
 
 /// Raised by the program's own instructions: blocking them would end the process.
 const SYNCHRONOUS: SigSet = SigSet::of(4)
@@ -32,6 +32,8 @@ thread_local! {
     static POINT: Cell<bool> = const { Cell::new(false) };
     /// Whether handlers run in the middle of a cancellation point. Stays on if one of them leaves by longjmp.
     static HANDLING: Cell<bool> = const { Cell::new(false) };
+    /// How many [`Held`] there are.
+    static HELD: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Whether a call that begins now is inside another: of this library, or that a handler has interrupted.
@@ -102,6 +104,33 @@ impl Drop for Blocked {
     }
 }
 
+/// As long as it lives, no handler runs in the calling thread, not even while it waits for an answer: the thread has locks that a handler's
+/// calls may want. What it waits for then is answered at once, and ends by no signal.
+#[derive(Debug)]
+pub struct Held {
+    _blocked: Blocked,
+}
+
+impl Held {
+    /// Blocks all signals until it is dropped.
+    pub fn enter() -> Self {
+        let blocked = Blocked::enter();
+        HELD.set(HELD.get() + 1);
+        Self { _blocked: blocked }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        HELD.set(HELD.get().saturating_sub(1));
+    }
+}
+
+/// Whether the calling thread has locks.
+pub fn is_held() -> bool {
+    HELD.get() != 0
+}
+
 /// The program's own mask.
 pub fn outer() -> SigSet {
     OUTER.get().unwrap_or_else(signal::mask)
@@ -112,13 +141,22 @@ pub fn outer() -> SigSet {
 pub fn forget_blocked() {
     OUTER.set(None);
     POINT.set(false);
+    HANDLING.set(false);
+    HELD.set(0);
 }
 
 /// Opens the mask for an instant: handlers run, default actions happen, ignored signals are forgotten.
-pub fn open() {
-    if let Some(mask) = OUTER.take() {
+///
+/// `false` if a handler has forked, and this is the child: nothing of what the parent's thread was about is its own.
+#[must_use = "the child must leave alone what its parent's thread was about"]
+pub fn open() -> bool {
+    let before = life();
+    if !is_held()
+        && let Some(mask) = OUTER.take()
+    {
         with_open_mask(mask, || {});
     }
+    before == life()
 }
 
 /// Runs `f` with the program's own mask, and blocks all signals again.
@@ -216,7 +254,7 @@ mod tests {
         let _blocked = Blocked::enter();
         signal::raise(SIGWINCH).unwrap();
         assert!(pending().caught.is_empty() && pending().other.contains(SIGWINCH));
-        open();
+        assert!(open());
         assert!(pending().is_empty());
     }
 
@@ -227,7 +265,7 @@ mod tests {
             signal::raise(SIGWINCH).unwrap();
             assert!(pending().is_empty());
         });
-        open();
+        assert!(open());
     }
 
     #[test]

@@ -2,9 +2,12 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
-use abi::Fd;
+use abi::{Errno, Fd};
 use client::{Handshake, Remote, Retry, fds, stubs};
 use sysproxy::frame::{Frame, HEADER_LEN, Header, Kind};
 use sysproxy::message::{self, SyscallResult};
@@ -70,5 +73,86 @@ fn a_child_claims_what_its_parent_asked_for_and_both_go_on() {
     unsafe { libc::waitpid(child, &raw mut status, 0) };
     assert_eq!(status, 0);
     assert_eq!(stubs::dup(&remote, Fd(0)), Ok(Fd(1)));
+    std::fs::remove_file(&path).unwrap();
+}
+
+/// What the handler in the test below forks with, and what the child has got.
+static PARENT: OnceLock<Remote> = OnceLock::new();
+static GRANTED: OnceLock<[u8; 16]> = OnceLock::new();
+static CHILD: OnceLock<Remote> = OnceLock::new();
+static FORKED: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn fork_now(_: i32) {
+    let (Some(parent), Some(token)) = (PARENT.get(), GRANTED.get()) else { return };
+    // SAFETY: the child makes its own connection and ends by _exit.
+    let child = unsafe { libc::fork() };
+    FORKED.store(child, Ordering::SeqCst);
+    if child == 0 {
+        let _ = parent.fork_child(*token, false).map(|own| CHILD.set(own));
+    }
+}
+
+/// As the server of the original: a call cannot be interrupted, so the handler runs in the middle of it.
+fn serve_slowly(mut stream: UnixStream, answer: &Mutex<Receiver<()>>, asked: &Sender<()>) {
+    stream.write_all(b"RUMPSP-0.4-NetBSD-7.99.34/amd64\n").unwrap();
+    while let Some(frame) = hear(&mut stream) {
+        let reqno = frame.header.reqno;
+        let reply = match frame.header.kind() {
+            Some(Kind::Handshake) => message::handshake_done(reqno),
+            Some(Kind::Prefork) => message::prefork_done(reqno, &TOKEN),
+            _ => {
+                asked.send(()).unwrap();
+                answer.lock().unwrap().recv().unwrap();
+                SyscallResult::new(Ok([7, 0])).encode(reqno)
+            }
+        };
+        stream.write_all(&reply.encode()).unwrap();
+    }
+}
+
+#[test]
+fn a_handler_that_forks_inside_a_call_leaves_the_call_to_the_parent() {
+    let path = std::env::temp_dir().join(format!("client-handler-{}", std::process::id()));
+    let listener = UnixListener::bind(&path).unwrap();
+    let ((go, answer), (tell, asked)) = (channel(), channel());
+    let answer = Arc::new(Mutex::new(answer));
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (answer, tell) = (Arc::clone(&answer), tell.clone());
+            thread::spawn(move || serve_slowly(stream.unwrap(), &answer, &tell));
+        }
+    });
+    let url = format!("unix://{}", path.display());
+    let remote = Remote::connect(&url, Handshake::Guest(b"parent".to_vec()), Retry::Never).unwrap();
+    let remote = PARENT.get_or_init(|| remote);
+    GRANTED.set(remote.prefork().unwrap()).unwrap();
+    // SAFETY: the handler is a plain function; the thread that makes the call gets the signal.
+    let caller = unsafe {
+        libc::signal(libc::SIGUSR1, fork_now as *const () as usize);
+        libc::pthread_self()
+    };
+    let helper = thread::spawn(move || {
+        asked.recv().unwrap();
+        // SAFETY: that thread waits for this one.
+        unsafe { libc::pthread_kill(caller, libc::SIGUSR1) };
+        let mut status = -1;
+        // SAFETY: `status` is ours. The child ends although nobody answers the call.
+        while FORKED.load(Ordering::SeqCst) == 0
+            || unsafe { libc::waitpid(FORKED.load(Ordering::SeqCst), &raw mut status, 0) } < 0
+        {
+            thread::yield_now();
+        }
+        go.send(()).unwrap();
+        status
+    });
+    let me = std::process::id();
+    let got = stubs::dup(remote, Fd(0));
+    if std::process::id() != me {
+        let ok = got == Err(Errno::EINTR) && CHILD.get().is_some() && stubs::dup(remote, Fd(0)) == Err(Errno::ENOTCONN);
+        // SAFETY: plain call.
+        unsafe { libc::_exit(if ok { 5 } else { 6 }) };
+    }
+    assert_eq!(got, Ok(Fd(7)));
+    assert_eq!(libc::WEXITSTATUS(helper.join().unwrap()), 5);
     std::fs::remove_file(&path).unwrap();
 }

@@ -3,20 +3,22 @@
 //! The parent's thread stands still meanwhile, its other threads do not. The child has descriptors of its own in the host, and so in
 //! the rump kernel: with its first change, or its first call there, it claims a copy of the rump process, and what it does to
 //! numbers goes to a [`Borrower`], never to the parent's table. When the parent goes on, all of it is undone.
+//!
+//! The child may be killed at any place. So what it makes lies in a heap of its own ([`alloc`]), which is given back whole, and the locks that it may
+//! have had at its end are taken over by their name. What is shared and holds more than words it leaves alone.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 
 use abi::Result;
 use client::signals::{self, Blocked};
-use client::{Handshake, Remote, Retry, Token};
-use rustix_futex_sync::Mutex;
+use client::{Handshake, Remote, Retry, Token, guest};
 
 use crate::calls::Outcome;
 use crate::fds::{self, RumpFd};
 use crate::process::{self, Rump};
-use crate::{cancel, first, pages, raw, roomy, trace};
+use crate::rump::copies;
+use crate::{alloc, cancel, first, pages, raw, roomy, trace};
 
 thread_local! {
     /// What the child is to find, in a function that has one.
@@ -31,7 +33,7 @@ thread_local! {
 
 /// What is kept for a child, of one moment: other threads of the parent go on opening and closing.
 struct Plan {
-    /// The name that no other such child has; see [`client::fds::set_guest`].
+    /// The name that no other such child has; see [`guest`].
     name: u32,
     /// The copy of the rump process, if there could be one.
     token: Option<Token>,
@@ -43,9 +45,10 @@ pub struct Borrower {
     /// Its own rump process; none in a kernel of the parent's, which it must leave alone.
     remote: Option<Remote>,
     cwd_in_rump: AtomicBool,
-    table: Mutex<BTreeMap<i32, RumpFd>>,
-    /// The placeholders' template, which the child may move to another number than the parent's.
-    template: AtomicI32,
+    /// The rump descriptor behind each number, plus one; 0 for a host descriptor.
+    table: Box<[AtomicI32]>,
+    /// All rump numbers are below it.
+    end: AtomicUsize,
 }
 
 impl Borrower {
@@ -59,32 +62,30 @@ impl Borrower {
         &self.cwd_in_rump
     }
 
-    /// The number of the placeholders' template.
-    pub fn template(&self) -> &AtomicI32 {
-        &self.template
-    }
-
     /// The rump descriptor behind a number.
     pub fn lookup(&self, fd: i32) -> Option<RumpFd> {
-        self.table.lock().get(&fd).copied()
+        let word = self.table.get(usize::try_from(fd).ok()?)?.load(Ordering::Relaxed);
+        (word != 0).then_some(RumpFd(word - 1))
     }
 
     /// Says what a number is now, and returns what it was.
     pub fn set(&self, fd: i32, rump: Option<RumpFd>) -> Option<RumpFd> {
-        let mut table = self.table.lock();
-        match rump {
-            Some(rump) => {
-                fds::mark(fd);
-                table.insert(fd, rump).inspect(|_| fds::unmark(fd))
-            }
-            None => table.remove(&fd).inspect(|_| fds::unmark(fd)),
+        let word = self.table.get(usize::try_from(fd).ok()?)?;
+        if rump.is_some() {
+            fds::mark(fd);
+            self.end.fetch_max(fd as usize + 1, Ordering::Relaxed);
         }
+        let before = word.swap(rump.map_or(0, |rump| rump.0 + 1), Ordering::Relaxed);
+        if before != 0 {
+            fds::unmark(fd);
+        }
+        (before != 0).then(|| RumpFd(before - 1))
     }
 
     /// The rump numbers from `first` to `last`.
     pub fn range(&self, first: u32, last: u32) -> Vec<(i32, RumpFd)> {
-        let wanted = |fd: i32| (first..=last).contains(&(fd as u32));
-        self.table.lock().iter().filter(|(fd, _)| wanted(**fd)).map(|(fd, rump)| (*fd, *rump)).collect()
+        let end = self.end.load(Ordering::Relaxed).min((last as usize).saturating_add(1));
+        (first as usize..end).filter_map(|fd| Some((fd as i32, self.lookup(fd as i32)?))).collect()
     }
 }
 
@@ -131,16 +132,21 @@ pub fn get_or_make() -> &'static Borrower {
     if let Some(child) = BORROWER.get() {
         return child;
     }
+    // A handler that comes here too would claim the same copy.
+    let _blocked = Blocked::enter();
     let plan = SPAWNING.get();
-    plan.into_iter().for_each(|plan| client::fds::set_guest(plan.name));
-    // Numbers that changed hands after the plan was made are not the child's.
-    let kept = plan.iter().flat_map(|plan| &plan.table).filter(|(fd, _)| fds::is_placeholder(*fd));
     let child: &Borrower = Box::leak(Box::new(Borrower {
         remote: claim(plan.and_then(|plan| plan.token)),
         cwd_in_rump: AtomicBool::new(process::cwd_in_rump()),
-        table: Mutex::new(kept.copied().inspect(|(fd, _)| fds::mark(*fd)).collect()),
-        template: AtomicI32::new(fds::template()),
+        // SAFETY: a word of zeros is an atomic one. Pages of it that nobody touches are no memory.
+        table: unsafe { Box::new_zeroed_slice(fds::NUMBERS).assume_init() },
+        end: AtomicUsize::new(0),
     }));
+    // Numbers that changed hands after the plan was made are not the child's.
+    let kept = plan.iter().flat_map(|plan| &plan.table).filter(|(fd, _)| fds::is_placeholder(*fd));
+    kept.for_each(|(fd, rump)| {
+        child.set(*fd, Some(*rump));
+    });
     BORROWER.set(Some(child));
     child
 }
@@ -163,6 +169,8 @@ fn claim(token: Option<Token>) -> Option<Remote> {
 pub fn begin() -> Result<bool> {
     let (Some(rump), None) = (process::rump(), SPAWNING.get()) else { return Ok(false) };
     let _blocked = Blocked::enter();
+    // What the new image maps of the same files, and what it reads.
+    copies::flush_all();
     let lock = fds::lock();
     let token = if let Rump::Remote(remote) = rump { Some(remote.prefork()?) } else { None };
     let table = fds::entries(0, u32::MAX);
@@ -172,9 +180,10 @@ pub fn begin() -> Result<bool> {
 }
 
 fn plan(token: Option<Token>, table: Vec<(i32, RumpFd)>) {
-    static NAMES: AtomicU32 = AtomicU32::new(1);
+    static NAMES: AtomicU32 = AtomicU32::new(0);
     first::attend();
-    let name = NAMES.fetch_add(1, Ordering::Relaxed);
+    let name = NAMES.fetch_add(1, Ordering::Relaxed) % (guest::NAMES - 1) + 1;
+    guest::expect(name);
     SPAWNING.set(Some(Box::leak(Box::new(Plan { name, token, table }))));
 }
 
@@ -191,26 +200,24 @@ pub fn end() {
         raw::call(libc::SYS_munmap, [top - roomy::STACK_BYTES, roomy::STACK_BYTES]);
         pages::forget();
     }
+    guest::gone();
+    fds::inherit(plan.name);
+    client::fds::forget_guest(plan.name);
     // SAFETY: `plan` leaked it, and nobody has it any more: the child is gone.
     let plan = unsafe { Box::from_raw(core::ptr::from_ref(plan).cast_mut()) };
     match (BORROWER.take(), process::rump(), plan.token) {
-        (Some(child), ..) => {
-            // SAFETY: as above, of `get_or_make`.
-            let child = unsafe { Box::from_raw(core::ptr::from_ref(child).cast_mut()) };
-            let Borrower { remote, table, .. } = *child;
-            table.lock().keys().for_each(|fd| fds::unmark(*fd));
-            remote.into_iter().for_each(Remote::abandon);
-        }
+        // Its table is never in the middle of something; its connection may be, and ended with its descriptors.
+        (Some(child), ..) => child.range(0, u32::MAX).iter().for_each(|(fd, _)| fds::unmark(*fd)),
         (None, Some(Rump::Remote(remote)), Some(token)) => remote.release(token),
         _ => {}
     }
-    client::fds::set_guest(0);
-    client::fds::forget_guest(plan.name);
+    // SAFETY: all that was made there was the child's, and `BORROWER` was the last that led there.
+    unsafe { alloc::end_guest() };
 }
 
 /// In the child of a fork: whatever its parent's thread was about, it is not.
 pub fn forget() {
-    client::fds::set_guest(0);
+    guest::gone();
     SPAWNING.set(None);
     BORROWER.set(None);
     STACK.set(0);

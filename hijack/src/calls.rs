@@ -122,7 +122,8 @@ fn serve_unless<T: Answer>(restart: bool, once: impl Fn() -> bool, mut call: imp
 /// all handlers ask for it. No if the thread was cancelled.
 pub fn again(restart: bool) -> bool {
     let pending = signals::pending();
-    signals::open();
+    // In the child of a fork that a handler has made, the call goes on as in the parent: on the child's own connection.
+    let _ = signals::open();
     !pending.cancel && (pending.caught.is_empty() || restart && pending.restart)
 }
 

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use abi::{Errno, Result};
 use client::fds::{self as cfds, Lasting};
-use client::signals::Blocked;
+use client::lock::{self, Lock, LockGuard};
+use client::signals::{Blocked, Held};
 use client::stubs;
-use rustix_futex_sync::{Mutex, MutexGuard};
+use rustix_futex_sync::Mutex;
 use sysproxy::host::{self, HostFd, Owned};
 
 use crate::process::kernel;
@@ -42,14 +43,17 @@ pub struct NewFd {
 /// [`is_ours`] tell, or it comes near the library's own, which [`make_way`] then moves.
 pub static OWNED: [AtomicU8; 1 << 16] = [const { AtomicU8::new(0) }; 1 << 16];
 
+/// How many numbers there can be.
+pub const NUMBERS: usize = 1 << 20;
+
 /// The rump descriptor behind a number, plus one; 0 for a host descriptor.
-static TABLE: [AtomicI32; 1 << 20] = [const { AtomicI32::new(0) }; 1 << 20];
+static TABLE: [AtomicI32; NUMBERS] = [const { AtomicI32::new(0) }; NUMBERS];
 
 /// All rump numbers are below it.
 static END: AtomicUsize = AtomicUsize::new(0);
 
 /// Held while a number changes hands, and over fork.
-static LOCK: Mutex<()> = Mutex::new(());
+static LOCK: Lock<()> = Lock::new(());
 
 /// Counts the changes.
 static CHANGES: AtomicUsize = AtomicUsize::new(0);
@@ -134,16 +138,8 @@ pub fn make_way() {
 
 /// Moves the library's own descriptor away from a number that the program wants for something else.
 pub fn move_away(fd: i32) {
-    match borrower::current() {
-        Some(child) if fd == child.template().load(Ordering::Relaxed) => {
-            if let Ok(moved) = cfds::raise(HostFd(fd)) {
-                child.template().store(moved.into_fd().0, Ordering::Relaxed);
-            }
-        }
-        _ if cfds::owns(HostFd(fd)) => {
-            let _ = cfds::move_away(HostFd(fd));
-        }
-        _ => {}
+    if is_ours(fd) {
+        let _ = cfds::move_away(HostFd(fd));
     }
 }
 
@@ -168,16 +164,12 @@ fn open_path(name: &str) -> Result<i32> {
 
 /// Does something with the template that does not wait.
 pub fn with_template<T>(does: impl FnOnce(i32) -> T) -> T {
-    match borrower::current() {
-        Some(child) => does(child.template().load(Ordering::Relaxed)),
-        None => cfds::with(Lasting::Template, |fd| does(fd.0)),
-    }
+    cfds::with(Lasting::Template, |fd| does(fd.0))
 }
 
 /// The template, for exec to hand on.
 pub fn template() -> i32 {
-    let own = || cfds::number(Lasting::Template).0;
-    borrower::current().map_or_else(own, |child| child.template().load(Ordering::Relaxed))
+    cfds::number(Lasting::Template).0
 }
 
 /// Whether the host holds a placeholder of our template under this number.
@@ -221,7 +213,7 @@ pub fn entry(fd: i32) -> Option<RumpFd> {
 
 /// Whether `fd` is a host descriptor of the library itself, which the program does not know of.
 pub fn is_ours(fd: i32) -> bool {
-    perhaps(fd) && fd >= 0 && (fd == template() || cfds::owns(HostFd(fd)))
+    perhaps(fd) && cfds::owns(HostFd(fd))
 }
 
 /// Whether there is, or ever was, a rump number.
@@ -241,9 +233,15 @@ pub fn changes() -> usize {
     CHANGES.load(Ordering::Acquire)
 }
 
-/// Keeps numbers from changing hands.
-pub fn lock() -> MutexGuard<'static, ()> {
-    LOCK.lock()
+/// Keeps numbers from changing hands; a handler of signals, which may want to change some, does not run meanwhile.
+pub fn lock() -> (LockGuard<'static, ()>, Held) {
+    let held = Held::enter();
+    (LOCK.lock(), held)
+}
+
+/// Takes back what a child that shared this memory had, and is gone.
+pub fn inherit(guest: u32) {
+    lock::inherit(&LOCK, guest);
 }
 
 /// Says that `fd` now is `rump` (or the host's, for `None`) and returns what it was. Called under [`lock`].

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
 use abi::fcntl::F_CLOSEM;
 use abi::{Errno, Fd, In, InOut, Result};
-use client::signals::Blocked;
+use client::signals::{Blocked, Held};
 use client::{Caller, Remote, Token, stubs};
 
 use crate::borrower::{self, shares_memory};
@@ -150,16 +150,25 @@ pub fn remote() -> Option<&'static Remote> {
 
 /// Forks by `fork`: the copy of the rump process is asked for first, so that a refusal is fork's, and given back if there is no child.
 pub fn fork(fork: impl FnOnce() -> i32) -> Result<i32> {
-    let copy = match rump() {
-        Some(Rump::Remote(remote)) if !unclaimed() => Some(Copy::ask(remote)?),
-        _ => None,
+    let copy = loop {
+        let life = client::fds::life();
+        match rump() {
+            Some(Rump::Remote(remote)) if !unclaimed() => match Copy::ask(remote) {
+                // A handler has forked meanwhile, and this is its child.
+                Err(Errno::EINTR) if life != client::fds::life() => {}
+                asked => break Some(asked?),
+            },
+            _ => break None,
+        }
     };
-    FORKING.set(copy);
+    // A handler may come here between the lines.
+    let outer = FORKING.replace(copy);
     let child = fork();
     if child < 0 {
         give_back(&DONE);
     }
     DONE.set(None);
+    FORKING.set(outer.filter(|_| child != 0));
     Ok(child)
 }
 
@@ -196,6 +205,7 @@ fn give_back(copy: &'static std::thread::LocalKey<Cell<Option<Copy>>>) {
 
 extern "C" fn before_fork() {
     BLOCKED.set(ManuallyDrop::new(Some(Blocked::enter())));
+    let _held = Held::enter();
     copies::before_fork();
     fds::before_fork();
     if FORKING.get().is_some_and(|copy| copy.changes != fds::changes()) {
@@ -399,7 +409,6 @@ fn own_ids() -> Result<([u32; 6], Vec<u32>)> {
 /// The library's own host descriptors, in order.
 pub fn own_numbers() -> Vec<u32> {
     let mut numbers: Vec<u32> = client::fds::all().map(|fd| fd.0 as u32).collect();
-    numbers.push(fds::template() as u32);
     numbers.sort_unstable();
     numbers
 }

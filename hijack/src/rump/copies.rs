@@ -17,7 +17,7 @@ use super::memory::host;
 use super::{attr, file, kernel};
 use crate::calls::Outcome;
 use crate::fds::RumpFd;
-use crate::{calls, raw, trace, user};
+use crate::{borrower, calls, raw, trace, user};
 
 /// Bytes of a page.
 const PAGE: usize = 4096;
@@ -283,8 +283,10 @@ extern "C" fn at_exit() {
 }
 
 /// Writes everything back before the process ends or becomes another program.
+///
+/// A child that shares its parent's memory leaves that to its parent, which has done it before.
 pub fn flush_all() {
-    if any() {
+    if any() && !borrower::shares_memory() {
         let _blocked = Blocked::enter();
         let _ = flush(&mut COPIES.lock(), 0, usize::MAX);
     }

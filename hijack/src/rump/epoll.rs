@@ -20,7 +20,7 @@ use crate::calls::{self, Outcome, Wanted};
 use crate::entry::{Call, Return, c_return, hooked};
 use crate::fds::{self, RumpFd};
 use crate::sets::{Gone, Set};
-use crate::{first, process, raw, sets, trace, user};
+use crate::{borrower, first, process, raw, sets, trace, user};
 
 /// struct epoll_event: without padding on x86-64.
 pub const EVENT_BYTES: usize = size_of::<libc::epoll_event>();
@@ -105,7 +105,7 @@ fn created(fd: isize) -> Outcome {
         && process::ready()
     {
         closed(fd as i32);
-        if !crate::borrower::shares_memory() {
+        if !borrower::shares_memory() {
             Set::born(fd as i32);
         }
     }
@@ -144,7 +144,8 @@ pub fn ctl(set: i32, operation: i32, fd: i32, event: usize) -> Outcome {
     match (fds::lookup(set), fds::lookup(fd)) {
         (None, None) if is_hidden(set) || is_hidden(fd) => calls::outcome(Err(Errno::EBADF)),
         (None, None) => match (Set::of(set), Set::of(fd)) {
-            (Some(outer), Some(inner)) if set != fd => {
+            // A child that shares its parent's memory leaves the parent's sets alone.
+            (Some(outer), Some(inner)) if set != fd && !borrower::shares_memory() => {
                 calls::serve(false, || nest::ctl((set, outer), operation, (fd, inner), event))
             }
             _ => Outcome::Host,
@@ -191,8 +192,12 @@ fn member_ctl(set: i32, operation: i32, fd: i32, member: RumpFd, event: usize) -
 
 /// Gives a set its kqueue, and makes it a member of those that have the set as a member.
 ///
-/// `EPERM` on a server that is not ours: its kqueues know nothing of epoll.
+/// `EPERM` on a server that is not ours: its kqueues know nothing of epoll; and in a child that shares its parent's memory, whose sets these are.
 pub fn make_kqueue(set: Set) -> Result<RumpFd> {
+    if borrower::shares_memory() {
+        trace::say(format_args!("epoll: a child in its parent's memory cannot have sets of its own"));
+        return Err(Errno::EPERM);
+    }
     if process::remote().is_some_and(|remote| !remote.extended()) {
         trace::say(format_args!("epoll: the server is not of this library and cannot watch descriptors for a set"));
         return Err(Errno::EPERM);

@@ -39,6 +39,21 @@ fn ten_thousand_forks_leave_nothing_behind() {
 }
 
 #[test]
+fn children_killed_in_their_parents_memory_leave_nothing_behind() {
+    let rump = Rump::start(Transport::Unix);
+    let killed = |kills: &str, folder| {
+        let text = stdout(scenario(&rump, "vfork_children_are_killed_anywhere", folder).env("KILLS", kills));
+        assert_eq!(text, "all: true, free here: -1\nlowest: true\nparent\n");
+    };
+    killed("100", "/rump/tmp/first");
+    let before = held(&rump);
+    killed("20000", "/rump/tmp/storm");
+    let after = held(&rump);
+    assert_eq!(after.0, before.0);
+    assert!(after.1 < before.1 + 8192, "{before:?} {after:?}");
+}
+
+#[test]
 fn transfers_end_however_busy_the_machine() {
     let rump = Rump::start(Transport::Unix);
     for round in 0..100 {

@@ -22,6 +22,7 @@ mod epoll_shared;
 mod files;
 mod forking;
 mod full;
+mod hazards;
 mod interfaces;
 mod interrupts;
 mod limits;
@@ -108,6 +109,7 @@ const FAMILIES: &[&[Row]] = &[
     files::content::TABLE,
     forking::TABLE,
     full::TABLE,
+    hazards::TABLE,
     interrupts::TABLE,
     limits::TABLE,
     links::TABLE,
