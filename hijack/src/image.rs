@@ -1,7 +1,7 @@
 //! What exec is to run on the host: whether the library comes along, and what is said and done if it does not.
 //!
 //! A program that cannot be hijacked (static, set-user-ID, …) runs all the same, on the host alone, and that is recorded; in a
-//! sandbox it is `EACCES`.
+//! sandbox it is `EACCES`. The loader of another C library would refuse to go on without what the library needs, so it is not told of it.
 
 use std::ffi::CString;
 
@@ -30,6 +30,12 @@ pub fn check(nr: i64, mut args: [usize; 6]) -> Result<Checked> {
     if let (true, Outcome::Done(_)) = (fenced, sandbox::judge(nr as usize, &args)) {
         return Err(Errno::EACCES);
     }
+    let path = path(nr, &args);
+    let (image, refusal) = match path.as_ref().map(|path| Image::inspect(path)) {
+        Some(Ok(image)) => (Some(image), None),
+        Some(Err(error)) => (None, Some(error)),
+        None => (None, None),
+    };
     let Some(envp) = args.get_mut(if nr == libc::SYS_execve { 2 } else { 3 }) else { return Err(Errno::EINVAL) };
     // What cannot be read is the host's to refuse.
     let environment = preload::look(*envp, fenced).unwrap_or(Environment::Whole);
@@ -38,19 +44,19 @@ pub fn check(nr: i64, mut args: [usize; 6]) -> Result<Checked> {
         Environment::Restored(restored) => Some(restored),
         _ => None,
     };
+    let restored = match image.as_ref().and_then(|image| image.unhijackable) {
+        Some(Reason::Loader) => preload::without_library(*envp),
+        _ => restored,
+    };
     if let Some(restored) = &restored {
         *envp = restored.envp();
     }
     trace::exec(nr, &args);
-    if (trace::on() || fenced)
-        && let Some(path) = path(nr, &args)
-    {
-        let image = match Image::inspect(&path) {
-            Ok(image) => Some(image),
-            // The host will say the same; a program that cannot be read is not let out of the fence.
-            Err(error) if fenced => return Err(Errno::from_linux(error.raw_os_error())),
-            Err(_) => None,
-        };
+    if let Some(path) = path.filter(|_| trace::on() || fenced) {
+        // The host will say the same; a program that cannot be read is not let out of the fence.
+        if let (true, Some(error)) = (fenced, refusal) {
+            return Err(Errno::from_linux(error.raw_os_error()));
+        }
         let reason = image.as_ref().and_then(|image| image.unhijackable).or(scrubbed.then_some(Reason::Scrubbed));
         if let (Some(reason), Some(_)) = (reason, &image) {
             trace::missed(nr, reason as u32, path.as_bytes());

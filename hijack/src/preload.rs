@@ -131,6 +131,24 @@ pub fn look(envp: usize, must: bool) -> Result<Environment> {
     Ok(Environment::Restored(Restored { pointers, _preload: own }))
 }
 
+/// The environment for a program whose loader cannot load the library, and would refuse to go on for want of it: that of another C library
+/// than glibc. `None` if it need not change.
+pub fn without_library(envp: usize) -> Option<Restored> {
+    kept()?.library.as_ref()?;
+    let mut pointers = if envp == 0 { Vec::new() } else { user::read_pointers(envp, MOST).ok()? };
+    let names: Vec<user::UserString> =
+        pointers.iter().map(|pointer| user::read_cstr(*pointer)).collect::<Result<_>>().ok()?;
+    let (at, value) = preload_of(&names).filter(|(_, value)| elements(value).any(is_library))?;
+    let others: Vec<&[u8]> = elements(value).filter(|name| !is_library(name)).collect();
+    let preload = CString::new([LD_PRELOAD, &others.join(&b':')].concat()).ok()?;
+    match others.is_empty() {
+        true => drop(pointers.remove(at)),
+        false => pointers.get_mut(at).into_iter().for_each(|slot| *slot = preload.as_ptr() as usize),
+    }
+    pointers.push(0);
+    Some(Restored { pointers, _preload: Some(preload) })
+}
+
 /// Where LD_PRELOAD stands, and its value.
 fn preload_of(names: &[user::UserString]) -> Option<(usize, &[u8])> {
     names.iter().enumerate().find_map(|(at, entry)| Some((at, entry.to_bytes().strip_prefix(LD_PRELOAD)?)))
@@ -183,6 +201,14 @@ mod tests {
             seen(mended, &own),
             ["LD_PRELOAD=/lib/librumphijack.so:/y.so", "RUMP_SERVER=unix://s", "RUMPHIJACK_STICKY=1"]
         );
+        let glibc_only = |words: &[&str]| {
+            let words = given(words);
+            without_library(pointers(&words).as_ptr() as usize)
+                .map(|restored| seen(Environment::Restored(restored), &words))
+        };
+        assert_eq!(glibc_only(&["A=1", "LD_PRELOAD=/lib/librumphijack.so", "B=2"]).unwrap(), ["A=1", "B=2"]);
+        assert_eq!(glibc_only(&["LD_PRELOAD=/x.so:/lib/librumphijack.so /y.so"]).unwrap(), ["LD_PRELOAD=/x.so:/y.so"]);
+        assert_eq!(glibc_only(&["LD_PRELOAD=/x.so"]), None);
         init(all.into_iter(), true);
         let mended = look(pointers(&own).as_ptr() as usize, false).unwrap();
         assert_eq!(

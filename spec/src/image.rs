@@ -230,7 +230,11 @@ impl Header {
         let segments = self.segments(file);
         let Some(segment) = segments.iter().find(|segment| segment.kind == PT_INTERP) else {
             // The loader itself may be called with a program's name.
-            return (!glibc(path.to_bytes())).then_some(Reason::Static);
+            return match base(path.to_bytes()) {
+                name if glibc(&name) => None,
+                name if name.starts_with(b"ld-musl-") => Some(Reason::Loader),
+                _ => Some(Reason::Static),
+            };
         };
         let mut name = vec![0; (segment.size as usize).min(PATH)];
         let got = rustix::io::pread(file, &mut name, segment.offset).unwrap_or(0);

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use integration::{Rump, Transport, output, stdout};
+use integration::{Rump, Transport, built, output, stdout};
 
 /// A static program for this processor that exits with status 7.
 fn static_program(folder: &Path) -> PathBuf {
@@ -158,4 +158,21 @@ fn a_sticky_library_survives_a_scrubbed_environment() {
     assert_eq!(read("0", &["-i"]), "");
     let names = stdout(rump.command("env").env("RUMPHIJACK_STICKY", "1").args(["-i", "A=1", "/usr/bin/env"]));
     assert!(names.starts_with("A=1\nLD_PRELOAD=") || names.contains("\nA=1\n"), "{names}");
+}
+
+/// The trace's file has a number, which a child in its parent's memory may want for something else.
+#[test]
+fn the_trace_follows_a_child_that_takes_its_number() {
+    let rump = Rump::start(Transport::Unix);
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    let option = format!("--trace={}", trace.display());
+    let mut command = rump.launch(&[&option], built("scenario"));
+    let text = stdout(command.args(["vfork_onto_any_number", "/rump/tmp"]));
+    assert!(text.starts_with("bad: []\nfree here: true\n"), "{text}");
+    let trace = std::fs::read_to_string(&trace).unwrap();
+    let whole = |line: &str| line.split(' ').next().is_some_and(|pid| pid.parse::<u32>().is_ok());
+    assert!(trace.lines().count() > 500 && trace.lines().all(whole), "{trace}");
+    let children = trace.lines().filter(|line| line.contains(" rump dup2(")).count();
+    assert!(children >= 80, "{children}");
 }

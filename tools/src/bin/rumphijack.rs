@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Parser;
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use signal_hook::consts::{SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+use spec::image::Reason;
 use tools::explain;
 use tools::starter::{Role, Started, start};
 
@@ -102,7 +103,11 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         (None, None) => unreachable!("a server was given or started"),
     };
     let mut command = Command::new(&args.program[0]);
-    command.args(&args.program[1..]).env("RUMP_SERVER", server).env("LD_PRELOAD", preload(&library));
+    command.args(&args.program[1..]).env("RUMP_SERVER", server);
+    // Another C library's loader would end the program for want of what the library needs.
+    if reason != Some(Reason::Loader) {
+        command.env("LD_PRELOAD", preload(&library));
+    }
     if let Some(config) = &args.config {
         command.env("RUMPHIJACK", config);
     }

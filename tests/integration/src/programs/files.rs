@@ -34,4 +34,7 @@ programs! { "files", network false;
     "node" on TCP uses "node": "fs by calls, callbacks and promises, streams, child processes of every kind, workers, modules that lie on the kernel";
     "openssl" on UNIX uses "openssl ssh-keygen cmp": "openssl and ssh-keygen make keys and certificates, sign, encrypt and verify files";
     "rsync" on UNIX uses "rsync diff": "copies trees there and back with all attributes, deletes, compares by checksum, sends differences, links to a former copy";
+    "musl" on UNIX uses "musl-gcc gcc": "runs programs of another C library, dynamic and static ones, which the library leaves to the host";
+    "preloads" on UNIX uses "faketime eatmydata fakeroot tar": "run beside the library: libfaketime, libeatmydata, fakeroot, stdbuf";
+    "languages" on UNIX uses "ruby php lua5.4 expect": "Ruby, PHP, Lua and Tcl: files, folders, locks, child processes, sockets, a dialogue at a terminal";
 }
