@@ -271,7 +271,7 @@ fn put(kind: Lasting, fd: HostFd) {
 pub fn number(kind: Lasting) -> HostFd {
     let guest = guest::name();
     if guest != 0
-        && let Some(own) = numbers_of(guest | kind as u32 * ROLE).next()
+        && let Some(own) = numbers_of(guest | (kind as u32 * ROLE)).next()
     {
         return HostFd(own);
     }
@@ -479,7 +479,7 @@ fn part_with(fd: HostFd, guest: u32) -> Result<()> {
         vacate(slot, new);
     }
     if let Some((kind, slot)) = parents {
-        let stand_in = guest | kind as u32 * ROLE;
+        let stand_in = guest | (kind as u32 * ROLE);
         if owner(slot) == LASTING && numbers_of(stand_in).next().is_none() {
             let new = raise(fd)?;
             occupy(new.fd().0, stand_in).ok_or(Error::MFILE)?;

@@ -33,7 +33,6 @@ const fn holder(guest: u32) -> u32 {
 unsafe impl lock_api::RawMutex for RawLock {
     type GuardMarker = lock_api::GuardNoSend;
 
-    #[expect(clippy::declare_interior_mutable_const, reason = "that is how the trait makes new ones")]
     const INIT: Self = Self(AtomicU32::new(FREE));
 
     fn lock(&self) {

@@ -135,13 +135,12 @@ fn a_handler_that_forks_inside_a_call_leaves_the_call_to_the_parent() {
         asked.recv().unwrap();
         // SAFETY: that thread waits for this one.
         unsafe { libc::pthread_kill(caller, libc::SIGUSR1) };
-        let mut status = -1;
-        // SAFETY: `status` is ours. The child ends although nobody answers the call.
-        while FORKED.load(Ordering::SeqCst) == 0
-            || unsafe { libc::waitpid(FORKED.load(Ordering::SeqCst), &raw mut status, 0) } < 0
-        {
+        while FORKED.load(Ordering::SeqCst) == 0 {
             thread::yield_now();
         }
+        let mut status = -1;
+        // SAFETY: `status` is ours. The child ends although nobody answers the call.
+        while unsafe { libc::waitpid(FORKED.load(Ordering::SeqCst), &raw mut status, 0) } < 0 {}
         go.send(()).unwrap();
         status
     });

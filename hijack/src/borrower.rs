@@ -94,11 +94,14 @@ pub fn shares_memory() -> bool {
     SPAWNING.get().is_some() && raw::getpid() != process::pid()
 }
 
-/// Runs a call, on a larger stack where it is made by a child that has only a small one.
+/// Runs a call, on a larger stack where it is made by a child, or a handler, that has only a small one.
 ///
 /// A call inside of one, by a function of libc that it uses or in a signal handler, stays where it is: the stack is in use.
 pub fn with_room(call: impl FnOnce() -> Outcome) -> Outcome {
-    if !shares_memory() || ROOMY.get() {
+    if !shares_memory() {
+        return roomy::with_room(call).unwrap_or(Outcome::Done(-(libc::ENOMEM as isize)));
+    }
+    if ROOMY.get() {
         return call();
     }
     if STACK.get() == 0 {

@@ -10,6 +10,7 @@ use super::prelude::*;
 pub const TABLE: &[Row] = &[
     ("handler_forks_and_both_return", Processes, handler_forks_and_both_return),
     ("handler_forks_and_both_restart", Processes, handler_forks_and_both_restart),
+    ("handler_on_a_small_stack", OneProcess, handler_on_a_small_stack),
     ("spawns_under_a_timer", Processes, spawns_under_a_timer),
     ("vfork_onto_any_number", Processes, vfork_onto_any_number),
     ("vfork_onto_any_number_and_exec", Processes, vfork_onto_any_number_and_exec),
@@ -103,6 +104,55 @@ fn handler_forks_and_both_return(folder: &str) {
 
 fn handler_forks_and_both_restart(folder: &str) {
     unsafe { forked_inside_a_read(folder, SA_RESTART) };
+}
+
+/// A handler on a page beside what the host needs for two works on files and sockets, also inside a call, and is interrupted itself.
+fn handler_on_a_small_stack(folder: &str) {
+    static SOCKET: AtomicI32 = AtomicI32::new(-1);
+    static FILE: std::sync::OnceLock<CString> = std::sync::OnceLock::new();
+    static DEPTH: AtomicU32 = AtomicU32::new(0);
+    extern "C" fn handler(_: c_int) {
+        unsafe {
+            let fd = open(FILE.get().map_or(null(), |name| name.as_ptr()), O_RDWR | O_APPEND);
+            put(fd, b"file ");
+            let deep = DEPTH.fetch_add(1, SeqCst);
+            if deep == 0 {
+                // Comes now, in the middle of this one.
+                raise(SIGUSR2);
+            }
+            put(SOCKET.load(SeqCst), if deep == 0 { b"outer" } else { b"inner" });
+            close(fd);
+        }
+    }
+    unsafe {
+        let _ = FILE.set(create(folder, "f", b""));
+        const AT_MINSIGSTKSZ: c_ulong = 51;
+        let size = 2 * (getauxval(AT_MINSIGSTKSZ) as usize).max(1024) + 4096;
+        let mut room = vec![0u128; size / 16];
+        let stack = stack_t { ss_sp: room.as_mut_ptr().cast(), ss_flags: 0, ss_size: size };
+        show("sigaltstack", sigaltstack(&stack, null_mut()));
+        for signal in [SIGUSR1, SIGUSR2] {
+            on_signal(signal, handler, SA_ONSTACK);
+        }
+        let (c, a) = connected();
+        SOCKET.store(a, SeqCst);
+        raise(SIGUSR1);
+        let mut bytes = [0u8; 10];
+        show("came", recv(c, bytes.as_mut_ptr().cast(), 10, MSG_WAITALL) as i64);
+        println!("{}", String::from_utf8_lossy(&bytes));
+        println!("{}", contents(FILE.get().unwrap()));
+        let mut now: stack_t = zeroed();
+        sigaltstack(null(), &mut now);
+        println!("still there: {} {}", now.ss_sp == stack.ss_sp && now.ss_size == size, now.ss_flags);
+        let main = pthread_self();
+        let waker = std::thread::spawn(move || {
+            until_asleep(getpid(), getpid());
+            pthread_kill(main, SIGUSR1);
+        });
+        show("interrupted", recv(a, bytes.as_mut_ptr().cast(), 1, 0) as i64);
+        waker.join().unwrap();
+        show("came", recv(c, bytes.as_mut_ptr().cast(), 5, MSG_WAITALL) as i64);
+    }
 }
 
 /// A handler that opens and closes interrupts fork and posix_spawn wherever they are.
