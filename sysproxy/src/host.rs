@@ -9,6 +9,7 @@ pub mod raw;
 mod select;
 pub mod shared;
 pub mod signal;
+pub mod wire;
 
 use std::ffi::CStr;
 use std::net::SocketAddr;

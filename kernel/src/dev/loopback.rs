@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use smoltcp::phy::Medium;
+use smoltcp::time::Instant;
 
 use super::net::{Counters, NetDevice};
 
@@ -28,16 +29,14 @@ impl NetDevice for Loopback {
         MTU
     }
 
-    fn transmit(&mut self, frame: Vec<u8>) {
-        self.counters.packets_out += 1;
-        self.counters.bytes_out += frame.len() as u64;
+    fn transmit(&mut self, _now: Instant, frame: Vec<u8>) {
+        self.counters.went(frame.len());
         self.queue.push_back(frame);
     }
 
-    fn receive(&mut self) -> Option<Vec<u8>> {
+    fn receive(&mut self, _now: Instant) -> Option<Vec<u8>> {
         let frame = self.queue.pop_front()?;
-        self.counters.packets_in += 1;
-        self.counters.bytes_in += frame.len() as u64;
+        self.counters.came(frame.len());
         Some(frame)
     }
 
@@ -69,11 +68,11 @@ mod tests {
     #[test]
     fn frames_come_back_in_order_and_are_counted() {
         let mut lo = Loopback::default();
-        lo.transmit(vec![1]);
-        lo.transmit(vec![2, 2]);
-        assert_eq!(lo.receive(), Some(vec![1]));
-        assert_eq!(lo.receive(), Some(vec![2, 2]));
-        assert_eq!(lo.receive(), None);
+        lo.transmit(Instant::ZERO, vec![1]);
+        lo.transmit(Instant::ZERO, vec![2, 2]);
+        assert_eq!(lo.receive(Instant::ZERO), Some(vec![1]));
+        assert_eq!(lo.receive(Instant::ZERO), Some(vec![2, 2]));
+        assert_eq!(lo.receive(Instant::ZERO), None);
         assert_eq!((lo.counters().packets_in, lo.counters().bytes_out), (2, 3));
     }
 }

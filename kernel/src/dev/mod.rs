@@ -3,3 +3,7 @@
 pub mod console;
 pub mod loopback;
 pub mod net;
+pub mod netem;
+pub mod pcap;
+pub mod shmif;
+pub mod tap;

@@ -1,12 +1,15 @@
 //! ioctl(2) on sockets: queue lengths, and what there is to know about interfaces.
 
+mod change;
+
+use std::sync::Arc;
+
 use abi::ioctl::*;
 use abi::socket::{AF_INET, AF_LINK, Sockaddr};
 use abi::{Errno, Result};
 use smoltcp::wire::{IpAddress, IpCidr};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::addr::Family;
 use super::link::Link;
 use super::stack::Inet;
 use crate::Cx;
@@ -31,7 +34,7 @@ pub struct Fill<F> {
 /// Serves an ioctl of any socket.
 pub fn socket(
     cx: &Cx<'_>,
-    inet: &Inet,
+    inet: &Arc<Inet>,
     command: u64,
     data: &mut [u8],
     fill: Fill<impl FnOnce() -> Result<usize>>,
@@ -42,6 +45,7 @@ pub fn socket(
         FIONSPACE => fill.room,
         SIOCATMARK => usize::from(fill.at_mark.ok_or(Errno::ENOTTY)?),
         SIOCGIFCONF => return list(cx, inet, data),
+        _ if change::is_change(command) => return change::change(cx, inet, command, data),
         _ => return interface(inet, command, data),
     };
     put(data, 0, &i32::try_from(value).unwrap_or(i32::MAX).to_le_bytes());
@@ -66,7 +70,8 @@ fn list(cx: &Cx<'_>, inet: &Inet, data: &mut [u8]) -> Result<()> {
 
 fn requests(link: &Link) -> Vec<u8> {
     let link_layer = link_address(link);
-    let addrs = link.addrs.iter().map(|cidr| sockaddr(cidr.address()));
+    let tried = link.tentative.iter().map(|tentative| tentative.cidr.address()).chain(link.duplicated.iter().copied());
+    let addrs = link.addrs.iter().map(|cidr| cidr.address()).chain(tried).map(|addr| sockaddr(link, addr));
     let mut bytes = Vec::new();
     for addr in std::iter::once(link_layer).chain(addrs) {
         let mut request = vec![0; IFREQ];
@@ -82,15 +87,24 @@ fn link_address(link: &Link) -> Vec<u8> {
     let name = link.name.as_bytes();
     let kind = if link.device.is_loopback() { IFT_LOOP } else { IFT_ETHER };
     let index = (link.index as u16).to_le_bytes();
-    let mut addr = vec![20, AF_LINK as u8, index[0], index[1], kind, name.len() as u8, 0, 0];
+    let mac = link.mac().map_or(Vec::new(), |mac| mac.0.to_vec());
+    let mut addr = vec![0, AF_LINK as u8, index[0], index[1], kind, name.len() as u8, mac.len() as u8, 0];
     addr.extend_from_slice(name);
-    addr.resize(20, 0);
+    addr.extend_from_slice(&mac);
+    addr.resize(addr.len().next_multiple_of(4).max(20), 0);
+    addr[0] = addr.len() as u8;
     addr
 }
 
-fn sockaddr(addr: IpAddress) -> Vec<u8> {
-    let family = if matches!(addr, IpAddress::Ipv4(_)) { Family::V4 } else { Family::V6 { v6only: true } };
-    family.sockaddr(smoltcp::wire::IpEndpoint::new(addr, 0)).encode()
+fn sockaddr(link: &Link, addr: IpAddress) -> Vec<u8> {
+    match addr {
+        IpAddress::Ipv4(addr) => Sockaddr::Inet { addr: addr.octets(), port: 0 },
+        IpAddress::Ipv6(addr) => {
+            let scope_id = if addr.is_unicast_link_local() { link.index } else { 0 };
+            Sockaddr::Inet6 { addr: addr.octets(), port: 0, flowinfo: 0, scope_id }
+        }
+    }
+    .encode()
 }
 
 /// IFT_LOOP of if_types(4).
@@ -115,15 +129,19 @@ fn interface(inet: &Inet, command: u64, data: &mut [u8]) -> Result<()> {
             SIOCGIFMETRIC => vec![0; 4],
             SIOCGIFINDEX => link.index.to_le_bytes().to_vec(),
             SIOCGIFDATA => data_of(link),
-            // An extension, in Linux's layout: the kind of hardware, and its address, of which no device has one.
+            // An extension, in Linux's layout: the kind of hardware, and its address.
             SIOCGIFHWADDR => {
-                let kind = if link.device.is_loopback() { ARPHRD_LOOPBACK } else { ARPHRD_NONE };
-                [&kind.to_le_bytes()[..], &[0; 14]].concat()
+                let (kind, mac) = match link.mac() {
+                    Some(mac) => (ARPHRD_ETHER, mac.0),
+                    None => (if link.device.is_loopback() { ARPHRD_LOOPBACK } else { ARPHRD_NONE }, [0; 6]),
+                };
+                [&kind.to_le_bytes()[..], &mac, &[0; 8]].concat()
             }
             SIOCGIFADDR | SIOCGIFNETMASK | SIOCGIFBRDADDR | SIOCGIFDSTADDR => inet_answer(link, command)?,
+            SIOCGIFALIAS => alias(link, data)?,
             SIOCGIFADDR_IN6 => inet6_answer(link, data)?.0,
             SIOCGIFNETMASK_IN6 => inet6_answer(link, data)?.1,
-            SIOCGIFAFLAG_IN6 => vec![0; 4],
+            SIOCGIFAFLAG_IN6 => address_flags(link, data)?.to_le_bytes().to_vec(),
             _ => return Err(Errno::ENOTTY),
         };
         put(data, UNION, &answer);
@@ -145,6 +163,8 @@ fn name_of(inet: &Inet, data: &mut [u8]) -> Result<()> {
     Ok(())
 }
 
+/// Linux's kind of Ethernet.
+const ARPHRD_ETHER: u16 = 1;
 /// Linux's kind of a loopback.
 const ARPHRD_LOOPBACK: u16 = 772;
 /// Linux's kind of what has no hardware address.
@@ -154,7 +174,8 @@ const ARPHRD_NONE: u16 = 0xfffe;
 fn flags(link: &Link) -> u16 {
     let loopback = link.device.is_loopback();
     let kind = if loopback { IFF_LOOPBACK } else { IFF_BROADCAST | IFF_SIMPLEX };
-    (IFF_UP | IFF_RUNNING | IFF_MULTICAST | kind) as u16
+    let up = if link.up { IFF_UP | IFF_RUNNING } else { 0 };
+    (up | IFF_MULTICAST | kind) as u16
 }
 
 fn inet_answer(link: &Link, command: u64) -> Result<Vec<u8>> {
@@ -176,18 +197,55 @@ fn inet_answer(link: &Link, command: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Returns address, broadcast address and mask of the IPv4 address that the request holds: what `struct ifaliasreq` has behind the name.
+fn alias(link: &Link, data: &[u8]) -> Result<Vec<u8>> {
+    let asked = data.get(UNION..UNION + 16).and_then(|bytes| Sockaddr::parse(bytes).ok());
+    let Some(Sockaddr::Inet { addr: asked, .. }) = asked else { return Err(Errno::EADDRNOTAVAIL) };
+    let found = link.addrs.iter().find_map(|cidr| match cidr {
+        IpCidr::Ipv4(cidr) if cidr.address().octets() == asked || asked == [0; 4] => Some(*cidr),
+        _ => None,
+    });
+    let cidr = found.ok_or(Errno::EADDRNOTAVAIL)?;
+    let broadcast = cidr.broadcast().filter(|_| !link.device.is_loopback()).map_or([0; 4], |addr| addr.octets());
+    let all = [cidr.address().octets(), broadcast, cidr.netmask().octets()];
+    Ok(all.into_iter().flat_map(|addr| Sockaddr::Inet { addr, port: 0 }.encode()).collect())
+}
+
+/// It is not known yet whether somebody else has the address.
+const IN6_IFF_TENTATIVE: i32 = 2;
+/// Somebody else has it.
+const IN6_IFF_DUPLICATED: i32 = 4;
+/// It was made of what a router said.
+const IN6_IFF_AUTOCONF: i32 = 0x40;
+
+/// Returns the flags of the IPv6 address that the request holds.
+fn address_flags(link: &Link, data: &[u8]) -> Result<i32> {
+    let asked = data.get(UNION..UNION + 28).and_then(|bytes| Sockaddr::parse(bytes).ok());
+    let Some(Sockaddr::Inet6 { addr, .. }) = asked else { return Err(Errno::EADDRNOTAVAIL) };
+    let addr = IpAddress::Ipv6(addr.into());
+    let lent = link.lent.iter().any(|lent| lent.0 == addr);
+    Ok(match () {
+        () if link.tentative.iter().any(|tentative| tentative.cidr.address() == addr) => IN6_IFF_TENTATIVE,
+        () if link.duplicated.contains(&addr) => IN6_IFF_DUPLICATED,
+        () if lent => IN6_IFF_AUTOCONF,
+        () if link.addrs.iter().any(|cidr| cidr.address() == addr) => 0,
+        () => return Err(Errno::EADDRNOTAVAIL),
+    })
+}
+
 /// Returns address and mask of the IPv6 address that the request holds.
 fn inet6_answer(link: &Link, data: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
     let asked = data.get(UNION..UNION + 28).and_then(|bytes| Sockaddr::parse(bytes).ok());
     let Some(Sockaddr::Inet6 { addr: asked, .. }) = asked else { return Err(Errno::EADDRNOTAVAIL) };
-    let found = link.addrs.iter().find_map(|cidr| match cidr {
+    let tried = link.tentative.iter().map(|tentative| &tentative.cidr);
+    let found = link.addrs.iter().chain(tried).find_map(|cidr| match cidr {
         IpCidr::Ipv6(cidr) if cidr.address().octets() == asked || asked == [0; 16] => Some(*cidr),
         _ => None,
     });
     let cidr = found.ok_or(Errno::EADDRNOTAVAIL)?;
     let mask = u128::MAX.checked_shl(128 - u32::from(cidr.prefix_len())).unwrap_or(0);
     let mask = Sockaddr::Inet6 { addr: mask.to_be_bytes(), port: 0, flowinfo: 0, scope_id: 0 };
-    Ok((sockaddr(cidr.address().into()), mask.encode()))
+    Ok((sockaddr(link, cidr.address().into()), mask.encode()))
 }
 
 /// Makes `struct if_data`.
@@ -197,6 +255,8 @@ fn data_of(link: &Link) -> Vec<u8> {
     data[0] = if link.device.is_loopback() { IFT_LOOP } else { IFT_ETHER };
     let numbers = [
         (8, link.device.mtu() as u64),
+        (104, counters.dropped_in),
+        (56, counters.dropped_out),
         (32, counters.packets_in),
         (48, counters.packets_out),
         (72, counters.bytes_in),

@@ -2,18 +2,16 @@
 
 use std::fmt::Write;
 
-use smoltcp::wire::{IpAddress, IpCidr};
+use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr, Ipv4Address};
+
+use super::neighbour::State;
+use super::route::Via;
 
 use crate::{Kernel, Report};
 
 /// The tables by their names.
-pub const TABLE: &[(&str, Report)] = &[
-    ("arp", |_| "IP address       HW type     Flags       HW address            Mask     Device\n".into()),
-    ("dev", dev),
-    ("if_inet6", if_inet6),
-    ("route", route),
-    ("snmp", snmp),
-];
+pub const TABLE: &[(&str, Report)] =
+    &[("arp", arp), ("dev", dev), ("if_inet6", if_inet6), ("route", route), ("snmp", snmp)];
 
 /// Counters of the interfaces; the names are those of the rump kernel.
 fn dev(kernel: &Kernel) -> Vec<u8> {
@@ -62,37 +60,80 @@ fn if_inet6(kernel: &Kernel) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The IPv4 networks of the interfaces; the loopback's is not in the table, as on Linux.
-fn route(kernel: &Kernel) -> Vec<u8> {
-    let mut text =
-        format!("{:<127}\n", "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT");
+/// The neighbours of IPv4.
+fn arp(kernel: &Kernel) -> Vec<u8> {
+    let mut text = "IP address       HW type     Flags       HW address            Mask     Device\n".to_owned();
     kernel.net.inet.look(|stack| {
-        for link in stack.base.links.iter().filter(|link| !link.device.is_loopback()) {
-            for cidr in &link.addrs {
-                let IpAddress::Ipv4(address) = cidr.address() else { continue };
-                let mask = u32::MAX.checked_shl(32 - u32::from(cidr.prefix_len())).unwrap_or(0);
-                let network = (u32::from(address) & mask).swap_bytes();
-                let row = format!(
-                    "{}\t{network:08X}\t00000000\t0001\t0\t0\t0\t{:08X}\t0\t0\t0",
-                    link.name,
-                    mask.swap_bytes()
-                );
-                let _ = writeln!(text, "{row:<127}");
-            }
+        let mut all: Vec<_> = stack.base.neighbours.all().collect();
+        all.sort_by_key(|(key, _)| **key);
+        for ((link, addr), neighbour) in all {
+            let IpAddress::Ipv4(addr) = addr else { continue };
+            let (flags, mac) = match neighbour.state {
+                State::Incomplete | State::Failed => (0, EthernetAddress([0; 6])),
+                State::Permanent => (6, neighbour.mac),
+                _ => (2, neighbour.mac),
+            };
+            let mac = mac.to_string().replace('-', ":");
+            let name = &stack.base.links[*link].name;
+            let _ = writeln!(
+                text,
+                "{:<16} 0x1         {:<11} {mac}     *        {name}",
+                addr.to_string(),
+                format!("0x{flags:x}")
+            );
         }
     });
     text.into_bytes()
 }
 
-/// What is counted per protocol: packets of the interfaces.
-fn snmp(kernel: &Kernel) -> Vec<u8> {
-    let (received, sent) = kernel.net.inet.look(|stack| {
-        let all = stack.base.links.iter().map(|link| link.device.counters());
-        all.fold((0, 0), |sum, seen| (sum.0 + seen.packets_in, sum.1 + seen.packets_out))
+/// The IPv4 routes; those of the loopback are not in the table, as on Linux.
+fn route(kernel: &Kernel) -> Vec<u8> {
+    let mut text =
+        format!("{:<127}\n", "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT");
+    kernel.net.inet.look(|stack| {
+        for route in stack.base.routes.all() {
+            let IpCidr::Ipv4(to) = route.to else { continue };
+            let hex = |addr: Ipv4Address| u32::from(addr).swap_bytes();
+            let host = if to.prefix_len() == 32 { 4 } else { 0 };
+            let (name, gateway, flags) = match route.via {
+                Via::Link => (stack.base.links[route.link].name.as_str(), 0, 1),
+                Via::Gateway(IpAddress::Ipv4(gateway)) => (stack.base.links[route.link].name.as_str(), hex(gateway), 3),
+                Via::Gateway(_) => continue,
+                Via::Reject | Via::Blackhole => ("*", 0, 0x201),
+            };
+            let (network, mask) = (hex(to.network().address()), hex(to.netmask()));
+            let flags = flags | host;
+            let row = format!(
+                "{name}\t{network:08X}\t{gateway:08X}\t{flags:04X}\t0\t0\t{}\t{mask:08X}\t0\t0\t0",
+                route.metric
+            );
+            let _ = writeln!(text, "{row:<127}");
+        }
     });
+    text.into_bytes()
+}
+
+/// What is counted per protocol.
+fn snmp(kernel: &Kernel) -> Vec<u8> {
+    let (seen, forwarding) = kernel.net.inet.look(|stack| (stack.base.statistics, stack.base.settings.forward4));
     format!(
-        "Ip: Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos InDiscards InDelivers OutRequests\n\
-         Ip: 2 64 {received} 0 0 0 0 0 {received} {sent}\n"
+        "Ip: Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos InDiscards InDelivers OutRequests OutDiscards \
+         OutNoRoutes ReasmTimeout ReasmReqds ReasmOKs ReasmFails FragOKs FragFails FragCreates\n\
+         Ip: {} 64 {} {} {} {} 0 0 {} {} 0 {} 0 {} {} 0 0 0 {}\n\
+         Icmp: InMsgs OutMsgs\nIcmp: {} {}\n",
+        if forwarding { 1 } else { 2 },
+        seen.received,
+        seen.bad,
+        seen.not_ours,
+        seen.forwarded,
+        seen.delivered,
+        seen.sent,
+        seen.no_route,
+        seen.pieces,
+        seen.assembled,
+        seen.fragments,
+        seen.icmp_in,
+        seen.icmp_out,
     )
     .into_bytes()
 }

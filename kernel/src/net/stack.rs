@@ -4,26 +4,28 @@
 //! through [`Inet::with`], which takes the time, runs the operation, delivers all packets that it caused and wakes whoever
 //! sleeps on a socket that changed.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use abi::{Errno, Result};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::time::Instant;
-use smoltcp::wire::{
-    IpAddress, IpEndpoint, IpProtocol, IpRepr, IpVersion, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket,
-};
+use smoltcp::wire::{IpAddress, IpEndpoint, IpProtocol, IpVersion, TcpPacket, UdpPacket};
 
-use super::checksum::Sum;
-use super::dgram::{Arrival, Dgrams, Flavour, set_class};
+use super::dgram::{Arrival, Dgrams, Flavour};
 use super::icmp::{self, Report};
-use super::link::Link;
+use super::link::{Link, Links};
+use super::packet::Packet;
 use super::tcp::Tcp;
-use crate::dev;
+use super::{frag, neighbour, route};
+use crate::dev::loopback::Loopback;
 use crate::file::Events;
 use crate::proc::lock;
 use crate::rumpuser::Rumpuser;
 use crate::wait::WaitQueue;
+
+/// Frames from outside that one operation takes at most.
+const FRAMES: usize = 256;
 
 /// Called when the next timer is due earlier than was known.
 pub type Kick = Box<dyn Fn() + Send + Sync>;
@@ -58,12 +60,76 @@ pub struct Way {
     pub mtu: usize,
 }
 
+/// Values of sysctl(7) that the stack goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// `net.inet.ip.forwarding`.
+    pub forward4: bool,
+    /// `net.inet6.ip6.forwarding`.
+    pub forward6: bool,
+    /// `net.inet6.ip6.accept_rtadv`: believe routers.
+    pub accept_routers: bool,
+    /// `net.inet6.ip6.dad_count`: questions whether anybody has an address; 0 is not to ask.
+    pub dad_count: u8,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { forward4: false, forward6: false, accept_routers: true, dad_count: 1 }
+    }
+}
+
+/// What is counted, as netstat(1) and `/proc/net/snmp` show it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Statistics {
+    /// Packets that came.
+    pub received: u64,
+    /// Packets that made no sense.
+    pub bad: u64,
+    /// Packets that were for somebody else and not passed on.
+    pub not_ours: u64,
+    /// Packets passed on.
+    pub forwarded: u64,
+    /// Packets that were delivered here.
+    pub delivered: u64,
+    /// Packets sent by this host.
+    pub sent: u64,
+    /// Packets for which there was no way.
+    pub no_route: u64,
+    /// Fragments that came.
+    pub pieces: u64,
+    /// Packets made whole of fragments.
+    pub assembled: u64,
+    /// Fragments made.
+    pub fragments: u64,
+    /// ICMP messages that came.
+    pub icmp_in: u64,
+    /// ICMP messages sent.
+    pub icmp_out: u64,
+}
+
 /// What all protocols share.
 pub struct Base {
     /// The time of the operation in progress.
     pub now: Instant,
     /// Interfaces, `lo0` first.
-    pub links: Vec<Link>,
+    pub links: Links,
+    /// Which way packets go.
+    pub routes: route::Table,
+    /// Who is on the links.
+    pub neighbours: neighbour::Cache,
+    /// Packets of which parts have come.
+    pub pieces: frag::Reassembly,
+    /// How long packets to some hosts may be, and until when that is believed.
+    pub path_mtus: HashMap<IpAddress, (usize, Instant)>,
+    /// Values that can be set.
+    pub settings: Settings,
+    /// What is counted.
+    pub statistics: Statistics,
+    /// What became of packets, to be told to sockets.
+    pub reports: Vec<Report>,
+    /// How many error messages may be sent at the moment, and since when that was counted.
+    pub(super) errors_left: (u32, Instant),
     /// For ports.
     pub random: Random,
     /// Whom to ask for the memory of buffers.
@@ -72,6 +138,10 @@ pub struct Base {
     pub spice: u64,
     /// Queues to wake when the stack's lock is gone, and what is new to each.
     pub woken: Vec<(Arc<WaitQueue>, Events)>,
+    /// Not later than what is due first of all that is not TCP's.
+    pub(super) due: Option<Instant>,
+    /// The number of the interface that was made last.
+    pub(super) last_index: u32,
 }
 
 impl Base {
@@ -85,47 +155,9 @@ impl Base {
         self.is_ours(addr) || addr.is_multicast() || self.is_broadcast(addr)
     }
 
-    /// Returns the interface towards `to` and the address to speak from; `ENETUNREACH` without a route.
-    pub fn route(&self, to: &IpAddress) -> Result<(usize, IpAddress)> {
-        // A packet to one of our own addresses stays inside.
-        let at = if self.is_ours(to) {
-            Some(0)
-        } else if let Some(at) = self.links.iter().position(|link| link.is_directed_broadcast(to)) {
-            Some(at)
-        } else {
-            self.links
-                .iter()
-                .position(|link| !link.device.is_loopback() && link.addrs.iter().any(|cidr| cidr.contains_addr(to)))
-        };
-        let at = at.ok_or(Errno::ENETUNREACH)?;
-        let own = self.links.iter().find(|link| link.is_ours(to)).map(|link| link.source_for(to));
-        let source = own.unwrap_or_else(|| self.links[at].source_for(to));
-        Ok((at, source.ok_or(Errno::EADDRNOTAVAIL)?))
-    }
-
-    /// Returns the way to `to`, through the interface at `only` if one is given.
-    ///
-    /// `ENETUNREACH` without a route.
-    pub fn route_by(&self, to: &IpAddress, only: Option<usize>) -> Result<Way> {
-        let (link, source) = match only {
-            None => self.route(to)?,
-            Some(link) => {
-                let source = self.links.get(link).and_then(|link| link.source_for(to));
-                (link, source.ok_or(Errno::ENETUNREACH)?)
-            }
-        };
-        Ok(Way { link, source, mtu: self.links[link].device.mtu() })
-    }
-
     /// Whether `addr` means all hosts of a network.
     pub fn is_broadcast(&self, addr: &IpAddress) -> bool {
         self.links.iter().any(|link| link.is_broadcast(addr))
-    }
-
-    /// Whether a packet to `addr` that came through an interface is for this host.
-    pub fn accepts(&self, at: usize, addr: &IpAddress) -> bool {
-        let link = &self.links[at];
-        self.is_ours(addr) || link.is_broadcast(addr) || link.groups.iter().any(|(group, _)| group == addr)
     }
 
     /// Spreads flows over `count` sockets, a flow always to the same.
@@ -146,11 +178,6 @@ impl Base {
         (mixed % count.max(1) as u64) as usize
     }
 
-    /// Sends an IP packet, complete with all headers, on the way that [`Base::route`] has found.
-    pub fn output(&mut self, link: usize, packet: Vec<u8>) {
-        self.links[link].device.transmit(packet);
-    }
-
     /// Returns a buffer for a packet to be sent through an interface; its contents are arbitrary.
     pub fn buffer(&mut self, link: usize, len: usize) -> Vec<u8> {
         self.links[link].device.buffer(len)
@@ -167,12 +194,12 @@ impl Base {
 
     /// Where the interface of a number stands in [`Base::links`].
     pub fn link_by_index(&self, index: u32) -> Option<usize> {
-        self.links.iter().position(|link| link.index == index)
+        self.links.places().find(|(_, link)| link.index == index).map(|(at, _)| at)
     }
 
     /// Where the interface of a name stands in [`Base::links`].
     pub fn link_by_name(&self, name: &[u8]) -> Option<usize> {
-        self.links.iter().position(|link| link.name.as_bytes() == name)
+        self.links.places().find(|(_, link)| link.name.as_bytes() == name).map(|(at, _)| at)
     }
 
     /// Remembers a queue to be woken; see [`WaitQueue::wake_for`].
@@ -186,7 +213,7 @@ impl Base {
 
 /// The stack.
 pub struct Stack {
-    /// What TCP and UDP share.
+    /// What all protocols share.
     pub base: Base,
     /// TCP sockets.
     pub tcp: Tcp,
@@ -202,10 +229,26 @@ impl Stack {
     /// Makes a stack with `lo0`.
     pub fn new(host: Arc<dyn Rumpuser>, now: Instant, seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let device = dev::net::KINDS.iter().find(|(kind, _)| *kind == "lo").map(|(_, open)| open());
-        let links = device.map(|device| Link::loopback(device, now, random.draw())).into_iter().collect();
+        let lo = Link::loopback(Box::new(Loopback::default()), now, random.draw());
         let spice = random.draw();
-        let base = Base { now, links, random, host, spice, woken: Vec::new() };
+        let base = Base {
+            now,
+            spice,
+            links: Links::new([lo]),
+            routes: route::Table::default(),
+            neighbours: neighbour::Cache::default(),
+            pieces: frag::Reassembly::default(),
+            path_mtus: HashMap::new(),
+            settings: Settings::default(),
+            statistics: Statistics::default(),
+            reports: Vec::new(),
+            errors_left: (50, now),
+            random,
+            host,
+            woken: Vec::new(),
+            due: None,
+            last_index: 1,
+        };
         let [udp, ping, raw] = [Flavour::Udp, Flavour::Ping, Flavour::Raw].map(Dgrams::new);
         Self { base, tcp: Tcp::default(), udp, ping, raw }
     }
@@ -229,103 +272,159 @@ impl Stack {
         }
     }
 
-    /// Delivers packets until all is quiet, and runs the timers that are due.
+    /// Delivers packets until all is quiet, and runs the timers that are due. Of what comes from outside only so much is taken at once:
+    /// whoever is the reason of the rest will come again.
     pub fn pump(&mut self) {
+        let mut from_outside = FRAMES;
         loop {
-            while let Some((at, frame)) = self.next_frame() {
-                self.input(at, &frame);
+            self.base.run_timers();
+            while let Some((at, frame)) = self.next_frame(&mut from_outside) {
+                self.frame(at, &frame);
                 self.base.links[at].device.recycle(frame);
+                self.tell();
             }
+            self.tell();
             if !self.tcp.run_timer(&mut self.base) {
                 return;
             }
         }
     }
 
-    fn next_frame(&mut self) -> Option<(usize, Vec<u8>)> {
-        let links = self.base.links.iter_mut().enumerate();
-        links.into_iter().find_map(|(at, link)| Some((at, link.device.receive()?)))
+    /// When [`Stack::pump`] has something to do.
+    pub fn deadline(&self) -> Option<Instant> {
+        [self.tcp.deadline(), self.base.deadline()].into_iter().flatten().min()
     }
 
-    /// Parses a frame once and hands it to the socket that it belongs to.
-    fn input(&mut self, at: usize, frame: &[u8]) {
-        let Some(packet) = Packet::parse(frame) else { return };
-        if !self.base.accepts(at, &packet.to) {
+    /// Sends what the engines have made, and tells sockets what became of their packets.
+    fn tell(&mut self) {
+        self.base.flush();
+        while let Some(report) = self.base.reports.pop() {
+            self.icmp_error(&report);
+            self.base.flush();
+        }
+    }
+
+    fn next_frame(&mut self, from_outside: &mut usize) -> Option<(usize, Vec<u8>)> {
+        let now = self.base.now;
+        for (at, link) in self.base.links.iter_mut() {
+            if link.device.is_loopback() {
+                if let Some(frame) = link.device.receive(now) {
+                    return Some((at, frame));
+                }
+            } else if *from_outside > 0
+                && let Some(frame) = link.device.receive(now)
+            {
+                *from_outside -= 1;
+                return Some((at, frame));
+            }
+        }
+        None
+    }
+
+    /// Takes a frame in.
+    fn frame(&mut self, at: usize, frame: &[u8]) {
+        if !self.base.links[at].is_ethernet() {
+            return self.input(at, frame);
+        }
+        if let Some(packet) = self.base.ethernet_input(at, frame) {
+            self.input(at, packet);
+        }
+    }
+
+    /// Parses a packet once and hands it to the socket that it belongs to.
+    pub fn input(&mut self, at: usize, bytes: &[u8]) {
+        let trusted = self.base.links[at].device.is_loopback();
+        self.base.statistics.received += 1;
+        let Some(packet) = Packet::parse(bytes, trusted).filter(|packet| self.base.is_credible(at, packet)) else {
+            self.base.statistics.bad += 1;
             return;
+        };
+        if !self.base.accepts(at, &packet.to) {
+            return self.base.forward(at, &packet);
         }
-        let wanted = self.raw_input(at, frame, &packet);
-        match packet.protocol {
-            IpProtocol::Tcp => self.tcp_input(at, frame, &packet),
-            IpProtocol::Udp => self.udp_input(at, &packet),
-            IpProtocol::Icmp | IpProtocol::Icmpv6 => self.echo(at, &packet),
-            _ if wanted => {}
-            _ => self.base.links[at].refuse(self.base.now, frame),
+        if packet.piece.is_none() {
+            return self.deliver(at, &packet);
+        }
+        self.base.statistics.pieces += 1;
+        let whole = self.base.pieces.add(self.base.now, &packet);
+        self.base.note_due(self.base.now + frag::PATIENCE);
+        if let Some(whole) = whole {
+            self.base.statistics.assembled += 1;
+            if let Some(packet) = Packet::parse(&whole, true) {
+                self.deliver(at, &packet);
+            }
         }
     }
 
-    fn tcp_input(&mut self, at: usize, frame: &[u8], packet: &Packet<'_>) {
-        let Ok(segment) = TcpPacket::new_checked(packet.payload) else { return };
-        let local = IpEndpoint::new(packet.to, segment.dst_port());
-        let remote = IpEndpoint::new(packet.from, segment.src_port());
-        let flags = super::tcp::Flags { syn: segment.syn() && !segment.ack(), rst: segment.rst() };
-        if !self.tcp.input(&mut self.base, at, frame, local, remote, flags) {
-            self.base.links[at].refuse(self.base.now, frame);
+    fn deliver(&mut self, at: usize, packet: &Packet<'_>) {
+        self.base.statistics.delivered += 1;
+        let wanted = self.raw_input(at, packet);
+        match packet.protocol {
+            IpProtocol::Tcp => self.tcp_input(at, packet),
+            IpProtocol::Udp => self.udp_input(at, packet),
+            IpProtocol::Icmp | IpProtocol::Icmpv6 => self.base.icmp_input(at, packet),
+            IpProtocol::Igmp | IpProtocol::Ipv6NoNxt => {}
+            _ if wanted => {}
+            _ => self.base.refuse(at, packet, icmp::Problem::Protocol),
         }
     }
 
     /// Shows a packet to the raw sockets, and an echo's answer to the one that asked; whether any took it.
-    fn raw_input(&mut self, at: usize, frame: &[u8], packet: &Packet<'_>) -> bool {
-        let arrival = packet.arrival(self.base.links[at].index);
+    fn raw_input(&mut self, at: usize, packet: &Packet<'_>) -> bool {
+        let arrival = self.arrival(at, packet);
         let (ends, protocol) = ((packet.from, packet.to), u8::from(packet.protocol));
         if matches!(packet.protocol, IpProtocol::Icmp | IpProtocol::Icmpv6) {
             self.ping.echo_input(&mut self.base, &arrival, packet.to, packet.from, packet.payload);
         }
-        self.raw.raw_input(&mut self.base, &arrival, ends, protocol, frame, packet.payload)
+        self.raw.raw_input(&mut self.base, &arrival, ends, protocol, packet.bytes, packet.payload)
     }
 
-    /// Answers an echo request that is for this host alone, with its type of service, as Linux does.
-    fn echo(&mut self, at: usize, packet: &Packet<'_>) {
-        const REQUESTS: [u8; 2] = [8, 128];
-        const REPLIES: [u8; 2] = [0, 129];
-        let v6 = usize::from(packet.to.version() == IpVersion::Ipv6);
-        if packet.payload.first() != Some(&REQUESTS[v6]) || packet.payload.len() < 8 || !self.base.is_ours(&packet.to) {
+    fn arrival(&self, at: usize, packet: &Packet<'_>) -> Arrival {
+        Arrival { link: self.base.links[at].index, hop_limit: packet.hop_limit, class: packet.class }
+    }
+
+    fn tcp_input(&mut self, at: usize, packet: &Packet<'_>) {
+        let Ok(segment) = TcpPacket::new_checked(packet.payload) else { return };
+        if !packet.to.is_unicast() || self.base.links[at].is_broadcast(&packet.to) {
             return;
         }
-        let ip = IpRepr::new(packet.to, packet.from, packet.protocol, packet.payload.len(), 64);
-        let mut frame = self.base.buffer(at, ip.header_len() + packet.payload.len());
-        ip.emit(&mut frame[..], &ChecksumCapabilities::default());
-        let message = &mut frame[ip.header_len()..];
-        message.copy_from_slice(packet.payload);
-        message[..4].copy_from_slice(&[REPLIES[v6], 0, 0, 0]);
-        let sum = match packet.protocol {
-            IpProtocol::Icmp => Sum::default(),
-            protocol => Sum::default().pseudo_header(&packet.to, &packet.from, protocol, message.len()),
-        };
-        let sum = sum.with(message).finish();
-        message[2..4].copy_from_slice(&sum.to_be_bytes());
-        set_class(&mut frame, packet.class);
-        self.base.output(at, frame);
+        let local = IpEndpoint::new(packet.to, segment.dst_port());
+        let remote = IpEndpoint::new(packet.from, segment.src_port());
+        let flags = super::tcp::Flags { syn: segment.syn() && !segment.ack(), rst: segment.rst() };
+        let plain = packet.has_options().then(|| packet.plain());
+        let bytes = plain.as_deref().unwrap_or(packet.bytes);
+        if !self.tcp.input(&mut self.base, at, bytes, local, remote, flags) {
+            self.base.links[at].refuse(self.base.now, bytes);
+        }
     }
 
     fn udp_input(&mut self, at: usize, packet: &Packet<'_>) {
         let Ok(datagram) = UdpPacket::new_checked(packet.payload) else { return };
+        let trusted = self.base.links[at].device.is_loopback();
+        if !trusted && !datagram.verify_checksum(&packet.from, &packet.to) {
+            self.base.statistics.bad += 1;
+            return;
+        }
         let local = IpEndpoint::new(packet.to, datagram.dst_port());
         let remote = IpEndpoint::new(packet.from, datagram.src_port());
-        let arrival = packet.arrival(self.base.links[at].index);
+        let arrival = self.arrival(at, packet);
         let taken = self.udp.input(&mut self.base, &arrival, local, remote, datagram.payload());
-        let for_one = !packet.to.is_multicast() && !self.base.is_broadcast(&packet.to);
-        if !taken && for_one && self.base.is_ours(&packet.from) {
-            // The port unreachable that ICMP would carry; both ends are here.
-            self.icmp_error(&Report {
-                local: remote,
-                remote: local,
-                protocol: IpProtocol::Udp,
-                kind: icmp::Kind::Refused,
-                from: packet.to,
-                number: if packet.to.version() == IpVersion::Ipv4 { (3, 3) } else { (1, 4) },
-                quoted: datagram.payload().to_vec(),
-            });
+        if taken || packet.to.is_multicast() || self.base.is_broadcast(&packet.to) {
+            return;
         }
+        if !self.base.is_ours(&packet.from) {
+            return self.base.refuse(at, packet, icmp::Problem::Port);
+        }
+        // The port unreachable that ICMP would carry; both ends are here.
+        self.icmp_error(&Report {
+            local: remote,
+            remote: local,
+            protocol: IpProtocol::Udp,
+            kind: icmp::Kind::Refused,
+            from: packet.to,
+            number: if packet.to.version() == IpVersion::Ipv4 { (3, 3) } else { (1, 4) },
+            quoted: datagram.payload().to_vec(),
+        });
     }
 
     /// Tells the socket that has sent a packet what became of it.
@@ -337,49 +436,6 @@ impl Stack {
             _ => {}
         }
         self.raw.icmp_error(&mut self.base, report);
-    }
-}
-
-/// An IP packet taken apart.
-struct Packet<'a> {
-    from: IpAddress,
-    to: IpAddress,
-    protocol: IpProtocol,
-    hop_limit: u8,
-    class: u8,
-    payload: &'a [u8],
-}
-
-impl<'a> Packet<'a> {
-    fn arrival(&self, link: u32) -> Arrival {
-        Arrival { link, hop_limit: self.hop_limit, class: self.class }
-    }
-
-    fn parse(frame: &'a [u8]) -> Option<Self> {
-        match IpVersion::of_packet(frame).ok()? {
-            IpVersion::Ipv4 => {
-                let packet = Ipv4Packet::new_checked(frame).ok()?;
-                Some(Self {
-                    class: packet.dscp() << 2 | packet.ecn(),
-                    from: packet.src_addr().into(),
-                    to: packet.dst_addr().into(),
-                    protocol: packet.next_header(),
-                    hop_limit: packet.hop_limit(),
-                    payload: packet.payload(),
-                })
-            }
-            IpVersion::Ipv6 => {
-                let packet = Ipv6Packet::new_checked(frame).ok()?;
-                Some(Self {
-                    class: packet.traffic_class(),
-                    from: packet.src_addr().into(),
-                    to: packet.dst_addr().into(),
-                    protocol: packet.next_header(),
-                    hop_limit: packet.hop_limit(),
-                    payload: packet.payload(),
-                })
-            }
-        }
     }
 }
 
@@ -421,11 +477,11 @@ impl Inet {
 
     fn at<T>(&self, now: Duration, operation: impl FnOnce(&mut Stack) -> T) -> (T, Option<Duration>) {
         let mut stack = lock(&self.stack);
-        let before = stack.tcp.deadline();
+        let before = stack.deadline();
         stack.base.now = stack.base.now.max(instant(now));
         let result = operation(&mut stack);
         stack.pump();
-        let after = stack.tcp.deadline();
+        let after = stack.deadline();
         let woken = std::mem::take(&mut stack.base.woken);
         drop(stack);
         woken.iter().for_each(|(queue, news)| queue.wake_for(*news));

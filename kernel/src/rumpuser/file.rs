@@ -96,6 +96,13 @@ impl LinuxFile {
         Self::of(retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty())).map_err(errno)?)
     }
 
+    /// Makes a file, or empties it.
+    pub fn create(path: &Path) -> Result<Self> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        Self::of(retry_on_intr(|| rustix::fs::open(path, flags, Mode::from_bits_retain(0o644))).map_err(errno)?)
+    }
+
     /// Takes an open file.
     pub fn of(fd: rustix::fd::OwnedFd) -> Result<Self> {
         let kind = match FileType::from_raw_mode(rustix::fs::fstat(&fd).map_err(errno)?.st_mode) {

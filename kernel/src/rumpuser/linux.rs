@@ -19,7 +19,8 @@ use super::folder::LinuxNode;
 use super::jobs::{self, Group};
 use super::memory::Account;
 use super::shared::{Keeper, LinuxShared};
-use super::{Access, Bell, HostFile, HostNode, LinuxBell, Parker, Rumpuser, SharedMemory, Woken};
+use super::wire::{LinuxBus, LinuxTap};
+use super::{Access, Bell, Bus, HostFile, HostNode, LinuxBell, Parker, Port, Rumpuser, SharedMemory, Woken};
 use crate::config::Config;
 use crate::proc::lock;
 
@@ -264,6 +265,18 @@ impl Rumpuser for LinuxHost {
 
     fn open_folder(&self, path: &Path) -> Result<Box<dyn HostNode>> {
         Ok(Box::new(LinuxNode::open_folder(path)?))
+    }
+
+    fn create_host(&self, path: &Path) -> Result<Box<dyn HostFile>> {
+        Ok(Box::new(LinuxFile::create(path)?))
+    }
+
+    fn open_tap(&self, name: &str) -> Result<Arc<dyn Port>> {
+        Ok(Arc::new(LinuxTap::open(name)?))
+    }
+
+    fn open_bus(&self, path: &Path, len: usize) -> Result<Arc<dyn Bus>> {
+        Ok(Arc::new(LinuxBus::open(path, len)?))
     }
 }
 

@@ -12,6 +12,7 @@ pub use bell::{Bell, LinuxBell, Side};
 pub use file::{Access, HostFile, HostKind};
 pub use folder::{Found, HostChange, HostEntry, HostNode, HostSizes};
 pub use shared::SharedMemory;
+pub use wire::{Bus, Port, Signal};
 
 pub mod bell;
 pub mod file;
@@ -22,6 +23,7 @@ pub mod memory;
 pub mod shared;
 pub mod sim;
 pub mod simfolder;
+pub mod wire;
 
 /// How a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +117,18 @@ pub trait Rumpuser: Send + Sync {
     }
     /// Opens a folder of the host; a host that shows none answers `EOPNOTSUPP`.
     fn open_folder(&self, _path: &Path) -> Result<Box<dyn HostNode>> {
+        Err(Errno::EOPNOTSUPP)
+    }
+    /// Makes a file of the host, or empties it.
+    fn create_host(&self, _path: &Path) -> Result<Box<dyn HostFile>> {
+        Err(Errno::EOPNOTSUPP)
+    }
+    /// Opens a tap interface of the host; a host that has none answers `EOPNOTSUPP`.
+    fn open_tap(&self, _name: &str) -> Result<std::sync::Arc<dyn Port>> {
+        Err(Errno::EOPNOTSUPP)
+    }
+    /// Opens a file of the host as a bus of `len` bytes; a host that has no such thing answers `EOPNOTSUPP`.
+    fn open_bus(&self, _path: &Path, _len: usize) -> Result<std::sync::Arc<dyn Bus>> {
         Err(Errno::EOPNOTSUPP)
     }
 }

@@ -5,8 +5,11 @@ use abi::{Errno, Result};
 use smoltcp::wire::{IpAddress, IpCidr, Ipv4Address, Ipv6Address};
 use zerocopy::IntoBytes;
 
+use super::change;
 use super::message::{Request, attribute, begin, finish};
 use crate::net::link::Link;
+use crate::net::neighbour;
+use crate::net::route::{self, Origin, Via};
 use crate::net::stack::Base;
 
 /// Linux's numbers of the address families.
@@ -15,8 +18,8 @@ const INET6: u8 = 10;
 /// The most that one datagram of a list holds, beside a single longer message.
 const DATAGRAM: usize = 4096;
 
-/// The datagrams that answer one request, sent to the socket of port id `port`.
-pub fn answer(base: &Base, port: u32, request: &Request<'_>) -> Vec<Vec<u8>> {
+/// The datagrams that answer one request, sent to the socket of port id `port`; `privileged` says whether it may change something.
+pub fn answer(base: &mut Base, port: u32, request: &Request<'_>, privileged: bool) -> Vec<Vec<u8>> {
     let asked = request.header;
     if asked.nlmsg_flags & NLM_F_REQUEST == 0 || asked.nlmsg_type < RTM_NEWLINK {
         return Vec::new();
@@ -24,14 +27,23 @@ pub fn answer(base: &Base, port: u32, request: &Request<'_>) -> Vec<Vec<u8>> {
     let reply = Reply { seq: asked.nlmsg_seq, port };
     // The questions are every fourth from RTM_GETLINK on; the others want a change, and are never lists.
     let list = asked.nlmsg_type % 4 == RTM_GETLINK % 4 && asked.nlmsg_flags & NLM_F_DUMP == NLM_F_DUMP;
+    if let Some(changed) = change::change(base, request, privileged) {
+        return match changed {
+            Ok(()) if asked.nlmsg_flags & NLM_F_ACK == 0 => Vec::new(),
+            Ok(()) => vec![reply.error(0, &asked)],
+            Err(errno) => vec![reply.error(-errno.to_linux(), &asked)],
+        };
+    }
+    let base = &*base;
     let found = match (asked.nlmsg_type, list) {
         (RTM_GETLINK, true) => Ok(base.links.iter().map(|link| reply.link(link, NLM_F_MULTI)).collect()),
         (RTM_GETLINK, false) => one_link(base, &reply, request).map(|message| vec![message]),
         (RTM_GETADDR, true) => Ok(addresses(base, &reply, request)),
         (RTM_GETROUTE, true) => Ok(routes(base, &reply, request)),
         (RTM_GETROUTE, false) => one_route(base, &reply, request).map(|message| vec![message]),
-        // There is no cache of neighbours and no rule to show.
-        (RTM_GETNEIGH | RTM_GETRULE, true) => Ok(Vec::new()),
+        (RTM_GETNEIGH, true) => Ok(neighbours(base, &reply, request)),
+        // There is no rule to show.
+        (RTM_GETRULE, true) => Ok(Vec::new()),
         _ => Err(Errno::EOPNOTSUPP),
     };
     match found {
@@ -84,20 +96,29 @@ impl Reply {
     fn link(&self, link: &Link, flags: u16) -> Vec<u8> {
         let loopback = link.device.is_loopback();
         let kind = if loopback { IFF_LOOPBACK } else { IFF_BROADCAST | IFF_MULTICAST };
+        let up = if link.up { IFF_UP | IFF_RUNNING | IFF_LOWER_UP } else { 0 };
+        let state = match (loopback, link.up) {
+            (true, _) => IF_OPER_UNKNOWN,
+            (false, true) => IF_OPER_UP,
+            (false, false) => IF_OPER_DOWN,
+        };
         let about = Ifinfomsg {
             ifi_type: if loopback { ARPHRD_LOOPBACK } else { ARPHRD_ETHER },
             ifi_index: link.index as i32,
-            ifi_flags: IFF_UP | IFF_RUNNING | IFF_LOWER_UP | kind,
+            ifi_flags: up | kind,
             ..Ifinfomsg::default()
         };
         let mut message = begin(self.header(RTM_NEWLINK, flags), &about);
         attribute(&mut message, IFLA_IFNAME, &[link.name.as_bytes(), &[0]].concat());
         attribute(&mut message, IFLA_TXQLEN, &1000u32.to_ne_bytes());
-        attribute(&mut message, IFLA_OPERSTATE, &[if loopback { IF_OPER_UNKNOWN } else { IF_OPER_UP }]);
+        attribute(&mut message, IFLA_OPERSTATE, &[state]);
         attribute(&mut message, IFLA_LINKMODE, &[0]);
         attribute(&mut message, IFLA_MTU, &(link.device.mtu() as u32).to_ne_bytes());
         attribute(&mut message, IFLA_QDISC, b"noqueue\0");
-        if loopback {
+        if let Some(mac) = link.mac() {
+            attribute(&mut message, IFLA_ADDRESS, &mac.0);
+            attribute(&mut message, IFLA_BROADCAST, &[0xff; 6]);
+        } else if loopback {
             attribute(&mut message, IFLA_ADDRESS, &[0; 6]);
             attribute(&mut message, IFLA_BROADCAST, &[0; 6]);
         }
@@ -111,10 +132,13 @@ impl Reply {
     }
 
     fn address(&self, link: &Link, cidr: &IpCidr) -> Vec<u8> {
+        let tried = link.tentative.iter().any(|tentative| tentative.cidr == *cidr);
+        let lent = link.lent.iter().any(|(addr, _)| *addr == cidr.address());
+        let flags = if lent { 0 } else { IFA_F_PERMANENT } | if tried { IFA_F_TENTATIVE } else { 0 };
         let about = Ifaddrmsg {
             ifa_family: family(&cidr.address()),
             ifa_prefixlen: cidr.prefix_len(),
-            ifa_flags: IFA_F_PERMANENT,
+            ifa_flags: flags,
             ifa_scope: scope(&cidr.address()),
             ifa_index: link.index,
         };
@@ -127,7 +151,7 @@ impl Reply {
             }
             attribute(&mut message, IFA_LABEL, &[link.name.as_bytes(), &[0]].concat());
         }
-        attribute(&mut message, IFA_FLAGS, &u32::from(IFA_F_PERMANENT).to_ne_bytes());
+        attribute(&mut message, IFA_FLAGS, &u32::from(flags).to_ne_bytes());
         // Preferred and valid for ever.
         attribute(&mut message, IFA_CACHEINFO, [u32::MAX, u32::MAX, 0, 0].as_bytes());
         finish(message)
@@ -161,6 +185,76 @@ impl Reply {
     }
 }
 
+impl Reply {
+    /// A route of the table; `to` is what was asked for.
+    fn table_route(&self, base: &Base, route: &route::Route, to: &IpCidr, flags: u16) -> Vec<u8> {
+        let v4 = matches!(to, IpCidr::Ipv4(_));
+        let about = Rtmsg {
+            rtm_family: family(&to.address()),
+            rtm_dst_len: to.prefix_len(),
+            rtm_table: RT_TABLE_MAIN,
+            rtm_protocol: match route.origin {
+                Origin::Connected => RTPROT_KERNEL,
+                Origin::Static => RTPROT_BOOT,
+                Origin::Advertised => RTPROT_RA,
+            },
+            rtm_scope: if v4 && route.via == Via::Link { RT_SCOPE_LINK } else { RT_SCOPE_UNIVERSE },
+            rtm_type: match route.via {
+                Via::Link | Via::Gateway(_) => RTN_UNICAST,
+                Via::Reject => RTN_UNREACHABLE,
+                Via::Blackhole => RTN_BLACKHOLE,
+            },
+            ..Rtmsg::default()
+        };
+        let mut message = begin(self.header(RTM_NEWROUTE, flags), &about);
+        attribute(&mut message, RTA_TABLE, &u32::from(RT_TABLE_MAIN).to_ne_bytes());
+        if to.prefix_len() > 0 {
+            attribute(&mut message, RTA_DST, &octets(&to.address()));
+        }
+        if route.metric > 0 {
+            attribute(&mut message, RTA_PRIORITY, &route.metric.to_ne_bytes());
+        }
+        if let Via::Gateway(gateway) = route.via {
+            attribute(&mut message, RTA_GATEWAY, &octets(&gateway));
+        }
+        let own =
+            || base.links[route.link].source_for(&to.address()).filter(|_| v4 && route.origin == Origin::Connected);
+        if let Some(source) = route.source.or_else(own) {
+            attribute(&mut message, RTA_PREFSRC, &octets(&source));
+        }
+        if matches!(route.via, Via::Link | Via::Gateway(_)) {
+            attribute(&mut message, RTA_OIF, &base.links[route.link].index.to_ne_bytes());
+        }
+        finish(message)
+    }
+
+    fn neighbour(&self, link: &Link, addr: &IpAddress, neighbour: &neighbour::Neighbour) -> Vec<u8> {
+        use neighbour::State;
+        let about = Ndmsg {
+            ndm_family: family(addr),
+            ndm_ifindex: link.index as i32,
+            ndm_state: match neighbour.state {
+                State::Incomplete => NUD_INCOMPLETE,
+                State::Reachable => NUD_REACHABLE,
+                State::Stale => NUD_STALE,
+                State::Delay => NUD_DELAY,
+                State::Probe => NUD_PROBE,
+                State::Permanent => NUD_PERMANENT,
+                State::Failed => NUD_FAILED,
+            },
+            ndm_flags: if neighbour.router { NTF_ROUTER } else { 0 },
+            ndm_type: RTN_UNICAST,
+            ..Ndmsg::default()
+        };
+        let mut message = begin(self.header(RTM_NEWNEIGH, NLM_F_MULTI), &about);
+        attribute(&mut message, NDA_DST, &octets(addr));
+        if !matches!(neighbour.state, State::Incomplete | State::Failed) {
+            attribute(&mut message, NDA_LLADDR, &neighbour.mac.0);
+        }
+        finish(message)
+    }
+}
+
 /// One interface, by number or name; `ENODEV` if there is none, `EINVAL` if none is asked for.
 fn one_link(base: &Base, reply: &Reply, request: &Request<'_>) -> Result<Vec<u8>> {
     let index = request.read::<Ifinfomsg>().ifi_index;
@@ -179,15 +273,18 @@ fn one_link(base: &Base, reply: &Reply, request: &Request<'_>) -> Result<Vec<u8>
 fn addresses(base: &Base, reply: &Reply, request: &Request<'_>) -> Vec<Vec<u8>> {
     let wanted = request.read::<Ifaddrmsg>();
     let of = |kind: u8| {
-        base.links.iter().flat_map(move |link| link.addrs.iter().map(move |cidr| (link, cidr))).filter(
-            move |(link, cidr)| {
-                let here = wanted.ifa_index == 0 || wanted.ifa_index == link.index;
-                family(&cidr.address()) == kind && here && !hidden(link, cidr)
-            },
-        )
+        base.links.iter().flat_map(move |link| every(link).map(move |cidr| (link, cidr))).filter(move |(link, cidr)| {
+            let here = wanted.ifa_index == 0 || wanted.ifa_index == link.index;
+            family(&cidr.address()) == kind && here && !hidden(link, cidr)
+        })
     };
     let kinds = [INET, INET6].into_iter().filter(|kind| wanted.ifa_family == 0 || wanted.ifa_family == *kind);
     kinds.flat_map(of).map(|(link, cidr)| reply.address(link, cidr)).collect()
+}
+
+/// The addresses of an interface, those that are tried out included.
+fn every(link: &Link) -> impl Iterator<Item = &IpCidr> {
+    link.addrs.iter().chain(link.tentative.iter().map(|tentative| &tentative.cidr))
 }
 
 /// Whether Linux has no such address: its loopback is without a link-local one, as NetBSD's is not. A resolver that saw it would take
@@ -196,27 +293,55 @@ fn hidden(link: &Link, cidr: &IpCidr) -> bool {
     link.device.is_loopback() && matches!(cidr, IpCidr::Ipv6(cidr) if cidr.address().is_unicast_link_local())
 }
 
-/// The routes: to our own addresses, and to the networks that they are in.
+/// The routes: those of the table, and those to our own addresses and the networks that they are in.
 fn routes(base: &Base, reply: &Reply, request: &Request<'_>) -> Vec<Vec<u8>> {
     let wanted = request.read::<Rtmsg>();
+    let shown = |kind: u8, table: u8| {
+        (wanted.rtm_family == 0 || wanted.rtm_family == kind) && (wanted.rtm_table == 0 || wanted.rtm_table == table)
+    };
     let mut messages = Vec::new();
+    for route in base.routes.all() {
+        if shown(family(&route.to.address()), RT_TABLE_MAIN) {
+            messages.push(reply.table_route(base, route, &route.to, NLM_F_MULTI));
+        }
+    }
     for (link, cidr) in base.links.iter().flat_map(|link| link.addrs.iter().map(move |cidr| (link, cidr))) {
-        let own = IpCidr::new(cidr.address(), if matches!(cidr, IpCidr::Ipv4(_)) { 32 } else { 128 });
-        let network = network(cidr);
-        for (to, local) in
-            [(network, link.device.is_loopback() && own.address().version() == INET_VERSION), (own, true)]
-        {
-            let shown = wanted.rtm_family == 0 || wanted.rtm_family == family(&to.address());
-            let table = if local { RT_TABLE_LOCAL } else { RT_TABLE_MAIN };
-            if shown && (wanted.rtm_table == 0 || wanted.rtm_table == table) && (to != own || local) {
-                messages.push(reply.route(link, &to, local, cidr.address(), NLM_F_MULTI));
-            }
+        let own = whole(cidr.address());
+        let network = route::network(cidr);
+        // The whole network of the loopback is ours.
+        let local = link.device.is_loopback() && matches!(own, IpCidr::Ipv4(_)) && network != own;
+        if link.device.is_loopback() && network != own && shown(family(&own.address()), table(local)) {
+            messages.push(reply.route(link, &network, local, cidr.address(), NLM_F_MULTI));
+        }
+        if shown(family(&own.address()), RT_TABLE_LOCAL) {
+            messages.push(reply.route(link, &own, true, cidr.address(), NLM_F_MULTI));
         }
     }
     messages
 }
 
-const INET_VERSION: smoltcp::wire::IpVersion = smoltcp::wire::IpVersion::Ipv4;
+fn table(local: bool) -> u8 {
+    if local { RT_TABLE_LOCAL } else { RT_TABLE_MAIN }
+}
+
+/// The network that is one address only.
+fn whole(addr: IpAddress) -> IpCidr {
+    IpCidr::new(addr, if matches!(addr, IpAddress::Ipv4(_)) { 32 } else { 128 })
+}
+
+/// The neighbours, of one family and on one interface, or all.
+fn neighbours(base: &Base, reply: &Reply, request: &Request<'_>) -> Vec<Vec<u8>> {
+    let wanted = request.read::<Ndmsg>();
+    let mut all: Vec<_> = base.neighbours.all().collect();
+    all.sort_by_key(|(key, _)| **key);
+    let message = |(key, neighbour): (&neighbour::Key, &neighbour::Neighbour)| {
+        let link = base.links.get(key.0)?;
+        let here = wanted.ndm_ifindex == 0 || wanted.ndm_ifindex == link.index as i32;
+        let shown = here && (wanted.ndm_family == 0 || wanted.ndm_family == family(&key.1));
+        shown.then(|| reply.neighbour(link, &key.1, neighbour))
+    };
+    all.into_iter().filter_map(message).collect()
+}
 
 /// The way to one address; `EINVAL` if none is named, `ENETUNREACH` without a route.
 fn one_route(base: &Base, reply: &Reply, request: &Request<'_>) -> Result<Vec<u8>> {
@@ -227,18 +352,9 @@ fn one_route(base: &Base, reply: &Reply, request: &Request<'_>) -> Result<Vec<u8
         _ => return Err(Errno::EOPNOTSUPP),
     };
     let (at, source) = base.route(&to)?;
-    let whole = IpCidr::new(to, if matches!(to, IpAddress::Ipv4(_)) { 32 } else { 128 });
-    Ok(reply.route(&base.links[at], &whole, base.is_ours(&to), source, 0))
-}
-
-/// The network that an address is in.
-fn network(cidr: &IpCidr) -> IpCidr {
-    match cidr {
-        IpCidr::Ipv4(cidr) => IpCidr::Ipv4(cidr.network()),
-        IpCidr::Ipv6(cidr) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(cidr.prefix_len())).unwrap_or(0);
-            IpCidr::new(Ipv6Address::from(u128::from(cidr.address()) & mask).into(), cidr.prefix_len())
-        }
+    match base.route_for(&to, None).filter(|_| !base.is_ours(&to)) {
+        Some(found) => Ok(reply.table_route(base, &route::Route { source: Some(source), ..*found }, &whole(to), 0)),
+        None => Ok(reply.route(&base.links[at], &whole(to), base.is_ours(&to), source, 0)),
     }
 }
 

@@ -56,10 +56,11 @@ impl NetlinkSocket {
     }
 
     /// Asks the stack, and queues what it answers.
-    fn ask(&self, data: &[u8], wish: u32) -> usize {
+    fn ask(&self, data: &[u8], wish: u32, privileged: bool) -> usize {
         let port = self.port(wish);
-        let answers: Vec<_> =
-            self.inet.look(|stack| requests(data).flat_map(|request| answer(&stack.base, port, &request)).collect());
+        let answers: Vec<_> = self.inet.with(|stack| {
+            requests(data).flat_map(|request| answer(&mut stack.base, port, &request, privileged)).collect()
+        });
         let mut state = lock(&self.state);
         for datagram in answers {
             let held: usize = state.inbox.iter().map(Vec::len).sum();
@@ -121,8 +122,8 @@ impl File for NetlinkSocket {
     }
 
     fn write(&self, buf: &[u8]) -> Result<usize> {
-        // Who writes is not known here.
-        Ok(self.ask(buf, u32::MAX))
+        // Who writes is not known here, so nobody may change anything.
+        Ok(self.ask(buf, u32::MAX, false))
     }
 
     fn ready(&self) -> Events {
@@ -200,7 +201,7 @@ impl Socket for NetlinkSocket {
         if to.map(read).transpose()?.is_some_and(|(port, _)| port != 0) {
             return Err(Errno::ECONNREFUSED);
         }
-        Ok(self.ask(data, cx.proc.pid as u32))
+        Ok(self.ask(data, cx.proc.pid as u32, cx.proc.credentials().privileged()))
     }
 
     fn recv(&self, _cx: &Cx<'_>, buf: &mut [u8], flags: i32) -> Result<Received> {
