@@ -1,7 +1,7 @@
 //! What `rumpctl` asks of a kernel: each function is one look at it, through NetBSD's own calls.
 
 use abi::sysctl::{CTL_KERN, CTL_QUERY, KERN_PROC_ALL, KERN_PROC2};
-use abi::{Errno, Fd, In, InOut, Out, Result, UserStr};
+use abi::{Errno, In, InOut, Out, Result, UserStr};
 use client::{Caller, stubs};
 
 /// A process as `ps` shows it.
@@ -134,72 +134,6 @@ pub fn sysctl_format(kind: u32, value: &[u8]) -> String {
         (CTLTYPE_STRING, bytes) => c_string(bytes),
         (_, bytes) => format!("({} bytes)", bytes.len()),
     }
-}
-
-/// An interface and its addresses.
-pub struct Interface {
-    /// Name, as `lo0`.
-    pub name: String,
-    /// `IFF_*`.
-    pub flags: u32,
-    /// Largest packet in bytes.
-    pub mtu: u32,
-    /// Addresses with the length of their prefix.
-    pub addresses: Vec<(std::net::IpAddr, u32)>,
-}
-
-const IFREQ: usize = 144;
-
-/// Lists the interfaces (SIOCGIFCONF and its kin).
-pub fn interfaces(kernel: &dyn Caller) -> Result<Vec<Interface>> {
-    let socket = stubs::socket(kernel, abi::socket::AF_INET, abi::socket::SOCK_DGRAM, 0)?;
-    let found = list_interfaces(kernel, socket);
-    stubs::close(kernel, socket)?;
-    found
-}
-
-fn list_interfaces(kernel: &dyn Caller, socket: Fd) -> Result<Vec<Interface>> {
-    use abi::ioctl::{SIOCGIFCONF, SIOCGIFFLAGS, SIOCGIFMTU, SIOCGIFNETMASK};
-    let mut buffer = vec![0u8; IFREQ * 256];
-    let mut ifconf = [0u8; 16];
-    ifconf[..4].copy_from_slice(&(buffer.len() as u32).to_ne_bytes());
-    ifconf[8..].copy_from_slice(&(buffer.as_mut_ptr() as u64).to_ne_bytes());
-    let extra =
-        [abi::Region { addr: buffer.as_mut_ptr() as u64, len: buffer.len(), direction: abi::slot::Direction::Out }];
-    stubs::with::ioctl(kernel, socket, SIOCGIFCONF, InOut::new(&mut ifconf), &extra)?;
-    let used = u32::from_ne_bytes([ifconf[0], ifconf[1], ifconf[2], ifconf[3]]) as usize;
-    let mut interfaces: Vec<Interface> = Vec::new();
-    for request in buffer[..used.min(buffer.len())].chunks_exact(IFREQ) {
-        let name = c_string(&request[..16]);
-        let ask = |command: u64, payload: &[u8]| -> Result<[u8; IFREQ]> {
-            let mut answer = [0u8; IFREQ];
-            answer[..16].copy_from_slice(&request[..16]);
-            answer[16..16 + payload.len()].copy_from_slice(payload);
-            stubs::ioctl(kernel, socket, command, InOut::new(&mut answer))?;
-            Ok(answer)
-        };
-        let word = |answer: &[u8; IFREQ]| u32::from_ne_bytes([answer[16], answer[17], answer[18], answer[19]]);
-        if interfaces.last().is_none_or(|last| last.name != name) {
-            let flags = word(&ask(SIOCGIFFLAGS, &[])?) & 0xffff;
-            let mtu = word(&ask(SIOCGIFMTU, &[])?);
-            interfaces.push(Interface { name: name.clone(), flags, mtu, addresses: Vec::new() });
-        }
-        let address = match abi::socket::Sockaddr::parse(&request[16..16 + usize::from(request[16]).clamp(2, 128)]) {
-            Ok(abi::socket::Sockaddr::Inet { addr, .. }) => {
-                let mask = ask(SIOCGIFNETMASK, &request[16..32])?;
-                (addr.into(), mask[20..24].iter().map(|byte| byte.count_ones()).sum())
-            }
-            Ok(abi::socket::Sockaddr::Inet6 { addr, .. }) => {
-                let addr = std::net::Ipv6Addr::from(addr);
-                (addr.into(), if addr.is_loopback() { 128 } else { 64 })
-            }
-            _ => continue,
-        };
-        if let Some(last) = interfaces.last_mut() {
-            last.addresses.push(address);
-        }
-    }
-    Ok(interfaces)
 }
 
 /// A mounted file system.

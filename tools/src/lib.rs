@@ -7,6 +7,7 @@ pub mod drive;
 pub mod explain;
 pub mod inside;
 pub mod label;
+pub mod net;
 pub mod rc;
 pub mod starter;
 

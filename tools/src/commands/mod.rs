@@ -10,7 +10,13 @@ use crate::ctl;
 
 mod archive;
 mod drives;
+mod ifconfig;
 mod mounts;
+mod neighbour;
+mod netstat;
+mod probe;
+mod route;
+mod wrap;
 
 /// A command.
 #[derive(Subcommand)]
@@ -42,11 +48,24 @@ pub enum Command {
         /// A name, or NAME=VALUE to set it
         names: Vec<String>,
     },
-    /// Shows the network interfaces
-    Ifconfig {
-        /// Only this one
-        interface: Option<String>,
-    },
+    /// Shows, makes and changes network interfaces
+    Ifconfig(ifconfig::Ifconfig),
+    /// Adds, deletes and shows routes
+    Route(route::Route),
+    /// Shows and changes the hardware addresses of IPv4 neighbours
+    Arp(neighbour::Arp),
+    /// Shows and changes the hardware addresses of IPv6 neighbours
+    Ndp(neighbour::Ndp),
+    /// Shows routes, interfaces, or what was counted
+    Netstat(netstat::Netstat),
+    /// Asks a host for echoes
+    Ping(probe::Ping),
+    /// Shows the hosts on the way to another one
+    Traceroute(probe::Traceroute),
+    /// Makes a link worse: delay, loss, and the like
+    Netem(wrap::Netem),
+    /// Writes the frames of an interface to a file
+    Pcap(wrap::Pcap),
     /// Mounts SOURCE on the directory DIR; without arguments, lists the mounted file systems
     Mount(mounts::Mount),
     /// Takes the file system mounted on DIR away
@@ -77,7 +96,15 @@ pub fn run(command: &Command, kernel: &dyn Caller, json: bool) -> anyhow::Result
         }
         Command::Ps => ps(kernel, json),
         Command::Sysctl { all, names } => sysctl(kernel, *all, names, json),
-        Command::Ifconfig { interface } => ifconfig(kernel, interface.as_deref(), json),
+        Command::Ifconfig(ifconfig) => ifconfig.run(kernel, json),
+        Command::Route(route) => route.run(kernel, json),
+        Command::Arp(arp) => arp.run(kernel, json),
+        Command::Ndp(ndp) => ndp.run(kernel, json),
+        Command::Netstat(netstat) => netstat.run(kernel, json),
+        Command::Ping(ping) => ping.run(kernel, json),
+        Command::Traceroute(traceroute) => traceroute.run(kernel, json),
+        Command::Netem(netem) => netem.run(kernel),
+        Command::Pcap(pcap) => pcap.run(kernel),
         Command::Mount(mount) => mount.run(kernel, json),
         Command::Umount(umount) => umount.run(kernel),
         Command::Drive(drive) => drive.run(kernel),
@@ -147,44 +174,4 @@ fn encode(kind: u32, value: &str) -> anyhow::Result<Vec<u8>> {
         CTLTYPE_STRING => value.bytes().chain([0]).collect(),
         _ => anyhow::bail!("a value of this type cannot be set"),
     })
-}
-
-fn ifconfig(kernel: &dyn Caller, only: Option<&str>, json: bool) -> anyhow::Result<Vec<String>> {
-    const FLAGS: [(u32, &str); 9] = [
-        (0x1, "UP"),
-        (0x2, "BROADCAST"),
-        (0x4, "DEBUG"),
-        (0x8, "LOOPBACK"),
-        (0x10, "POINTOPOINT"),
-        (0x40, "RUNNING"),
-        (0x100, "PROMISC"),
-        (0x800, "SIMPLEX"),
-        (0x8000, "MULTICAST"),
-    ];
-    let mut all = ctl::interfaces(kernel).map_err(said("ifconfig"))?;
-    if let Some(name) = only {
-        all.retain(|interface| interface.name == name);
-        anyhow::ensure!(!all.is_empty(), "{name}: {}", abi::Errno::ENXIO);
-    }
-    let flags =
-        |bits: u32| FLAGS.iter().filter(move |(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect::<Vec<_>>();
-    if json {
-        return Ok(array(all.iter().map(|i| {
-            let addresses =
-                i.addresses.iter().map(|(addr, prefix)| json!({"address": addr.to_string(), "prefixlen": prefix}));
-            json!({"name": i.name, "flags": flags(i.flags), "mtu": i.mtu, "addresses": addresses.collect::<Vec<_>>()})
-        })));
-    }
-    let mut lines = Vec::new();
-    for i in &all {
-        lines.push(format!("{}: flags={:#x}<{}> mtu {}", i.name, i.flags, flags(i.flags).join(","), i.mtu));
-        lines.extend(i.addresses.iter().map(|(addr, prefix)| match addr {
-            std::net::IpAddr::V4(addr) => {
-                let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
-                format!("\tinet {addr} netmask {mask:#010x}")
-            }
-            std::net::IpAddr::V6(addr) => format!("\tinet6 {addr} prefixlen {prefix}"),
-        }));
-    }
-    Ok(lines)
 }

@@ -1,0 +1,101 @@
+//! `netstat`: routes, interfaces and what was counted, in the shapes of netstat(1).
+
+use abi::sysctl::CTL_NET;
+use client::Caller;
+use serde_json::json;
+
+use super::{array, route, said};
+use crate::{ctl, net};
+
+/// Shows routes, interfaces, or what was counted.
+#[derive(clap::Args)]
+pub struct Netstat {
+    /// Show the routes
+    #[arg(short = 'r')]
+    routes: bool,
+    /// Show the interfaces and what passed them
+    #[arg(short = 'i')]
+    interfaces: bool,
+    /// Show what was counted of IP and ICMP
+    #[arg(short = 's', conflicts_with_all = ["routes", "interfaces"])]
+    statistics: bool,
+    /// Addresses as numbers, as always
+    #[arg(short = 'n')]
+    numeric: bool,
+}
+
+/// `net.inet.ip.stats`.
+const STATISTICS: [i32; 4] = [CTL_NET, 2, 0, 23];
+
+impl Netstat {
+    /// Shows it; without options the interfaces.
+    pub fn run(&self, kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
+        if self.routes {
+            return route::show(kernel, json);
+        }
+        if self.statistics {
+            return statistics(kernel, json);
+        }
+        interfaces(kernel, json)
+    }
+}
+
+/// What is counted, in the order of the kernel's table: the word for a program, and the line for a reader.
+const COUNTED: [(&str, &str); 12] = [
+    ("received", "total packets received"),
+    ("bad", "packets that made no sense"),
+    ("not_ours", "packets not for this host"),
+    ("forwarded", "packets forwarded"),
+    ("delivered", "packets for this host"),
+    ("sent", "packets sent from this host"),
+    ("no_route", "output packets discarded due to no route"),
+    ("fragments_received", "fragments received"),
+    ("reassembled", "packets reassembled ok"),
+    ("fragments_created", "fragments created"),
+    ("icmp_received", "ICMP messages received"),
+    ("icmp_sent", "ICMP messages sent"),
+];
+
+fn statistics(kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
+    let bytes = ctl::sysctl_read(kernel, &STATISTICS).map_err(said("net.inet.ip.stats"))?;
+    let (numbers, _) = bytes.as_chunks::<8>();
+    let counted = COUNTED.iter().zip(numbers).map(|(words, number)| (words, u64::from_ne_bytes(*number)));
+    if json {
+        let all: serde_json::Map<_, _> =
+            counted.map(|((word, _), number)| ((*word).to_owned(), number.into())).collect();
+        return Ok(vec![serde_json::Value::Object(all).to_string()]);
+    }
+    Ok(std::iter::once("ip:".to_owned())
+        .chain(counted.map(|((_, line), number)| format!("\t{number} {line}")))
+        .collect())
+}
+
+fn interfaces(kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
+    let all = net::interfaces(kernel).map_err(said("interfaces"))?;
+    if json {
+        return Ok(array(all.iter().map(|i| {
+            let [packets_in, packets_out, bytes_in, bytes_out, drops_in, drops_out] = i.counters;
+            json!({
+                "name": i.name, "mtu": i.mtu, "packets_in": packets_in, "packets_out": packets_out, "bytes_in": bytes_in,
+                "bytes_out": bytes_out, "drops_in": drops_in, "drops_out": drops_out,
+            })
+        })));
+    }
+    let head = format!(
+        "{:<8} {:>5} {:<18} {:<39} {:>9} {:>5} {:>9} {:>5}",
+        "Name", "Mtu", "Network", "Address", "Ipkts", "Idrop", "Opkts", "Odrop"
+    );
+    let mut lines = vec![head];
+    for i in &all {
+        let [packets_in, packets_out, _, _, drops_in, drops_out] = i.counters;
+        let row = |network: &str, address: &str| {
+            format!(
+                "{:<8} {:>5} {network:<18} {address:<39} {packets_in:>9} {drops_in:>5} {packets_out:>9} {drops_out:>5}",
+                i.name, i.mtu
+            )
+        };
+        lines.push(row(&format!("<Link#{}>", i.index), i.mac.as_deref().unwrap_or("")));
+        lines.extend(i.addresses.iter().map(|a| row(&format!("/{}", a.prefix), &a.addr.to_string())));
+    }
+    Ok(lines)
+}
