@@ -45,7 +45,7 @@ impl Reassembly {
         let piece = part.piece?;
         let protocol: u8 = part.protocol.into();
         let end = piece.offset + part.payload.len();
-        let odd = piece.more && part.payload.len() % 8 != 0;
+        let odd = piece.more && !part.payload.len().is_multiple_of(8);
         if odd || part.payload.is_empty() || end > MAX_PAYLOAD - IPV4_HEADER {
             return None;
         }

@@ -207,7 +207,7 @@ impl Base {
         let later = packet.piece.is_some_and(|piece| piece.offset > 0);
         let to_all = packet.to.is_multicast() || self.links[at].is_broadcast(&packet.to);
         // IPv6 says of a group too that a packet was too long for it.
-        let to_all = to_all && !(matches!(problem, Problem::TooBig(_)) && !v4);
+        let to_all = to_all && (v4 || !matches!(problem, Problem::TooBig(_)));
         if is_error
             || later
             || to_all

@@ -192,10 +192,8 @@ impl Base {
             return Ok(());
         }
         if link.addrs.iter().any(|old| old.address() == addr) {
-            let ends = link.addrs.iter().any(|old| *old == cidr);
-            if !ends {
-                self.remove_address(at, &addr)?;
-            }
+            // With another prefix it is another one.
+            self.remove_address(at, &addr)?;
         }
         self.links[at].duplicated.retain(|old| *old != addr);
         match addr {

@@ -277,7 +277,7 @@ mod tests {
             if let Some(first) = bytes.first_mut() {
                 *first = [0x45, 0x46, 0x60, 0x6f][(random.draw() % 4) as usize];
             }
-            if bytes.len() > 6 && random.draw() % 2 == 0 {
+            if bytes.len() > 6 && random.draw().is_multiple_of(2) {
                 bytes[4..6].copy_from_slice(&[0, (random.draw() % 50) as u8]);
                 bytes[6] = [0, 43, 44, 60][(random.draw() % 4) as usize];
             }
