@@ -83,10 +83,6 @@ pub trait NetDevice: Send {
     fn is_loopback(&self) -> bool {
         false
     }
-    /// Whether somebody wants to see every packet, so that none may take a shorter way.
-    fn is_watched(&self) -> bool {
-        false
-    }
     /// What it is connected to (`SIOCGLINKSTR`); `ENOENT` if that is not set, `EINVAL` for a device that has no such thing.
     fn link_string(&self) -> Result<Vec<u8>> {
         Err(Errno::EINVAL)
