@@ -187,7 +187,7 @@ const fn place(names: &[&str], name: &str) -> u8 {
 }
 
 #[expect(clippy::indexing_slicing, reason = "the index is below the length")]
-const fn same(a: &[u8], b: &[u8]) -> bool {
+pub const fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
@@ -541,7 +541,7 @@ const NO_FLAGS: usize = 0;
 const REMOVEDIR: usize = libc::AT_REMOVEDIR as usize;
 const O_CREAT: usize = (libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC) as usize;
 
-/// Whether a call makes a descriptor and returns its number.
+/// Whether a call makes a descriptor and returns a number that the host chooses.
 pub const fn makes_number(nr: i64) -> bool {
     matches!(
         nr,
@@ -552,8 +552,6 @@ pub const fn makes_number(nr: i64) -> bool {
             | libc::SYS_accept
             | libc::SYS_accept4
             | libc::SYS_dup
-            | libc::SYS_dup2
-            | libc::SYS_dup3
     )
 }
 

@@ -178,66 +178,31 @@ pub fn errno() -> i32 {
 /// Does what a hook does: a call that is surely the host's goes to the real function; for others the table is asked. Straight to
 /// the kernel goes a host call as long as there is no real function (before the constructor, or in a C library without it).
 ///
-/// No frame from here to the program has a destructor: a cancelled thread is unwound through them.
+/// No frame from here to the program has a destructor: a cancelled thread is unwound through them. And a host call gets no frame at all:
+/// the real function is jumped to, since the processor foresees no return after a system call. What has to be done behind it is rare.
 #[inline(always)]
 pub fn hooked<R: Return>(nr: i64, wanted: Wanted, args: [usize; 6], real: Option<impl FnOnce() -> R>) -> R {
-    judged::<R, true>(nr, wanted, args, real)
-}
-
-/// The same for syscall(2), which is no cancellation point whatever call it makes. Front door 2 judges it by its number, and once
-/// is enough, but for the calls that it never takes: those that make a process.
-#[inline(always)]
-pub fn hooked_bare<R: Return>(nr: i64, args: [usize; 6], real: Option<impl FnOnce() -> R>) -> R {
-    let wanted = first::wanted(nr);
     match real {
-        Some(real) if first::all_inside() && wanted != Wanted::Always => real(),
-        real => {
-            let result = judged::<R, false>(nr, wanted, args, real);
-            pages::forget_after(pages::forgets(nr as usize), &args);
-            result
-        }
-    }
-}
-
-#[inline(always)]
-fn judged<R: Return, const FUNCTION: bool>(
-    nr: i64,
-    wanted: Wanted,
-    args: [usize; 6],
-    real: Option<impl FnOnce() -> R>,
-) -> R {
-    match real {
-        Some(real) if first::passes(wanted, &args) => {
-            let answer = real();
-            if calls::makes_number(nr) {
-                look_at(&answer);
+        Some(real) if first::passes_at_once(wanted, &args) && (!calls::makes_number(nr) || fds::goes_unseen()) => {
+            if pages::forgets_with(pages::forgets(nr as usize), &args) {
+                pages::forget();
             }
-            answer
+            real()
         }
         real => {
             let [a, b, c, d, e, f] = args;
-            asked::<R, FUNCTION>(nr, a, b, c, d, e, f, real)
+            asked::<R, true>(Call { nr, wanted }, a, b, c, d, e, f, real)
         }
     }
 }
 
-/// Notes the number that the host gave: the library's own stay out of its way.
-#[inline(always)]
-fn look_at<R: Return>(answer: &R) {
-    if let Some(fd) = answer.number() {
-        fds::saw(fd);
-        if fds::crowded() {
-            fds::make_way();
-        }
-    }
-}
-
-/// The rest of [`hooked`], apart from it and with its arguments in registers, so that a host call needs no stack.
+/// The rest of [`hooked`], apart from it and with its arguments in registers, so that a host call needs no stack. `FUNCTION` says that it
+/// is a cancellation point if its call is in the list of [`cancel`](crate::cancel).
 #[cold]
 #[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "an array would be in memory")]
-fn asked<R: Return, const FUNCTION: bool>(
-    nr: i64,
+pub fn asked<R: Return, const FUNCTION: bool>(
+    Call { nr, wanted }: Call,
     a: usize,
     b: usize,
     c: usize,
@@ -247,10 +212,23 @@ fn asked<R: Return, const FUNCTION: bool>(
     real: Option<impl FnOnce() -> R>,
 ) -> R {
     let args = [a, b, c, d, e, f];
-    match (dispatch_first(nr as usize, args, real.is_some(), FUNCTION), real) {
+    if pages::forgets_with(pages::forgets(nr as usize), &args) {
+        pages::forget();
+    }
+    let passes = real.is_some() && first::passes(wanted, &args);
+    let outcome = if passes { Outcome::Host } else { dispatch_first(nr as usize, args, real.is_some(), FUNCTION) };
+    match (outcome, real) {
         (Outcome::Done(result), _) => c_return(result),
-        (Outcome::Host, Some(real)) => real(),
         (Outcome::Host, None) => c_return(raw::syscall(nr as usize, args)),
+        (Outcome::Host, Some(real)) => {
+            let answer = real();
+            if calls::makes_number(nr)
+                && let Some(fd) = answer.number()
+            {
+                fds::look_at(fd);
+            }
+            answer
+        }
     }
 }
 

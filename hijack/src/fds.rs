@@ -16,6 +16,7 @@ use rustix_futex_sync::Mutex;
 use sysproxy::host::{self, HostFd, Owned};
 
 use crate::process::kernel;
+use crate::quick::{hot, near};
 use crate::rump::nest;
 use crate::{borrower, raw, trace};
 
@@ -73,6 +74,17 @@ static FAR: AtomicI32 = AtomicI32::new(0);
 /// The highest number from there on that was seen; 0 for none.
 static SEEN: AtomicI32 = AtomicI32::new(0);
 
+/// How often a hooked function may make a descriptor until its number is looked at: looking costs as much as all else, since the processor
+/// does not foresee the way back out of a frame that a system call was made in. Threads may take from it at once and count as one.
+#[unsafe(link_section = hot!())]
+pub static UNSEEN: AtomicI32 = AtomicI32::new(0);
+
+/// What [`UNSEEN`] begins with: a small part of the way to the library's own descriptors.
+static PERIOD: AtomicI32 = AtomicI32::new(0);
+
+/// Most calls that make descriptors of which only one is looked at.
+const LONGEST_PERIOD: i32 = 32;
+
 /// Held while `NEAR` changes.
 static STEPPING: Mutex<()> = Mutex::new(());
 
@@ -106,6 +118,9 @@ fn step() {
     let now = cfds::next_step();
     let before = NEAR.load(Ordering::Relaxed)..FAR.swap(now.end, Ordering::Relaxed);
     NEAR.store(if now.is_empty() { i32::MAX } else { now.start }, Ordering::Relaxed);
+    let period = if now.is_empty() { LONGEST_PERIOD } else { (now.len() as i32 / 8).min(LONGEST_PERIOD) };
+    PERIOD.store(period, Ordering::Relaxed);
+    UNSEEN.store(0, Ordering::Relaxed);
     if before != now {
         now.for_each(mark);
         before.for_each(unmark);
@@ -116,6 +131,26 @@ fn step() {
 #[inline(always)]
 pub fn crowded() -> bool {
     SEEN.load(Ordering::Relaxed) != 0
+}
+
+/// Whether the number that a function makes need not be looked at this time.
+#[inline(always)]
+pub fn goes_unseen() -> bool {
+    let unseen: *const AtomicI32 = near!(UNSEEN);
+    // SAFETY: a static.
+    let unseen = unsafe { &*unseen };
+    let left = unseen.load(Ordering::Relaxed).wrapping_sub(1);
+    unseen.store(left, Ordering::Relaxed);
+    left >= 0
+}
+
+/// Notes a number that a function of the host has made.
+pub fn look_at(fd: i32) {
+    UNSEEN.store(PERIOD.load(Ordering::Relaxed), Ordering::Relaxed);
+    saw(fd);
+    if crowded() {
+        make_way();
+    }
 }
 
 /// Notes a number that the program has.
@@ -189,7 +224,10 @@ fn identity(fd: i32) -> Option<(u64, u64)> {
 /// Whether `fd` may be something else than a plain host descriptor; never wrong when it says no.
 #[inline(always)]
 pub fn perhaps(fd: i32) -> bool {
-    OWNED.get(fd as usize & 0xffff).is_some_and(|byte| byte.load(Ordering::Relaxed) != 0)
+    let table: *const [AtomicU8; 1 << 16] = near!(OWNED);
+    // SAFETY: a static.
+    let owned = unsafe { &*table }.get(fd as usize & 0xffff);
+    owned.is_some_and(|byte| byte.load(Ordering::Relaxed) != 0)
 }
 
 /// The rump descriptor behind the program's number `fd`, or `None` for a host descriptor.

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::entry::Call;
 use crate::pages::{self, Page};
-use crate::quick::{self, LINE};
+use crate::quick::{self, LINE, line};
 use crate::rump::copies;
 use crate::{calls, fds, process, raw, route, sandbox, sets, trace};
 use spec::Spec;
@@ -137,8 +137,8 @@ pub fn configure(spec: &Spec) {
         // After a slash alone comes anything.
         let seconds = name.text.get(1).map_or(0..=u8::MAX, |second| *second..=*second);
         seconds.for_each(|second| {
-            let bits = LINE.absolute.get(usize::from(second / 8));
-            bits.into_iter().for_each(|bits| _ = bits.fetch_or(1 << (second % 8), Ordering::Relaxed));
+            let bits = LINE.absolute.get(usize::from(second / 32));
+            bits.into_iter().for_each(|bits| _ = bits.fetch_or(1 << (second % 32), Ordering::Relaxed));
         });
     }
     let relative = names.in_parent.as_ref().and_then(|name| name.text.first());
@@ -169,7 +169,7 @@ pub fn set_all_inside(all: bool) {
 /// Whether each of libc's inner system calls comes through front door 2: what libc's functions do is judged there, too.
 #[inline(always)]
 pub fn all_inside() -> bool {
-    LINE.all_inside.load(Ordering::Relaxed)
+    line().all_inside.load(Ordering::Relaxed)
 }
 
 /// Forgets the reasons of other threads, after a fork.
@@ -195,20 +195,25 @@ pub extern "C-unwind" fn passes_number(nr: usize, args: &[usize; 6]) -> bool {
     passes(wanted(nr as i64), args)
 }
 
-/// Whether a call is surely the host's.
+/// Whether a call is surely the host's, as far as a few instructions can tell.
 #[inline(always)]
-pub fn passes(wanted: Wanted, args: &[usize; 6]) -> bool {
-    let paths = match wanted {
+pub fn passes_at_once(wanted: Wanted, args: &[usize; 6]) -> bool {
+    match wanted {
         Wanted::At(CWD, path) | Wanted::OutsideAt(CWD, path) => quick::is_host(arg(args, path)),
         Wanted::At(dir, path) | Wanted::OutsideAt(dir, path) => quick::is_host_at(arg(args, dir), arg(args, path)),
         Wanted::Two([CWD, from, CWD, to]) => quick::are_host(arg(args, from), arg(args, to)),
         Wanted::Two([dir, from, dir2, to]) => {
             quick::are_host_at(arg(args, dir), arg(args, from), arg(args, dir2), arg(args, to))
         }
-        _ => false,
-    };
-    if paths || LINE.reasons.load(Ordering::Relaxed) != 0 {
-        return paths;
+        other => passes(other, args),
+    }
+}
+
+/// Whether a call is surely the host's.
+#[inline(always)]
+pub fn passes(wanted: Wanted, args: &[usize; 6]) -> bool {
+    if line().reasons.load(Ordering::Relaxed) != 0 {
+        return false;
     }
     match wanted {
         Wanted::No => true,
@@ -234,12 +239,14 @@ pub fn passes(wanted: Wanted, args: &[usize; 6]) -> bool {
 #[inline(always)]
 pub fn is_plain(Call { nr, wanted }: Call, args: [usize; 6]) -> bool {
     let [_, messages, count, ..] = args;
+    let command = messages;
     let count = count as u32 as usize;
     let nothing_else = match nr {
         libc::SYS_sendmsg => !fds::any_entry() || have_no_control(messages, 1, 0),
         libc::SYS_recvmsg => have_no_control(messages, 1, 0),
         libc::SYS_sendmmsg => !fds::any_entry() || have_no_control(messages, count, size_of::<libc::mmsghdr>()),
         libc::SYS_recvmmsg => have_no_control(messages, count, size_of::<libc::mmsghdr>()),
+        libc::SYS_fcntl => command as i32 != libc::F_GETOWN,
         libc::SYS_pselect6 => true,
         libc::SYS_epoll_wait | libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => true,
         _ => false,
@@ -287,7 +294,15 @@ fn range(first: u32, last: u32) -> bool {
     if last.wrapping_sub(first) > NUMBERS {
         return first > last;
     }
-    (first..=last).all(|fd| !fds::perhaps(fd as i32))
+    // No iterator, whose code may stand elsewhere.
+    let mut fd = first;
+    while fd != last {
+        if fds::perhaps(fd as i32) {
+            return false;
+        }
+        fd = fd.wrapping_add(1);
+    }
+    !fds::perhaps(last as i32)
 }
 
 /// Whether nobody can give a set its first rump member while it is waited for.
@@ -307,6 +322,9 @@ fn is_host_path(addr: usize, inside: bool) -> bool {
     let Some(names) = names() else { return true };
     if names.all {
         return false;
+    }
+    if addr == 0 {
+        return !inside;
     }
     let mut text = Text::at(addr);
     match text.byte(0) {

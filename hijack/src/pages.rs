@@ -10,7 +10,7 @@
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::first::{self, section};
-use crate::quick::LINE;
+use crate::quick::{self, LINE, Line, near};
 use crate::raw;
 
 /// Smallest page of the host: what lies within one is readable as a whole or not at all.
@@ -20,7 +20,10 @@ pub const PAGE: usize = 4096;
 pub const ENTRIES: usize = 4096;
 
 /// Bits that an entry has for the high part of a page's number; addresses beyond are not kept.
-pub const TAG_BITS: u32 = 23;
+const TAG_BITS: u32 = 23;
+
+/// What the generation is counted up by: it stands above the high part of a page's number.
+pub const STEP: u64 = 1 << TAG_BITS;
 
 /// Whether what makes a page unreadable counts the [generation](crate::quick::Line::generation) up.
 static REMEMBER: AtomicBool = AtomicBool::new(false);
@@ -88,9 +91,10 @@ pub fn remember() {
     forget();
 }
 
-/// Forgets all pages after a function of libc was called, if the call can have made one unreadable.
+/// Whether all pages are to be forgotten when a function of libc is called: if the call can make one unreadable, and does not come through
+/// the other door. That is done before the call: a path in memory that another thread takes away at the same time is the program's own fault.
 #[inline(always)]
-pub fn forget_after(forgets: Forgets, args: &[usize; 6]) {
+pub fn forgets_with(forgets: Forgets, args: &[usize; 6]) -> bool {
     const GUARD: usize = 64;
     let [_, _, third, fourth, ..] = *args;
     let unreadable = match forgets {
@@ -100,33 +104,35 @@ pub fn forget_after(forgets: Forgets, args: &[usize; 6]) {
         Forgets::Fixed => fourth & libc::MAP_FIXED as usize != 0,
         Forgets::Guarded => third & GUARD != 0,
     };
-    if unreadable && !first::all_inside() {
-        forget();
-    }
+    unreadable && !first::all_inside()
 }
 
 /// Forgets all pages.
 pub fn forget() {
-    LINE.generation.fetch_add(1, Ordering::SeqCst);
+    LINE.generation.fetch_add(STEP, Ordering::SeqCst);
 }
 
 /// Tells whether the page of `addr` can be read.
 #[inline(always)]
 pub fn look(addr: usize) -> Page {
-    if is_known(addr) { Page::Readable } else { ask(addr) }
+    if is_known(quick::line(), addr) { Page::Readable } else { ask(addr) }
 }
 
 /// Whether the page of `addr` is known to be readable.
 #[inline(always)]
-pub fn is_known(addr: usize) -> bool {
+pub fn is_known(line: &Line, addr: usize) -> bool {
     let page = addr / PAGE;
-    let entry = entry(page, LINE.generation.load(Ordering::Acquire));
-    KNOWN.get(page % ENTRIES).is_some_and(|known| known.load(Ordering::Relaxed) == entry) && has_entry(page)
+    // A number that does not fit makes a later generation, of which there is no entry yet.
+    let entry = entry(page, line.generation.load(Ordering::Acquire));
+    let table: *const [AtomicU64; ENTRIES] = near!(KNOWN);
+    // SAFETY: a static.
+    let known = unsafe { &*table }.get(page % ENTRIES);
+    known.is_some_and(|known| known.load(Ordering::Relaxed) == entry)
 }
 
 #[inline(always)]
 const fn entry(page: usize, generation: u64) -> u64 {
-    generation << TAG_BITS | (page / ENTRIES) as u64
+    generation.wrapping_add((page / ENTRIES) as u64)
 }
 
 /// Whether a page's number fits an entry.
@@ -239,7 +245,9 @@ mod tests {
 
     #[test]
     fn pages_with_the_same_place_in_the_table_are_told_apart() {
-        let (one, two) = (entry(5, 1), entry(5 + ENTRIES, 1));
-        assert!(one != two && one != entry(5, 2) && one != 0);
+        let (one, two) = (entry(5, STEP), entry(5 + ENTRIES, STEP));
+        assert!(one != two && one != entry(5, 2 * STEP) && one != 0);
+        let beyond = ENTRIES << TAG_BITS;
+        assert!(!has_entry(beyond) && entry(beyond, STEP) == entry(0, 2 * STEP));
     }
 }

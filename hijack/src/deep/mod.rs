@@ -69,7 +69,7 @@ pub struct Door {
     pub owned: &'static [AtomicU8; 65536],
     /// When a call can make memory unreadable; asked once per call number, at start-up.
     pub forgets: fn(usize) -> Forgets,
-    /// Counted up after such a call.
+    /// Counted up after such a call, by [`STEP`](crate::pages::STEP).
     pub generation: &'static AtomicU64,
     /// Told of each object that is loaded later and holds system calls, with signals blocked.
     pub report: fn(&str, Result<Changed, &'static str>),
@@ -539,7 +539,7 @@ mod tests {
             let page = libc::mmap(core::ptr::null_mut(), 8192, read, private, -1, 0);
             let mut before = count();
             let mut counted = |by: u64, what: &str| {
-                assert_eq!(count(), before + by, "{what}");
+                assert_eq!(count(), before + by * crate::pages::STEP, "{what}");
                 before = count();
             };
             libc::mprotect(page, 8192, read | libc::PROT_WRITE);

@@ -2,18 +2,22 @@
 //!
 //! A trampoline does what was displaced, looks the descriptor up, and either executes the `syscall` with the registers and the
 //! stack that libc gave it, or asks Rust first. At this point rcx and r11 are free, since the kernel destroys them. The flags
-//! are not free, since the kernel restores them: hence `movzx`, `lea` and `jrcxz`. No stack is used on the native way, so calls
+//! are not free, since the kernel restores them: hence `movzx`, `lea`, `loop` and `jrcxz`. No stack is used on the native way, so calls
 //! that come back on another stack, signals, restarts and longjmp behave as in libc.
 
 use super::object::Object;
 use super::patch;
 use super::scan::{Site, Test};
 use super::{Forgets, Paths};
+use crate::pages;
 use core::ops::Range;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
-/// Upper bound of a trampoline's size: 32 bytes moved, 68 of tests, 64 for the rest, twice 37 to forget.
-const ROOM: usize = 240;
+/// Upper bound of a trampoline's size: 32 bytes moved, 68 of tests, 64 for the rest, twice 41 to forget.
+const ROOM: usize = 256;
+/// A trampoline begins with a line of the processor's cache, which then holds all of the native way.
+const LINE: usize = 64;
+const INT3: u8 = 0xcc;
 /// First bytes of the arena: the address of the stub, and those of [`Targets::quick`].
 const SLOT: usize = 64;
 const WORD: usize = 8;
@@ -44,6 +48,21 @@ pub struct Targets {
     pub generation: usize,
 }
 
+/// Where the distances of a test's jumps have to go.
+#[derive(Default)]
+struct Jumps {
+    /// To the native call.
+    native: Vec<usize>,
+    /// To where Rust is asked.
+    ask: Option<usize>,
+    /// To the native call that forgets.
+    forgetting: Option<usize>,
+    /// To the look at the first argument.
+    descriptor: Option<usize>,
+}
+
+const INDEX_DI: [u8; 3] = [0x0f, 0xb7, 0xcf]; // movzx ecx, di
+
 /// Machine code that is being written for a known address.
 struct Code {
     base: usize,
@@ -64,6 +83,15 @@ impl Code {
         self.put(opcode);
         let distance = target.wrapping_sub(self.here() + 4) as u32;
         self.put(&distance.to_le_bytes());
+    }
+
+    /// Writes a call of `target`, straight if it is in reach, else by the word at `slot` that holds it.
+    fn call(&mut self, target: usize, slot: usize) {
+        let distance = target.wrapping_sub(self.here() + 5) as isize;
+        match i32::try_from(distance) {
+            Ok(_) => self.relative(&[0xe8], target),
+            Err(_) => self.relative(&[0xff, 0x15], slot),
+        }
     }
 
     /// Writes `jrcxz` and returns where its distance has to go.
@@ -89,44 +117,46 @@ impl Code {
         self.put(&[0x41, 0x0f, 0xb6, 0x0c, 0x0b]);
     }
 
-    /// Writes the test of a site, and returns the jumps to take when the call is native, and when it is native and forgets.
-    fn test(&mut self, test: Test, targets: &Targets) -> (Vec<usize>, Option<usize>) {
-        const INDEX_DI: [u8; 3] = [0x0f, 0xb7, 0xcf]; // movzx ecx, di
+    /// Writes the test of a site, and returns the jumps to take.
+    fn test(&mut self, test: Test, targets: &Targets) -> Jumps {
         const INDEX_R8: [u8; 4] = [0x41, 0x0f, 0xb7, 0xc8]; // movzx ecx, r8w
         const INDEX_AX: [u8; 3] = [0x0f, 0xb7, 0xc8]; // movzx ecx, ax
+        const ONE_MORE: [u8; 3] = [0x8d, 0x49, 0x01]; // lea ecx, [rcx + 1]
         const ONE_LESS: [u8; 3] = [0x8d, 0x49, 0xff]; // lea ecx, [rcx - 1]
         const TWO_LESS: [u8; 3] = [0x8d, 0x49, 0xfe]; // lea ecx, [rcx - 2]
-        let (mut native, mut forgetting) = (Vec::new(), None);
+        let mut jumps = Jumps::default();
         match test {
             Test::Never | Test::Always | Test::Paths(_) => {}
             Test::FirstArgument | Test::FifthArgument => {
                 self.put(if test == Test::FirstArgument { &INDEX_DI } else { &INDEX_R8 });
                 self.look_up(targets.owned);
-                native.push(self.jump_if_zero());
+                self.put(&ONE_MORE);
+                self.put(&[0xe2, 0]); // loop: one less, and jump unless that is zero
+                jumps.ask = Some(self.bytes.len() - 1);
             }
             Test::Number => {
                 self.put(&INDEX_AX);
                 self.look_up(targets.numbers);
-                native.push(self.jump_if_zero());
+                jumps.native.push(self.jump_if_zero());
                 self.put(&ONE_LESS);
-                let descriptor = self.jump_if_zero();
+                jumps.descriptor = Some(self.jump_if_zero());
                 self.put(&TWO_LESS);
-                forgetting = Some(self.jump_if_zero());
-                let ask = self.jump();
-                self.land(&[descriptor]);
-                self.put(&INDEX_DI);
-                self.look_up(targets.owned);
-                native.push(self.jump_if_zero());
-                self.land(&[ask]);
+                jumps.forgetting = Some(self.jump_if_zero());
             }
         }
-        (native, forgetting)
+        jumps
     }
 
-    /// Writes `jmp rel8` and returns where its distance has to go.
-    fn jump(&mut self) -> usize {
-        self.put(&[0xeb, 0]);
-        self.bytes.len() - 1
+    /// Writes `jrcxz` to a place behind.
+    fn back_if_zero(&mut self, place: usize) {
+        self.put(&[0xe3, 0]);
+        self.back(place);
+    }
+
+    /// Makes the short jump just written lead to a place behind.
+    fn back(&mut self, place: usize) {
+        let distance = place.wrapping_sub(self.bytes.len()) as u8;
+        self.bytes.last_mut().into_iter().for_each(|last| *last = distance);
     }
 
     /// Counts the generation up if the call can have made memory unreadable. rcx and r11 are free here too; the flags are not.
@@ -143,7 +173,8 @@ impl Code {
         let over = self.bytes.len() - 1;
         self.put(&[0x49, 0xbb]);
         self.put(&generation.to_le_bytes());
-        self.put(&[0xf0, 0x49, 0xff, 0x03]); // lock inc qword [r11]
+        self.put(&[0xf0, 0x49, 0x81, 0x03]); // lock add qword [r11], pages::STEP
+        self.put(&(pages::STEP as u32).to_le_bytes());
         if !condition.is_empty() {
             self.land(&[over]);
         }
@@ -160,51 +191,66 @@ impl Code {
     /// Writes the trampoline of `site`, whose displaced bytes are `moved`.
     fn trampoline(&mut self, site: &Site, moved: &[u8], slot: usize, targets: &Targets) -> Trampoline {
         let behind = site.syscall + 2;
+        self.bytes.resize(self.bytes.len().next_multiple_of(LINE), INT3);
         let start = self.here();
         self.put(moved);
-        let (mut native, forgetting) = self.test(site.test, targets);
+        let mut jumps = self.test(site.test, targets);
         let mut stepped = Vec::new();
-        let ask = if let Test::Paths(paths) = site.test {
-            // The common case falls through: after a system call few jumps are foreseen.
-            let at = Paths::ALL.iter().position(|other| *other == paths).unwrap_or_default();
-            let mut ask = 0;
-            stepped.push(self.over_red_zone(|code| {
-                code.relative(&[0xff, 0x15], slot + WORD + WORD * at); // call [rip + quick]
-                ask = code.jump_if_zero();
-            }));
-            Some((ask, self.bytes.len()))
-        } else {
-            if site.test != Test::Never {
-                stepped.push(self.over_red_zone(|code| code.relative(&[0xff, 0x15], slot))); // call [rip + slot]
-                native.push(self.jump_if_zero());
-                self.relative(&[0xe9], behind);
-            }
-            None
+        let paths = match site.test {
+            Test::Paths(paths) => Some(paths),
+            Test::Number => Some(Paths::ByNumber),
+            _ => None,
         };
-        self.land(&native);
+        let place = paths.and_then(|paths| Paths::ALL.iter().position(|other| *other == paths));
+        let place = place.filter(|at| targets.quick.get(*at).is_some_and(|function| *function != 0));
+        // The common case falls through: after a system call few jumps are foreseen.
+        let asking = self.bytes.len();
+        let mut unsure = None;
+        if let Some(at) = place {
+            stepped.push(self.over_red_zone(|code| {
+                code.call(targets.quick.get(at).copied().unwrap_or_default(), slot + WORD + WORD * at);
+                unsure = Some(code.jump_if_zero());
+            }));
+        } else if site.test != Test::Never && jumps.ask.is_none() {
+            stepped.push(self.over_red_zone(|code| code.relative(&[0xff, 0x15], slot))); // call [rip + slot]
+            jumps.native.push(self.jump_if_zero());
+            self.relative(&[0xe9], behind);
+        }
+        let native = self.bytes.len();
+        self.land(&jumps.native);
         self.native(site.forgets, targets, behind);
-        if let Some(forgetting) = forgetting {
+        if let Some(forgetting) = jumps.forgetting {
             self.land(&[forgetting]);
             self.native(Forgets::Always, targets, behind);
         }
-        if let Some((ask, native)) = ask {
-            // Comes here below the red zone already.
+        if let Some(ask) = jumps.ask {
             self.land(&[ask]);
+            self.put(&STEP_DOWN);
+        }
+        // An unsure judge leaves the stack below the red zone.
+        self.land(unsure.as_slice());
+        if unsure.or(jumps.ask).is_some() {
             let start = self.here();
             self.relative(&[0xff, 0x15], slot); // call [rip + slot]
             self.put(&STEP_UP);
             stepped.push(start..self.here());
-            self.put(&[0xe3, 0]);
-            let distance = native.wrapping_sub(self.bytes.len()) as u8;
-            self.bytes.last_mut().into_iter().for_each(|last| *last = distance);
+            self.back_if_zero(native);
             self.relative(&[0xe9], behind);
+        }
+        if let Some(descriptor) = jumps.descriptor {
+            self.land(&[descriptor]);
+            self.put(&INDEX_DI);
+            self.look_up(targets.owned);
+            self.back_if_zero(native);
+            self.put(&[0xeb, 0]); // jmp rel8
+            self.back(asking);
         }
         Trampoline { code: start..self.here(), stepped }
     }
 
     /// Writes what `body` does with rsp below the red zone, which belongs to libc; returns where it stands there.
     fn over_red_zone(&mut self, body: impl FnOnce(&mut Self)) -> Range<usize> {
-        self.put(&[0x48, 0x8d, 0x64, 0x24, 0x80]); // lea rsp, [rsp - 128]
+        self.put(&STEP_DOWN);
         let start = self.here();
         body(self);
         self.put(&STEP_UP);
@@ -212,6 +258,8 @@ impl Code {
     }
 }
 
+/// `lea rsp, [rsp - 128]`.
+const STEP_DOWN: [u8; 5] = [0x48, 0x8d, 0x64, 0x24, 0x80];
 /// `lea rsp, [rsp + 128]`.
 const STEP_UP: [u8; 8] = [0x48, 0x8d, 0xa4, 0x24, 0x80, 0, 0, 0];
 

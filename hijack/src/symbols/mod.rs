@@ -4,8 +4,15 @@
 //! on top of them (stdio, directories, names) reaches the calls table through [`deep`](crate::deep). A function that touches
 //! nothing of the rump kernel's (`pipe`, `eventfd`) needs no row. `docs/COMPATIBILITY.md` is printed from these rows.
 
+#[cfg(not(test))]
+use crate::calls::{self, Wanted};
+#[cfg(not(test))]
+use crate::first::CWD;
+
 mod descriptors;
 mod interfaces;
+#[cfg(not(test))]
+mod number;
 mod paths;
 mod processes;
 mod sockets;
@@ -48,11 +55,17 @@ pub fn resolve() {
     processes::resolve_makers();
 }
 
+/// The address of the symbol of this name behind ours; 0 if there is none.
+#[cfg(not(test))]
+fn next(name: &std::ffi::CStr) -> usize {
+    // SAFETY: the name is a C string.
+    unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) as usize }
+}
+
 /// Whether the C library has a symbol of this name behind ours.
 #[cfg(not(test))]
 fn exists(name: &std::ffi::CStr) -> bool {
-    // SAFETY: the name is a C string; the answer is only compared.
-    unsafe { !libc::dlsym(libc::RTLD_NEXT, name.as_ptr()).is_null() }
+    next(name) != 0
 }
 
 /// Fills up the registers of a call.
@@ -64,6 +77,18 @@ fn words<const N: usize>(args: [usize; N]) -> [usize; 6] {
         *slot = arg;
     }
     all
+}
+
+/// What is wanted of a call whose arguments are written so: a directory that is always the working directory is none.
+#[cfg(not(test))]
+#[expect(clippy::indexing_slicing, reason = "a row has as many values as its call arguments")]
+const fn here(wanted: Wanted, values: &[&str]) -> Wanted {
+    match wanted {
+        Wanted::At(dir, path) if dir != CWD && calls::same(values[dir as usize].as_bytes(), b"AT_FDCWD") => {
+            Wanted::At(CWD, path)
+        }
+        wanted => wanted,
+    }
 }
 
 /// What the rows say in C's words.
@@ -86,7 +111,7 @@ mod c {
 /// Expands a row to one hook a name: `fn dup(fd: c_int) -> c_int = SYS_dup(fd);` becomes a row of `TABLE` and a module with
 /// ```text
 /// extern "C-unwind" fn dup(fd: c_int) -> c_int { hooked(libc::SYS_dup, WANTED, [fd.word(), 0…], REAL) }
-/// pub fn resolve() { if exists(c"dup") { REAL = redhook::ld_preload::dlsym_next("dup\0") } }
+/// pub fn resolve() { REAL = next(c"dup") }
 /// ```
 /// The function is not [`redhook::hook!`]'s, through whose frame, which catches all, no cancelled thread can be unwound. That one
 /// makes the hooks that are more than their call.
@@ -112,12 +137,6 @@ macro_rules! symbols {
         }
     };
 
-    (@hook $name:ident $args:tt $return:ty, ANY ($nr:expr $(, $value:expr)*)) => {
-        symbols!(@point $name $args $return, |real| {
-            hooked_bare($nr, words([$($value.word()),*]), real)
-        });
-    };
-
     (@hook $name:ident ($($arg:ident: $type:ty),*) $return:ty, $nr:ident ($($value:expr),*) through $family:ident::$by:ident) => {
         symbols!(@real $name ($($arg: $type),*) $return, |real| {
             // Judged when the library is built.
@@ -138,12 +157,8 @@ macro_rules! symbols {
     (@hook $name:ident $args:tt $return:ty, $nr:ident ($($value:expr),*)) => {
         symbols!(@point $name $args $return, |real| {
             // Judged when the library is built.
-            const WANTED: crate::calls::Wanted = crate::calls::wanted(libc::$nr as usize);
-            const FORGETS: pages::Forgets = pages::forgets(libc::$nr as usize);
-            let args = words([$($value.word()),*]);
-            let result = hooked(libc::$nr, WANTED, args, real);
-            pages::forget_after(FORGETS, &args);
-            result
+            const WANTED: crate::calls::Wanted = here(crate::calls::wanted(libc::$nr as usize), &[$(stringify!($value)),*]);
+            hooked(libc::$nr, WANTED, words([$($value.word()),*]), real)
         });
     };
 
@@ -162,19 +177,20 @@ macro_rules! symbols {
         #[allow(non_snake_case, reason = "_Exit")]
         mod $name {
             #[allow(unused_imports, reason = "no row needs all of them")]
-            use crate::entry::{IsZero, Number, Word, hooked, hooked_bare};
+            use crate::entry::{IsZero, Number, Word, hooked};
             #[allow(unused_imports, reason = "no row needs all of them")]
-            use crate::pages;
-            #[allow(unused_imports, reason = "no row needs all of them")]
-            use crate::symbols::{c::*, exists, words};
+            use crate::symbols::{c::*, here, next, words};
+            use crate::quick::hot;
             use std::sync::atomic::{AtomicUsize, Ordering};
 
             type Prototype = unsafe extern "C-unwind" fn($($type),*) -> $return;
 
             /// The real function; 0 before it is found.
+            #[unsafe(link_section = hot!())]
             static REAL: AtomicUsize = AtomicUsize::new(0);
 
             // SAFETY: the name and prototype are libc's, whose function this one stands in for.
+            #[unsafe(link_section = "rumphijack_hooks")]
             #[unsafe(no_mangle)]
             unsafe extern "C-unwind" fn $name($($arg: $type),*) -> $return {
                 let found = REAL.load(Ordering::Relaxed);
@@ -185,11 +201,8 @@ macro_rules! symbols {
 
             pub fn resolve() {
                 const NAME: &str = concat!(stringify!($name), "\0");
-                if std::ffi::CStr::from_bytes_with_nul(NAME.as_bytes()).is_ok_and(exists) {
-                    // SAFETY: the name ends with a null, and there is such a symbol.
-                    let found = unsafe { redhook::ld_preload::dlsym_next(NAME) };
-                    REAL.store(found as usize, Ordering::Relaxed);
-                }
+                let found = std::ffi::CStr::from_bytes_with_nul(NAME.as_bytes()).map_or(0, next);
+                REAL.store(found, Ordering::Relaxed);
             }
         }
     };

@@ -21,6 +21,7 @@ macro_rules! processes {
             super::Symbol { name: "clone", call: None },
             super::Symbol { name: "getcwd", call: Some("SYS_getcwd") },
             super::Symbol { name: "system", call: None },
+            super::Symbol { name: "syscall", call: Some("ANY") },
         ];
 
         $(symbols!(@module $name $args $return, |real| $around(real));)*
@@ -32,6 +33,7 @@ macro_rules! processes {
             clone_function::resolve();
             getcwd::resolve();
             system::resolve();
+            super::number::resolve();
         }
     };
 }
@@ -238,5 +240,4 @@ symbols! {
     fn _exit(status: c_int) -> () = SYS_exit_group(status), also _Exit;
     fn setns(fd: c_int, kind: c_int) -> c_int = SYS_setns(fd, kind);
     fn prctl(option: c_int, second: usize, third: usize, fourth: usize, fifth: usize) -> c_int = SYS_prctl(option, second, third, fourth, fifth);
-    fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long = ANY(number, a, b, c, d, e, f);
 }
