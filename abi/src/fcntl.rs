@@ -190,12 +190,14 @@ pairs! {
 /// The path may be empty and then means the descriptor itself: an extension, with Linux's number.
 pub const AT_EMPTY_PATH: i32 = host::AT_EMPTY_PATH as i32;
 
-/// Translates the `flags` of an *at call that takes those in `allowed` (NetBSD's numbers). Linux's `AT_EMPTY_PATH`,
-/// `AT_NO_AUTOMOUNT` and statx's sync bits are dropped; `EINVAL` for any other bit.
+/// Flags of stat(2)'s family that mean nothing to the rump kernel.
+pub const AT_STATUS_HINTS: i32 = (host::AT_NO_AUTOMOUNT | host::AT_STATX_SYNC_TYPE) as i32;
+
+/// Translates the `flags` of an *at call that takes those in `allowed` (NetBSD's numbers). [`AT_EMPTY_PATH`] and
+/// [`AT_STATUS_HINTS`] are dropped if they are allowed; `EINVAL` for any other bit.
 pub fn at_flags_from_linux(linux: i32, allowed: i32) -> Result<i32> {
-    const DROPPED: i32 = (host::AT_EMPTY_PATH | host::AT_NO_AUTOMOUNT | host::AT_STATX_SYNC_TYPE) as i32;
     let mut netbsd = 0;
-    let mut left = linux & !DROPPED;
+    let mut left = linux & !(allowed & (AT_EMPTY_PATH | AT_STATUS_HINTS));
     for pair in AT_FLAGS.0.iter().filter(|pair| pair.netbsd & allowed != 0) {
         let Some(bits) = pair.linux.filter(|bits| left & bits != 0) else { continue };
         netbsd |= pair.netbsd;
@@ -246,6 +248,13 @@ pub const RENAME_NOREPLACE: u32 = host::RENAME_NOREPLACE;
 pub const RENAME_EXCHANGE: u32 = host::RENAME_EXCHANGE;
 /// renameat2(2): leave a whiteout under the old name.
 pub const RENAME_WHITEOUT: u32 = host::RENAME_WHITEOUT;
+
+/// Checks the flags of renameat2(2): `EINVAL` for unknown ones, and for those that contradict each other.
+pub fn check_rename(flags: u32) -> Result<()> {
+    let unknown = flags & !(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) != 0;
+    let contradict = flags & RENAME_EXCHANGE != 0 && flags != RENAME_EXCHANGE;
+    if unknown || contradict { Err(Errno::EINVAL) } else { Ok(()) }
+}
 
 /// fallocate(2): the length of the file stays.
 pub const FALLOC_FL_KEEP_SIZE: u32 = host::FALLOC_FL_KEEP_SIZE;
@@ -311,7 +320,9 @@ mod tests {
     fn one_linux_number_is_two_at_flags() {
         assert_eq!(at_flags_from_linux(0x200, AT_REMOVEDIR), Ok(AT_REMOVEDIR));
         assert_eq!(at_flags_from_linux(0x300, AT_EACCESS | AT_SYMLINK_NOFOLLOW), Ok(AT_EACCESS | AT_SYMLINK_NOFOLLOW));
-        assert_eq!(at_flags_from_linux(0x1100, AT_SYMLINK_NOFOLLOW), Ok(AT_SYMLINK_NOFOLLOW));
+        assert_eq!(at_flags_from_linux(0x1100, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH), Ok(AT_SYMLINK_NOFOLLOW));
+        assert_eq!(at_flags_from_linux(0x1100, AT_SYMLINK_NOFOLLOW), Err(Errno::EINVAL));
+        assert_eq!(at_flags_from_linux(0x2800, AT_SYMLINK_NOFOLLOW | AT_STATUS_HINTS), Ok(0));
         assert_eq!(at_flags_from_linux(0x100, AT_REMOVEDIR), Err(Errno::EINVAL));
     }
 

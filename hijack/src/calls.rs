@@ -152,7 +152,7 @@ fn by_path<T: Answer>(restart: bool, owner: Owner, mut call: impl FnMut(&RumpAt<
 
 /// Serves a call on two paths.
 fn by_two(from: End, to: End, mut call: impl FnMut(&RumpAt<'_>, &RumpAt<'_>) -> Result<usize>) -> Outcome {
-    match route::two(from, to) {
+    match route::two(from, to, name::above) {
         Ok(None) => Outcome::Host,
         Ok(Some((from, to))) => serve(true, || call(&from.at(), &to.at())),
         Err(error) => outcome(Err(error)),
@@ -438,10 +438,9 @@ calls! {
     by path(path) SYS_symlink(target, path) => both::symlinkat(target);
     by at(dir, path) SYS_symlinkat(target, dir, path) => both::symlinkat(target);
     by at(CWD, path or file::truncate_itself(length)) SYS_truncate(path, length) => file::truncate(length);
-    by two(CWD, path, CWD, link) SYS_link(path, link) => name::linkat(0);
+    by names(HERE, path, HERE, link) SYS_link(path, link) => both::linkat(HERE, path, HERE, link, 0);
     by two(CWD, from, CWD, to) SYS_rename(from, to) => name::renameat2(0);
     by two(dir, from, dir2, to) SYS_renameat(dir, from, dir2, to) => name::renameat2(0);
-    by two(dir, from, dir2, to) SYS_renameat2(dir, from, dir2, to, flags) => name::renameat2(flags);
     by path(path) SYS_getxattr(path, name, value, size) => refuse::attribute(0);
     by path(path) SYS_lgetxattr(path, name, value, size) => refuse::attribute(NOFOLLOW);
     by path(path) SYS_setxattr(path, name, value, size, flags) => refuse::attribute(0);
@@ -468,6 +467,7 @@ calls! {
     by path(path) SYS_chroot(path) => dir::chroot();
     by outside(dir, path) SYS_openat2(dir, path, how, size) => open::openat2(dir, path, how, size);
     by names(dir, path, dir2, link) SYS_linkat(dir, path, dir2, link, flags) => both::linkat(dir, path, dir2, link, flags);
+    by names(dir, from, dir2, to) SYS_renameat2(dir, from, dir2, to, flags) => both::renameat2(dir, from, dir2, to, flags);
     by outside(CWD, path) SYS_chdir(path) => process::chdir(path);
     by outside(fd) SYS_fchdir(fd) => process::fchdir(fd);
     by inside() SYS_getcwd(buf, size) => process::getcwd(buf, size);

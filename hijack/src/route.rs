@@ -249,6 +249,22 @@ fn below_cwd(spec: &Spec, text: &CStr) -> Owner {
     }
 }
 
+/// The path of the directory that the last component of a path is in; `ENOENT` if the path is empty.
+pub fn above(path: &CStr) -> Result<CString> {
+    let path = path.to_bytes();
+    if path.is_empty() {
+        return Err(Errno::ENOENT);
+    }
+    let name = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    let above = path.get(..name).unwrap_or_default();
+    let above = above.get(..above.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1));
+    let above = match above.unwrap_or_default() {
+        b"" => b"./".as_slice(),
+        above => above,
+    };
+    CString::new(above).map_err(|_| Errno::EFAULT)
+}
+
 /// A path of a call that has two: the descriptor that it is relative to, its address, and whose it is.
 pub struct End {
     dir: i32,
@@ -262,22 +278,20 @@ impl End {
         Self { dir, addr, owner: at(dir, addr) }
     }
 
+    /// The error of a call whose other path is in the rump kernel, as this one is not.
+    pub fn elsewhere(&self) -> Errno {
+        let _blocked = Blocked::enter();
+        match self.owner {
+            Owner::Host => self.host_directory().err().unwrap_or(Errno::EXDEV),
+            _ => Errno::EXDEV,
+        }
+    }
+
     /// What the host would say of the directory of a path of its own, before it notices that the other path is elsewhere:
     /// `EFAULT`, `ENAMETOOLONG`, `ENOENT`, `EBADF`, `ENOTDIR`, `EACCES`.
     fn host_directory(&self) -> Result<()> {
         let path = user::read_path(self.addr)?;
-        let path = path.to_bytes();
-        if path.is_empty() {
-            return Err(Errno::ENOENT);
-        }
-        let name = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
-        let above = path.get(..name).unwrap_or_default();
-        let above = above.get(..above.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1));
-        let above = match above.unwrap_or_default() {
-            b"" => b"./".as_slice(),
-            above => above,
-        };
-        let above = CString::new(above).map_err(|_| Errno::EFAULT)?;
+        let above = above(&path)?;
         let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
         let args = [raw::word(self.dir), above.as_ptr() as usize, raw::word(flags), 0];
         let fd = raw::checked(raw::call(libc::SYS_openat, args))?;
@@ -288,22 +302,17 @@ impl End {
 
 /// Both paths of link(2) or rename(2) when the rump kernel serves them; `None` when the host does.
 ///
-/// `EXDEV` when there is one of each, if there are the directories of both.
-pub fn two(from: End, to: End) -> Result<Option<(Name, Name)>> {
+/// `EXDEV` when there is one of each, if there are the directories of both. What is wrong with the first hides what is wrong with the
+/// second: `reach` finds out whether the first can be what the call asks of it.
+pub fn two(from: End, to: End, reach: impl Fn(&RumpAt<'_>) -> Result<()>) -> Result<Option<(Name, Name)>> {
     match (from.owner, to.owner) {
         (Owner::Rump(from), Owner::Rump(to)) => Ok(Some((from, to))),
-        (Owner::Rump(_), other) => Err(mixed(End { owner: other, ..to })),
-        (other, Owner::Rump(_)) => Err(mixed(End { owner: other, ..from })),
+        (Owner::Rump(first), other) => {
+            let _blocked = Blocked::enter();
+            Err(reach(&first.at()).err().unwrap_or_else(|| End { owner: other, ..to }.elsewhere()))
+        }
+        (other, Owner::Rump(_)) => Err(End { owner: other, ..from }.elsewhere()),
         _ => Ok(None),
-    }
-}
-
-/// The error of a call on paths of both kernels, of which `end` is the one that is not in the rump kernel.
-fn mixed(end: End) -> Errno {
-    let _blocked = Blocked::enter();
-    match end.owner {
-        Owner::Host => end.host_directory().err().unwrap_or(Errno::EXDEV),
-        _ => Errno::EXDEV,
     }
 }
 

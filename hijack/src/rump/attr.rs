@@ -19,6 +19,9 @@ use crate::user;
 /// have the same numbers (cp(1) would refuse to copy it onto "itself"). It is major number 0x72000.
 const RUMP_DEVICE: u64 = 0x7_2000 << 32;
 
+/// The flags of most calls that have some.
+const NOFOLLOW: i32 = AT_SYMLINK_NOFOLLOW | fcntl::AT_EMPTY_PATH;
+
 pub(super) fn status(fd: RumpFd) -> Result<Stat> {
     let mut status = Stat::default();
     stubs::fstat(kernel()?, fd.fd(), Out::new(&mut status))?;
@@ -27,7 +30,7 @@ pub(super) fn status(fd: RumpFd) -> Result<Stat> {
 }
 
 pub(super) fn status_at(at: &RumpAt, flags: i32) -> Result<Stat> {
-    let flags = fcntl::at_flags_from_linux(flags, AT_SYMLINK_NOFOLLOW)?;
+    let flags = fcntl::at_flags_from_linux(flags, NOFOLLOW | fcntl::AT_STATUS_HINTS)?;
     let mut status = Stat::default();
     stubs::fstatat(kernel()?, at.dir, UserStr::new(at.path), Out::new(&mut status), flags)?;
     status.st_dev |= RUMP_DEVICE;
@@ -162,7 +165,7 @@ pub fn fchown_itself(fd: RumpFd, uid: u32, gid: u32, flags: i32) -> Result<usize
 
 /// Does by an empty path, which reaches an `O_PATH` descriptor too, what a server without `AT_EMPTY_PATH` does by the descriptor.
 fn itself(flags: i32, by_path: impl Fn(i32) -> Result<()>, by_fd: impl Fn() -> Result<()>) -> Result<usize> {
-    let flags = fcntl::at_flags_from_linux(flags, AT_SYMLINK_NOFOLLOW)?;
+    let flags = fcntl::at_flags_from_linux(flags, NOFOLLOW)?;
     match by_path(flags | fcntl::AT_EMPTY_PATH) {
         Err(Errno::EINVAL | Errno::ENOENT) => done(by_fd()),
         answer => done(answer),
@@ -180,13 +183,13 @@ fn omits(times: usize) -> bool {
 
 /// See faccessat(2).
 pub fn faccessat2(at: &RumpAt, mode: i32, flags: i32) -> Result<usize> {
-    let flags = fcntl::at_flags_from_linux(flags, AT_EACCESS | AT_SYMLINK_NOFOLLOW)?;
+    let flags = fcntl::at_flags_from_linux(flags, AT_EACCESS | NOFOLLOW)?;
     done(stubs::faccessat(kernel()?, at.dir, UserStr::new(at.path), mode, flags))
 }
 
 /// See faccessat2(2) with an empty path; where the server cannot, the mode of the open file tells.
 pub fn faccess(fd: RumpFd, mode: i32, flags: i32) -> Result<usize> {
-    let flags = fcntl::at_flags_from_linux(flags, AT_EACCESS | AT_SYMLINK_NOFOLLOW)? | fcntl::AT_EMPTY_PATH;
+    let flags = fcntl::at_flags_from_linux(flags, AT_EACCESS | NOFOLLOW)? | fcntl::AT_EMPTY_PATH;
     match stubs::faccessat(kernel()?, fd.fd(), UserStr::new(c""), mode, flags) {
         Err(Errno::EINVAL | Errno::ENOENT) if mode & !7 == 0 => {}
         answer => return done(answer),
@@ -202,13 +205,13 @@ pub fn faccess(fd: RumpFd, mode: i32, flags: i32) -> Result<usize> {
 
 /// See fchmodat(2); `flags` is fchmodat2(2)'s.
 pub fn fchmodat(at: &RumpAt, mode: u32, flags: i32) -> Result<usize> {
-    let flags = fcntl::at_flags_from_linux(flags, AT_SYMLINK_NOFOLLOW)?;
+    let flags = fcntl::at_flags_from_linux(flags, NOFOLLOW)?;
     done(stubs::fchmodat(kernel()?, at.dir, UserStr::new(at.path), mode & stat::ALLPERMS, flags))
 }
 
 /// See fchownat(2).
 pub fn fchownat(at: &RumpAt, uid: u32, gid: u32, flags: i32) -> Result<usize> {
-    let flags = fcntl::at_flags_from_linux(flags, AT_SYMLINK_NOFOLLOW)?;
+    let flags = fcntl::at_flags_from_linux(flags, NOFOLLOW)?;
     done(stubs::fchownat(kernel()?, at.dir, UserStr::new(at.path), uid, gid, flags))
 }
 
@@ -217,6 +220,6 @@ pub fn utimensat(at: &RumpAt, times: usize, flags: i32) -> Result<usize> {
     if omits(times) {
         return Ok(0);
     }
-    let flags = fcntl::at_flags_from_linux(flags, AT_SYMLINK_NOFOLLOW)?;
+    let flags = fcntl::at_flags_from_linux(flags, NOFOLLOW)?;
     done(stubs::utimensat(kernel()?, at.dir, UserStr::new(at.path), In::at(times as u64, TIMES), flags))
 }

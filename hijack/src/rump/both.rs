@@ -1,6 +1,6 @@
 //! Calls that may be either kernel's by something else than one descriptor or path: by family, by either of two descriptors.
 
-use abi::{Errno, Result};
+use abi::{Errno, Result, fcntl};
 use client::stubs;
 
 use super::{copies, descriptor, dir, memory, name, transfer};
@@ -118,16 +118,19 @@ pub fn tee(input: i32, out: i32, len: usize, flags: u32) -> Outcome {
 pub fn linkat(dir: i32, path: usize, dir2: i32, link: usize, flags: i32) -> Outcome {
     let empty = flags & libc::AT_EMPTY_PATH != 0 && matches!(user::read::<u8>(path), Ok(0));
     let itself = match fds::lookup(dir) {
-        Some(rump) if empty => Some(rump),
+        Some(rump) if empty => Some(rump.fd()),
+        None if empty && dir == libc::AT_FDCWD && process::cwd_in_rump() => Some(abi::Fd(fcntl::AT_FDCWD)),
         _ => match route::at(dir, path) {
-            Owner::Descriptor(rump) if flags & libc::AT_SYMLINK_FOLLOW != 0 => Some(rump),
+            Owner::Descriptor(rump) if flags & libc::AT_SYMLINK_FOLLOW != 0 => Some(rump.fd()),
             _ => None,
         },
     };
+    let unknown = fcntl::at_flags_from_linux(flags, name::LINK_FLAGS).err();
     match itself {
         Some(rump) => match route::at(dir2, link) {
+            _ if unknown.is_some() => outcome(Err(Errno::EINVAL)),
             Owner::Rump(to) => serve(true, || name::link_itself(rump, &to.at())),
-            _ => outcome(Err(Errno::EXDEV)),
+            _ => outcome(Err(End::new(dir2, link).elsewhere())),
         },
         // A descriptor of the host, or of nothing.
         None if empty => match route::at(dir2, link) {
@@ -135,10 +138,19 @@ pub fn linkat(dir: i32, path: usize, dir2: i32, link: usize, flags: i32) -> Outc
             Owner::Rump(_) => outcome(Err(Errno::EXDEV)),
             _ => Outcome::Host,
         },
-        None => match route::two(End::new(dir, path), End::new(dir2, link)) {
+        None => match route::two(End::new(dir, path), End::new(dir2, link), |from| name::exists(from, flags)) {
             Ok(None) => Outcome::Host,
             Ok(Some((from, to))) => serve(true, || name::linkat(&from.at(), &to.at(), flags)),
-            Err(error) => outcome(Err(error)),
+            Err(error) => outcome(Err(unknown.unwrap_or(error))),
         },
+    }
+}
+
+/// See renameat2(2); flags that it does not take come before what is wrong with the paths.
+pub fn renameat2(dir: i32, from: usize, dir2: i32, to: usize, flags: u32) -> Outcome {
+    match route::two(End::new(dir, from), End::new(dir2, to), name::above) {
+        Ok(None) => Outcome::Host,
+        Ok(Some((from, to))) => serve(true, || name::renameat2(&from.at(), &to.at(), flags)),
+        Err(error) => outcome(Err(fcntl::check_rename(flags).err().unwrap_or(error))),
     }
 }

@@ -10,7 +10,7 @@ use super::attr::status;
 use super::file::{done, unless_unknown};
 use super::kernel;
 use crate::fds::RumpFd;
-use crate::route::RumpAt;
+use crate::route::{self, RumpAt};
 use crate::user;
 
 /// Longest path, with what Linux puts behind a deleted file's.
@@ -71,6 +71,18 @@ pub fn unlinkat(at: &RumpAt, flags: i32) -> Result<usize> {
     done(stubs::unlinkat(kernel()?, at.dir, UserStr::new(at.path), flags))
 }
 
+/// Whether there is anything to link (linkat(2)).
+pub fn exists(at: &RumpAt, flags: i32) -> Result<()> {
+    let follow = if flags & libc::AT_SYMLINK_FOLLOW == 0 { fcntl::AT_SYMLINK_NOFOLLOW } else { 0 };
+    stubs::faccessat(kernel()?, at.dir, UserStr::new(at.path), fcntl::F_OK, follow)
+}
+
+/// Whether the directory that a path's last component is in can be reached.
+pub fn above(at: &RumpAt) -> Result<()> {
+    let above = route::above(at.path)?;
+    stubs::faccessat(kernel()?, at.dir, UserStr::new(&above), fcntl::F_OK, 0)
+}
+
 /// See mkdirat(2).
 pub fn mkdirat(at: &RumpAt, mode: u32) -> Result<usize> {
     done(stubs::mkdirat(kernel()?, at.dir, UserStr::new(at.path), mode & stat::ALLPERMS))
@@ -108,16 +120,20 @@ pub fn symlinkat(target: &CStr, at: &RumpAt) -> Result<usize> {
     done(stubs::symlinkat(kernel()?, UserStr::new(target), at.dir, UserStr::new(at.path)))
 }
 
+/// The flags of linkat(2).
+pub const LINK_FLAGS: i32 = AT_SYMLINK_FOLLOW | fcntl::AT_EMPTY_PATH;
+
 /// See linkat(2).
 pub fn linkat(from: &RumpAt, to: &RumpAt, flags: i32) -> Result<usize> {
-    let netbsd = fcntl::at_flags_from_linux(flags, AT_SYMLINK_FOLLOW)?;
+    let netbsd = fcntl::at_flags_from_linux(flags, LINK_FLAGS)?;
     done(stubs::linkat(kernel()?, from.dir, UserStr::new(from.path), to.dir, UserStr::new(to.path), netbsd))
 }
 
-/// See linkat(2) with an empty path: gives an open file another name, or its first. A NetBSD server has no such file (`ENOENT`).
-pub fn link_itself(fd: RumpFd, to: &RumpAt) -> Result<usize> {
+/// See linkat(2) with an empty path: gives an open file another name, or its first; `fd` may be the working directory (`EPERM`).
+/// A NetBSD server has no such file (`ENOENT`).
+pub fn link_itself(fd: Fd, to: &RumpAt) -> Result<usize> {
     let (empty, to_path) = (UserStr::new(c""), UserStr::new(to.path));
-    done(stubs::linkat(kernel()?, fd.fd(), empty, to.dir, to_path, fcntl::AT_EMPTY_PATH))
+    done(stubs::linkat(kernel()?, fd, empty, to.dir, to_path, fcntl::AT_EMPTY_PATH))
 }
 
 /// See renameat2(2); from a NetBSD server `EINVAL` for any flag, as of a file system that does not know it: mv(1) falls back.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use abi::fcntl::{
     AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, EXTENDED_FLAGS, LOCK_EX,
     LOCK_NB, LOCK_SH, O_ACCMODE, O_CLOEXEC, O_EXLOCK, O_NONBLOCK, O_SHLOCK, R_OK, RESOLVE_BENEATH, RESOLVE_FLAGS,
-    RESOLVE_IN_ROOT, RESOLVE_NO_XDEV, W_OK, X_OK,
+    RESOLVE_IN_ROOT, RESOLVE_NO_XDEV, W_OK, X_OK, check_rename,
 };
 use abi::mount::MNT_NOEXEC;
 use abi::stat::S_ISVTX;
@@ -14,7 +14,7 @@ use abi::{Errno, Fd, In, Out, Pad, Result, UserStr};
 use super::file::{id, limit, timespecs, timevals, vnode};
 use crate::Cx;
 use crate::file::OpenFile;
-use crate::vfs::namei::Follow;
+use crate::vfs::namei::{Follow, Target};
 use crate::vfs::{self, Dir, Kind, View, VnodeFile, perm};
 
 const CWD: Fd = Fd(AT_FDCWD);
@@ -32,11 +32,6 @@ impl<'a> Path<'a> {
     /// Reads a path that starts at the directory `fd`: `EBADF`, `ENOTDIR`, unless the path is absolute; `ENOENT` if it is empty.
     fn new(cx: &'a Cx<'_>, fd: Fd, path: UserStr) -> Result<Self> {
         Self::flagged(cx, fd, path, 0)
-    }
-
-    /// Reads the other path of rename(2): what is wrong with the first comes before what is wrong with this one, as on Linux.
-    fn second(cx: &'a Cx<'_>, first: &Self, fd: Fd, path: UserStr) -> Result<Self> {
-        Self::new(cx, fd, path).or_else(|errno| first.view.parent(&first.at, &first.path).and(Err(errno)))
     }
 
     /// Reads the path of an *at call that takes `AT_EMPTY_PATH`.
@@ -67,6 +62,11 @@ impl<'a> Path<'a> {
 
     fn namei(&self, follow: Follow) -> Result<Dir> {
         if self.itself { Ok(self.at.clone()) } else { self.view.namei(&self.at, &self.path, follow) }
+    }
+
+    /// The directory of its last component.
+    fn parent(&self) -> Result<Target> {
+        self.view.parent(&self.at, &self.path)
     }
 
     /// What an *at call with `flag` means by the path.
@@ -249,6 +249,7 @@ pub fn linkat(cx: &Cx<'_>, fd1: Fd, name1: UserStr, fd2: Fd, name2: UserStr, fla
         return Err(Errno::EINVAL);
     }
     let follow = if flags & AT_SYMLINK_FOLLOW == 0 { Follow::WithSlash } else { Follow::Always };
+    // As on Linux, the second path is not looked at before the first has led somewhere.
     let old = Path::flagged(cx, fd1, name1, flags)?.namei(follow)?;
     let new = Path::new(cx, fd2, name2)?;
     new.view.link(&old, &new.at, &new.path)
@@ -266,12 +267,13 @@ pub fn rmdir(cx: &Cx<'_>, path: UserStr) -> Result<()> {
 
 /// unlinkat(2).
 pub fn unlinkat(cx: &Cx<'_>, fd: Fd, path: UserStr, flag: i32) -> Result<()> {
+    let remove = match flag {
+        0 => View::unlink,
+        AT_REMOVEDIR => View::rmdir,
+        _ => return Err(Errno::EINVAL),
+    };
     let path = Path::new(cx, fd, path)?;
-    match flag {
-        0 => path.view.unlink(&path.at, &path.path),
-        AT_REMOVEDIR => path.view.rmdir(&path.at, &path.path),
-        _ => Err(Errno::EINVAL),
-    }
+    remove(&path.view, &path.at, &path.path)
 }
 
 /// rename(2).
@@ -286,17 +288,16 @@ pub fn posix_rename(cx: &Cx<'_>, from: UserStr, to: UserStr) -> Result<()> {
 
 /// renameat(2).
 pub fn renameat(cx: &Cx<'_>, fromfd: Fd, from: UserStr, tofd: Fd, to: UserStr) -> Result<()> {
-    let from = Path::new(cx, fromfd, from)?;
-    let to = Path::second(cx, &from, tofd, to)?;
-    to.view.rename(&from.at, &from.path, &to.at, &to.path)
+    renameat2(cx, fromfd, from, tofd, to, 0)
 }
 
 /// renameat2(2), an extension; `flags` are `RENAME_*`.
 pub fn renameat2(cx: &Cx<'_>, fromfd: Fd, from: UserStr, tofd: Fd, to: UserStr, flags: u32) -> Result<()> {
-    vfs::tree::check_rename(flags)?;
-    let from = Path::new(cx, fromfd, from)?;
-    let to = Path::second(cx, &from, tofd, to)?;
-    to.view.rename_with(&from.at, &from.path, &to.at, &to.path, flags)
+    check_rename(flags)?;
+    let from = Path::new(cx, fromfd, from)?.parent()?;
+    // As on Linux, not looked at before the first path has led into a directory.
+    let to = Path::new(cx, tofd, to)?;
+    to.view.rename_found(from, to.parent()?, flags)
 }
 
 /// symlink(2).

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use abi::fcntl::{RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT};
+use abi::fcntl::{RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, check_rename};
 use abi::{Errno, Result};
 
 use super::namei::{Follow, Last, Target};
@@ -134,18 +134,16 @@ impl View<'_> {
 
     /// Moves a name (rename(2)). Two names of one file are both left alone, as POSIX demands.
     pub fn rename(&self, from_at: &Dir, from: &[u8], to_at: &Dir, to: &[u8]) -> Result<()> {
-        self.rename_with(from_at, from, to_at, to, 0)
+        self.rename_found(self.parent(from_at, from)?, self.parent(to_at, to)?, 0)
     }
 
-    /// Moves a name, or swaps two (renameat2(2)); `flags` are `RENAME_*`.
+    /// Moves a name, or swaps two (renameat2(2)), whose directories are found already; `flags` are `RENAME_*`.
     ///
     /// `EXDEV` across mounts, `EBUSY` for `.`, `..` and mount points, `EINVAL` for a directory into itself and for flags that
     /// contradict each other, `EEXIST` with `RENAME_NOREPLACE`, `EISDIR`, `ENOTDIR`, `ENOTEMPTY` by what is replaced.
-    pub fn rename_with(&self, from_at: &Dir, from: &[u8], to_at: &Dir, to: &[u8], flags: u32) -> Result<()> {
+    pub fn rename_found(&self, mut from: Target, mut to: Target, flags: u32) -> Result<()> {
         check_rename(flags)?;
         let exchange = flags & RENAME_EXCHANGE != 0;
-        let mut from = self.parent(from_at, from)?;
-        let mut to = self.parent(to_at, to)?;
         if !Arc::ptr_eq(&from.dir.mount, &to.dir.mount) {
             return Err(Errno::EXDEV);
         }
@@ -204,13 +202,6 @@ impl View<'_> {
         found.accessed();
         Ok(target)
     }
-}
-
-/// Checks the flags of renameat2(2): `EINVAL` for unknown ones, and for those that contradict each other.
-pub fn check_rename(flags: u32) -> Result<()> {
-    let unknown = flags & !(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) != 0;
-    let contradict = flags & RENAME_EXCHANGE != 0 && flags != RENAME_EXCHANGE;
-    if unknown || contradict { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
 impl Dir {

@@ -192,7 +192,8 @@ fn files_live_on_without_a_name_and_under_a_new_one() {
     machine.rename("/mnt/d/e", "/mnt/f/moved").unwrap();
     let (_, up, _) = machine.attr("/mnt/f/moved/..").unwrap();
     assert_eq!(up, machine.attr("/mnt/f").unwrap().1);
-    view.rename_with(&view.cwd, b"/mnt/f", &view.cwd, b"/mnt/d", abi::fcntl::RENAME_EXCHANGE).unwrap();
+    let [f, d] = [b"/mnt/f", b"/mnt/d"].map(|path| view.parent(&view.cwd, path).unwrap());
+    view.rename_found(f, d, abi::fcntl::RENAME_EXCHANGE).unwrap();
     assert_eq!((machine.names("/mnt/d").unwrap(), machine.names("/mnt/f").unwrap()), (vec!["moved".into()], vec![]));
     drop(view);
     check(&machine.unmount());

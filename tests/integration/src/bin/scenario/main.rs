@@ -118,6 +118,7 @@ const FAMILIES: &[&[Row]] = &[
     linux::mapping::TABLE,
     linux::moving::TABLE,
     linux::opening::TABLE,
+    linux::pairs::TABLE,
     linux::status::TABLE,
     interfaces::TABLE,
     local_sockets::TABLE,

@@ -5,6 +5,7 @@ pub mod locks;
 pub mod mapping;
 pub mod moving;
 pub mod opening;
+pub mod pairs;
 pub mod status;
 
 use super::prelude::*;
