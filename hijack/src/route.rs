@@ -249,11 +249,13 @@ fn below_cwd(spec: &Spec, text: &CStr) -> Owner {
     }
 }
 
-/// The path of the directory that the last component of a path is in; `ENOENT` if the path is empty.
+/// The path of the directory that the last component of a path is in; `ENOENT` if the path is empty, `ENAMETOOLONG`.
 pub fn above(path: &CStr) -> Result<CString> {
     let path = path.to_bytes();
-    if path.is_empty() {
-        return Err(Errno::ENOENT);
+    match path.len() {
+        0 => return Err(Errno::ENOENT),
+        TOO_LONG.. => return Err(Errno::ENAMETOOLONG),
+        _ => {}
     }
     let name = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
     let above = path.get(..name).unwrap_or_default();

@@ -308,6 +308,10 @@ pub fn symlink(cx: &Cx<'_>, path: UserStr, link: UserStr) -> Result<()> {
 /// symlinkat(2).
 pub fn symlinkat(cx: &Cx<'_>, path1: UserStr, fd: Fd, path2: UserStr) -> Result<()> {
     let contents = cx.mem.path(path1)?;
+    if contents.is_empty() {
+        // As on Linux, whatever is wrong with the second path.
+        return Err(Errno::ENOENT);
+    }
     let path = Path::new(cx, fd, path2)?;
     path.view.symlink(&contents, &path.at, &path.path)
 }

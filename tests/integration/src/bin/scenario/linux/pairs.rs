@@ -117,7 +117,8 @@ impl Place {
     }
 
     fn pairs(&mut self, number: c_long, all_flags: &[c_int]) {
-        for (from, to) in (0..self.ends.len()).flat_map(|from| (0..self.ends.len()).map(move |to| (from, to))) {
+        let count = self.ends.len();
+        for (from, to) in (0..count).flat_map(|from| (0..count).map(move |to| (from, to))) {
             for flags in all_flags {
                 let (from, to) = (&self.ends[from], &self.ends[to]);
                 let what = format!("{} -> {}, {flags:#x}", from.what, to.what);
