@@ -350,7 +350,9 @@ pub fn ends() {
         return;
     }
     if let Some(remote) = remote().filter(|remote| remote.extended()) {
-        let _blocked = Blocked::enter();
+        // For good: as on Linux, no signal changes how a process ends that has begun to. Who waits at the other end of its terminal
+        // may hang up at once, and would kill it between this and the host's exit.
+        std::mem::forget(Blocked::enter());
         let _ = stubs::fcntl(remote, Fd(0), F_CLOSEM, InOut::NULL);
     }
 }

@@ -1,7 +1,7 @@
 //! What a descriptor points to.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use abi::stat::Stat;
@@ -80,6 +80,8 @@ pub struct OpenFile {
     owner: AtomicI32,
     /// Tells those who can, while `O_ASYNC` is on.
     sigio: OnceLock<Arc<Sigio>>,
+    /// Its number among all that were ever opened.
+    number: u64,
     /// Told when the last descriptor is gone.
     mourners: Mutex<Vec<Weak<dyn Waiter>>>,
 }
@@ -87,13 +89,22 @@ pub struct OpenFile {
 impl OpenFile {
     /// Wraps an object with its open flags (only access mode and status flags are kept).
     pub fn new(file: Arc<dyn File>, flags: i32) -> Arc<Self> {
+        static OPENED: AtomicU64 = AtomicU64::new(1);
         Arc::new(Self {
             file,
+            number: OPENED.fetch_add(1, Ordering::Relaxed),
             flags: AtomicU32::new(flags as u32),
             owner: AtomicI32::new(0),
             sigio: OnceLock::new(),
             mourners: Mutex::default(),
         })
+    }
+
+    /// What fstat(2) says. An object that has no number of its own, a socket, has that of its open file, so that it can be told from
+    /// others, and found: it is what stands in `/proc/net/tcp`, and behind `/proc/PID/fd/N`.
+    pub fn stat(&self) -> Result<Stat> {
+        let stat = self.file.stat()?;
+        Ok(if stat.st_ino == 0 { Stat { st_ino: self.number, ..stat } } else { stat })
     }
 
     /// Has `who` stand on the object's queue, and told when the last descriptor is gone.

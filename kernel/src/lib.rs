@@ -27,7 +27,7 @@ pub mod vfs;
 pub mod wait;
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use abi::Result;
@@ -61,6 +61,8 @@ pub struct Kernel {
     pub reports: &'static [(&'static str, Report)],
     /// Pseudo terminals.
     pub terminals: Arc<tty::Terminals>,
+    /// CPU time, as procfs has seen it.
+    pub usage: Mutex<fs::procfs::Usage>,
     /// Who sleeps until a timer's deadline, in a kernel without a thread for that.
     pub timer_sleepers: Arc<WaitQueue>,
     softclock: Arc<dyn Parker>,
@@ -112,6 +114,7 @@ impl Kernel {
             net,
             reports: net::report::TABLE,
             terminals: Arc::default(),
+            usage: Mutex::default(),
             timer_sleepers,
             softclock,
             ticking: AtomicBool::new(false),

@@ -18,6 +18,9 @@ use crate::vfs::{FileSystem, Kind, View};
 
 mod net;
 mod status;
+mod usage;
+
+pub use usage::Usage;
 
 /// The root; processes follow.
 const ROOT: &[Row] = &[
@@ -34,6 +37,7 @@ const ROOT: &[Row] = &[
     ("sys", 0o555, What::Fixed(SYS)),
     ("uptime", 0o444, What::Text(status::uptime)),
     ("version", 0o444, What::Text(|_| Ok(sysctl::version().into_bytes()))),
+    ("vmstat", 0o444, What::Text(status::vmstat)),
 ];
 
 const SYS: &[Row] = &[("kernel", 0o555, What::Fixed(SYS_KERNEL))];
@@ -68,9 +72,9 @@ const PROCESS: &[Row] = &[
     ("mounts", 0o444, What::Text(status::mounts)),
     ("net", 0o555, What::Both(net::SOCKETS, net::registered)),
     ("root", 0o777, What::Link(|look| place(look, |proc| lock(&proc.cwd).root.clone()))),
-    ("stat", 0o444, What::Text(|look| of_host(look, "stat").or_else(|_| status::stat(look)))),
+    ("stat", 0o444, What::Text(status::stat)),
     ("statm", 0o444, What::Text(|look| of_host(look, "statm").or_else(|_| Ok(b"0 0 0 0 0 0 0\n".to_vec())))),
-    ("status", 0o444, What::Text(|look| of_host(look, "status").or_else(|_| status::status(look)))),
+    ("status", 0o444, What::Text(status::status)),
 ];
 
 /// Makes a file system of processes; it knows no options.
@@ -90,6 +94,12 @@ fn processes(look: &Look) -> Vec<(String, What)> {
 fn of_host(look: &Look, file: &str) -> Result<Vec<u8>> {
     let text = look.of.local_pid().and_then(|pid| look.kernel.rumpuser.process_file(pid, file));
     text.ok_or(Errno::ENOENT)
+}
+
+/// The fields of a process's `stat` behind its name, which may have spaces and brackets; the first is the state.
+fn fields(text: &[u8]) -> Option<Vec<String>> {
+    let (_, rest) = std::str::from_utf8(text).ok()?.rsplit_once(") ")?;
+    Some(rest.split_whitespace().map(str::to_owned).collect())
 }
 
 fn view(look: &Look) -> Result<View<'_>> {
@@ -112,7 +122,7 @@ pub fn descriptor(look: &Look, fd: i32) -> Result<Vec<u8>> {
     if let Some(file) = open.file.as_vnode() {
         return view(look)?.path_of_open(file);
     }
-    let stat = open.file.stat()?;
+    let stat = open.stat()?;
     let kind = Kind::from_mode(stat.st_mode);
     Ok(match kind {
         Some(Kind::Socket) => format!("socket:[{}]", stat.st_ino),

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use abi::time::Timespec;
-use abi::{Errno, Result};
+use abi::{Errno, Fd, Result};
 
 use crate::proc::{Proc, lock};
 use crate::vfs::node::Entry;
-use crate::vfs::{Attr, Change, FileSystem, Kind, Node, Position, Vnode};
+use crate::vfs::{Attr, Change, Dir, FileSystem, Kind, Mount, Node, Position, Vnode};
 use crate::{Kernel, current};
 
 /// Who looks, and whose directory it is.
@@ -33,6 +33,8 @@ pub enum What {
     Link(fn(&Look) -> Result<Vec<u8>>),
     /// The link of a descriptor.
     Descriptor(i32),
+    /// What such a link leads to, if that has no place among the files: a socket.
+    Object,
     /// A directory with the same names always.
     Fixed(&'static [Row]),
     /// A directory whose names are made when somebody looks.
@@ -109,6 +111,7 @@ fn kind_of(what: &What) -> Kind {
     match what {
         What::Text(_) | What::Report(_) | What::Settable(..) => Kind::Regular,
         What::Link(_) | What::Descriptor(_) => Kind::Symlink,
+        What::Object => Kind::Socket,
         What::Fixed(_) | What::Made(_) | What::Both(..) | What::Process(_) => Kind::Directory,
     }
 }
@@ -228,6 +231,33 @@ impl Node for Report {
         set(&look, data.strip_suffix(b"\n").unwrap_or(data))?;
         let from = if let Position::At(offset) = position { offset } else { 0 };
         Ok((from + data.len() as u64, data.len()))
+    }
+
+    /// An open file is reached even when its name is gone, and a socket, which has none, can be looked at. A pipe is not found so.
+    fn leads_to(&self, mount: &Arc<Mount>) -> Result<Option<Dir>> {
+        let What::Descriptor(fd) = self.what else { return Ok(None) };
+        let open = self.look()?.of.place(Fd(fd)).map_err(|_| Errno::ENOENT)?;
+        if let Some(file) = open.file.as_vnode() {
+            return Ok(Some(file.at.clone()));
+        }
+        if open.file.as_socket().is_none() {
+            return Ok(None);
+        }
+        let vnode = Vnode::new(Kind::Socket, open.stat()?.st_ino);
+        let (tree, what, this) = (self.tree.clone(), What::Object, self.this.clone());
+        let above = this.upgrade();
+        let node = Report {
+            vnode,
+            tree,
+            above,
+            path: String::new(),
+            mode: 0o777,
+            what,
+            of: self.of,
+            text: Mutex::default(),
+            this,
+        };
+        Ok(Some(Dir { mount: mount.clone(), node: Arc::new(node) }))
     }
 
     fn read_link(&self) -> Result<Vec<u8>> {

@@ -424,7 +424,7 @@ fn set_status(cx: &Cx<'_>, file: &OpenFile, flag: i32, data: InOut) -> Result<()
 
 /// fstat(2).
 pub fn fstat(cx: &Cx<'_>, fd: Fd, sb: Out) -> Result<()> {
-    let stat: Stat = cx.proc.place(fd)?.file.stat()?;
+    let stat: Stat = cx.proc.place(fd)?.stat()?;
     cx.mem.write(sb, &stat)
 }
 

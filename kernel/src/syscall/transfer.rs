@@ -238,7 +238,7 @@ pub fn splice(cx: &Cx<'_>, from: Fd, from_at: InOut, to: Fd, to_at: InOut, len: 
 }
 
 fn same_pipe(one: &OpenFile, other: &OpenFile) -> Result<bool> {
-    let (one, other) = (one.file.stat()?, other.file.stat()?);
+    let (one, other) = (one.stat()?, other.stat()?);
     Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 

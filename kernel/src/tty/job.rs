@@ -137,6 +137,12 @@ impl Pty {
         lock(&self.state).control.map(|control| control.session).ok_or(Errno::ENOTTY)
     }
 
+    /// Returns the foreground while the terminal controls `session`.
+    pub fn foreground_of(&self, session: i32) -> Option<i32> {
+        let control = lock(&self.state).control?;
+        (control.session == session).then_some(control.foreground)
+    }
+
     fn visible(&self, cx: Caller<'_>, side: Side) -> Result<()> {
         if side == Side::Slave && self.caller(cx).is_none() { Err(Errno::ENOTTY) } else { Ok(()) }
     }

@@ -14,8 +14,8 @@ use super::output::Output;
 
 /// What the reader has not taken yet, at most (Linux's `N_TTY_BUF_SIZE`).
 const INPUT_MAX: usize = 4096;
-/// What waits for room there, at most.
-const PENDING_MAX: usize = 8192;
+/// What waits for room there, at most; about as on Linux.
+const PENDING_MAX: usize = 16384;
 
 /// Packet mode: what was typed is thrown away (`TIOCPKT_FLUSHREAD`); the bits are the same on both systems.
 pub const PKT_FLUSHREAD: u8 = 0x1;

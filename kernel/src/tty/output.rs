@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use abi::ioctl::termios::*;
 
-/// What the master has not taken, at most; echoes may go beyond.
-const OUTPUT_MAX: usize = 8192;
+/// What the master has not taken, at most, about as on Linux; echoes may go beyond.
+const OUTPUT_MAX: usize = 16384;
 /// What echoes may go beyond.
 const ECHO_MAX: usize = 4096;
 /// The most that becomes of one character: a tab.

@@ -251,13 +251,12 @@ impl File for End {
             Side::Master if state.typing_stopped => None,
             Side::Master => Some(state.line.feed(buf)).filter(|taken| *taken > 0 || buf.is_empty()),
         };
+        // Who finds no room has nothing to tell: two who both wait for room would wake each other for ever.
+        let taken = taken.ok_or(Errno::EAGAIN)?;
         // Either way there may be output: echoes of what is typed.
-        self.pty.settle(
-            state,
-            POLLIN | POLLRDNORM,
-            if self.side == Side::Master { POLLIN | POLLRDNORM } else { NOTHING_NEW },
-        );
-        taken.ok_or(Errno::EAGAIN)
+        let typed = if self.side == Side::Master { POLLIN | POLLRDNORM } else { NOTHING_NEW };
+        self.pty.settle(state, POLLIN | POLLRDNORM, typed);
+        Ok(taken)
     }
 
     fn ready(&self) -> Events {

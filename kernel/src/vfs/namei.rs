@@ -117,7 +117,7 @@ impl View<'_> {
             {
                 return Ok(Target { dir, last: Last::Name(name), slash, found: None });
             }
-            let found = match name.as_slice() {
+            let mut found = match name.as_slice() {
                 b"." => Some(dir.clone()),
                 b".." if dir.same(at) && self.refuses(RESOLVE_BENEATH) => return Err(Errno::EXDEV),
                 b".." => Some(self.above(&dir)?),
@@ -134,11 +134,16 @@ impl View<'_> {
                 if links > SYMLINKS_MAX || self.refuses(RESOLVE_NO_SYMLINKS) {
                     return Err(Errno::ELOOP);
                 }
-                path = spliced(self.inside(&link.node.read_link()?), &path[rest..])?;
-                link.accessed();
-                rest = 0;
-                dir = self.start(&dir, &path)?;
-                continue;
+                // What openat2(2) keeps inside a directory goes by the path.
+                let there = if self.resolve == 0 { link.node.leads_to(&link.mount)? } else { None };
+                if there.is_none() {
+                    path = spliced(self.inside(&link.node.read_link()?), &path[rest..])?;
+                    link.accessed();
+                    rest = 0;
+                    dir = self.start(&dir, &path)?;
+                    continue;
+                }
+                found = there;
             }
             if is_last {
                 let last = match name.as_slice() {

@@ -10,9 +10,9 @@ use abi::{Errno, Result};
 use sysproxy::host::Owned;
 use zerocopy::FromZeros;
 
-use super::NAME_MAX;
 use super::lock::Locks;
 use super::pipe::{Pipe, Ways};
+use super::{Dir, Mount, NAME_MAX};
 use crate::fs::options::Options;
 use crate::proc::lock;
 use crate::rumpuser::Access;
@@ -274,6 +274,10 @@ pub trait Node: Any + Send + Sync {
     /// Writes what a file has to where it lasts; `EOPNOTSUPP` where the file system as a whole sees to it.
     fn sync(&self) -> Result<()> {
         Err(Errno::EOPNOTSUPP)
+    }
+    /// What a symbolic link leads to that needs no path to be found, as `/proc/PID/fd/N`; most need one. `mount` is the link's own.
+    fn leads_to(&self, _mount: &Arc<Mount>) -> Result<Option<Dir>> {
+        Ok(None)
     }
     /// Returns the target of a symbolic link.
     fn read_link(&self) -> Result<Vec<u8>> {

@@ -94,7 +94,7 @@ fn inet(look: &Look, family: i32, kind: i32) -> Result<Vec<u8>> {
             _ => CLOSED,
         };
         let (from, to) = (end(&local, family), end(&peer.unwrap_or(Sockaddr::Unspec), family));
-        let inode = open.file.stat().map_or(0, |stat| stat.st_ino);
+        let inode = open.stat().map_or(0, |stat| stat.st_ino);
         let queues = "00000000:00000000 00:00000000 00000000     0        0";
         let _ = writeln!(text, "{row:4}: {from} {to} {state:02X} {queues} {inode} 1 0000000000000000 100 0 0 10 0");
         row += 1;
@@ -113,7 +113,7 @@ fn unix(look: &Look) -> Result<Vec<u8>> {
         let listens = socket.option(SOL_SOCKET, SO_ACCEPTCONN, 4).is_ok_and(|value| value.first() == Some(&1));
         let state = if socket.peer().is_ok() { 3 } else { 1 };
         let flags = if listens { 0x10000 } else { 0 };
-        let inode = open.file.stat().map_or(0, |stat| stat.st_ino);
+        let inode = open.stat().map_or(0, |stat| stat.st_ino);
         let path = match socket.local() {
             Ok(Sockaddr::Local(path)) if path.first() == Some(&0) => format!(" @{}", path[1..].escape_ascii()),
             Ok(Sockaddr::Local(path)) if !path.is_empty() => format!(" {}", path.escape_ascii()),

@@ -2,7 +2,7 @@
 
 use super::*;
 
-programs! { "files", network false;
+programs! { "files", network false, config None;
     "bash" on ALL uses "bash ps diff": "redirects in every form, substitutes processes, globs, waits for, stops and kills jobs, traps, runs coprocesses";
     "dash" on ALL uses "dash": "redirects, substitutes, reads here-documents, globs, traps signals and waits for jobs";
     "coreutils-names" on UNIX uses "ls awk": "make, link, list, touch, change, move (also between the kernels) and remove names of every kind, deep and long ones too";

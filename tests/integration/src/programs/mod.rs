@@ -16,6 +16,7 @@ mod files;
 mod network;
 pub mod page;
 pub mod run;
+mod terminals;
 
 use crate::Transport;
 
@@ -33,13 +34,15 @@ pub struct Program {
     pub on: &'static [Transport],
     /// Whether it uses the network: the host's run then gets a network namespace of its own.
     pub network: bool,
+    /// What goes to the rump kernel (rumphijack(3)); the usual for none.
+    pub config: Option<&'static str>,
     /// The text of the script.
     pub script: &'static str,
 }
 
 /// All rows, family by family.
 pub fn all() -> impl Iterator<Item = &'static Program> {
-    [files::ROWS, network::ROWS].into_iter().flatten()
+    [files::ROWS, network::ROWS, terminals::ROWS].into_iter().flatten()
 }
 
 /// What every script begins with: functions for all, and the end of what a failed one leaves running.
@@ -48,10 +51,10 @@ const PRELUDE: &str = include_str!("prelude.sh");
 /// Expands a family's rows; `"tar" on UNIX uses "tar gzip": "packs …";` becomes
 /// `Program { name: "tar", on: UNIX, uses: "tar gzip", does: "packs …", script: include_str!("files/tar.sh"), … }`.
 macro_rules! programs {
-    ($family:literal, network $network:literal; $($name:literal on $on:ident uses $uses:literal: $does:literal;)*) => {
+    ($family:literal, network $network:literal, config $config:expr; $($name:literal on $on:ident uses $uses:literal: $does:literal;)*) => {
         pub const ROWS: &[Program] = &[$(Program {
             family: $family, name: $name, uses: $uses, does: $does, on: $on, network: $network,
-            script: include_str!(concat!($family, "/", $name, ".sh")),
+            config: $config, script: include_str!(concat!($family, "/", $name, ".sh")),
         }),*];
     };
 }
@@ -97,6 +100,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("ssh-keygen", "openssh-client"),
     ("sshd", "openssh-server openssh-sftp-server"),
     ("strip", "binutils"),
+    ("stty", "coreutils"),
     ("taskset", "util-linux"),
     ("vim.tiny", "vim-tiny"),
     ("xargs", "findutils"),
@@ -136,8 +140,16 @@ mod tests {
 
     #[test]
     fn packages_are_named_once() {
-        let row =
-            Program { family: "", name: "", uses: "find xargs gcc", does: "", on: ALL, network: false, script: "" };
+        let row = Program {
+            family: "",
+            name: "",
+            uses: "find xargs gcc",
+            does: "",
+            on: ALL,
+            network: false,
+            config: None,
+            script: "",
+        };
         assert_eq!(row.packages(), ["findutils", "gcc", "libc6-dev"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-programs! { "network", network true;
+programs! { "network", network true, config None;
     "apache2" on TCP uses "apache2 curl setsid": "serves files and CGI with the prefork, worker and event modules, ten clients at once";
     "curl" on UNIX uses "curl python3 cmp": "fetches over HTTP, in parallel, and posts; sees refusals and errors";
     "dnsmasq" on TCP uses "dnsmasq dig": "answers dig over UDP, TCP and IPv6";

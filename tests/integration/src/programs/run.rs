@@ -97,7 +97,8 @@ fn on_rump(row: &Program, transport: Transport, adjust: impl Fn(&mut Command)) -
     let rump = Rump::start(transport);
     let other = TempDir::new().expect("temporary folder");
     let folder = Path::new("/rump/tmp").join(row.name);
-    let mut command = script(&mut rump.command("bash"), row, &folder, other.path());
+    let options = row.config.map_or_else(Vec::new, |config| vec!["--config", config]);
+    let mut command = script(&mut rump.launch(&options, "bash"), row, &folder, other.path());
     adjust(&mut command);
     run(&mut command, &folder)
 }
