@@ -89,7 +89,8 @@ pub struct OpenFile {
 impl OpenFile {
     /// Wraps an object with its open flags (only access mode and status flags are kept).
     pub fn new(file: Arc<dyn File>, flags: i32) -> Arc<Self> {
-        static OPENED: AtomicU64 = AtomicU64::new(1);
+        // netstat knows no number of one digit.
+        static OPENED: AtomicU64 = AtomicU64::new(1000);
         Arc::new(Self {
             file,
             number: OPENED.fetch_add(1, Ordering::Relaxed),
