@@ -15,6 +15,7 @@
 mod files;
 mod network;
 pub mod page;
+mod processes;
 pub mod run;
 mod terminals;
 
@@ -42,7 +43,7 @@ pub struct Program {
 
 /// All rows, family by family.
 pub fn all() -> impl Iterator<Item = &'static Program> {
-    [files::ROWS, network::ROWS, terminals::ROWS].into_iter().flatten()
+    [files::ROWS, network::ROWS, processes::ROWS, terminals::ROWS].into_iter().flatten()
 }
 
 /// What every script begins with: functions for all, and the end of what a failed one leaves running.
@@ -71,12 +72,15 @@ const PACKAGES: &[(&str, &str)] = &[
     ("awk", "mawk"),
     ("cmp", "diffutils"),
     ("column", "bsdextrautils"),
+    ("df", "coreutils"),
     ("diff", "diffutils"),
     ("dig", "bind9-dnsutils"),
     ("dnsmasq", "dnsmasq-base"),
     ("fallocate", "util-linux"),
     ("find", "findutils"),
+    ("findmnt", "util-linux"),
     ("flock", "util-linux"),
+    ("free", "procps"),
     ("gcc", "gcc libc6-dev"),
     ("ld", "binutils"),
     ("ls", "coreutils"),
@@ -84,11 +88,13 @@ const PACKAGES: &[(&str, &str)] = &[
     ("musl-gcc", "musl-tools"),
     ("nc.openbsd", "netcat-openbsd"),
     ("nc.traditional", "netcat-traditional"),
+    ("netstat", "net-tools"),
     ("node", "nodejs"),
     ("objdump", "binutils"),
     ("php", "php-cli"),
     ("prlimit", "util-linux"),
     ("ps", "procps"),
+    ("pstree", "psmisc"),
     ("psql", "postgresql"),
     ("redis-benchmark", "redis-tools"),
     ("redis-cli", "redis-tools"),
@@ -96,6 +102,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("script", "bsdutils"),
     ("setpriv", "util-linux"),
     ("setsid", "util-linux"),
+    ("ss", "iproute2"),
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
     ("sshd", "openssh-server openssh-sftp-server"),
