@@ -342,14 +342,10 @@ unsafe fn while_waiting<T: Send>(wait: impl FnOnce() -> T + Send, then: impl FnO
             thread.store(unsafe { gettid() }, Ordering::SeqCst);
             wait()
         });
-        // Asleep several times in a row: not for a moment on the way there.
-        let mut asleep = 0;
-        while asleep < 20 {
-            let stat = format!("/proc/self/task/{}/stat", thread.load(Ordering::SeqCst));
-            let stat = std::fs::read_to_string(stat).unwrap_or_default();
-            asleep = if stat.contains(") S ") { asleep + 1 } else { 0 };
+        while thread.load(Ordering::SeqCst) == 0 {
             thread::yield_now();
         }
+        until_asleep(unsafe { getpid() }, thread.load(Ordering::SeqCst));
         then();
         waiter.join().unwrap()
     })

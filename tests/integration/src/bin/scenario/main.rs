@@ -65,7 +65,9 @@ mod prelude {
 
     pub(crate) use super::Needs::*;
     pub(crate) use super::sockets::*;
-    pub(crate) use super::{Row, contents, create, devices_of, errno, mode_of, path, show, text, until_asleep, works};
+    pub(crate) use super::{
+        Row, asleep, contents, create, devices_of, errno, mode_of, path, show, text, until_asleep, works,
+    };
 }
 
 use prelude::*;
@@ -255,6 +257,17 @@ fn until_asleep(process: pid_t, thread: pid_t) {
         before = slept.to_owned();
         unsafe { usleep(1000) };
     }
+}
+
+/// Runs `wait` in a thread; returns when that sleeps, or is over.
+fn asleep<T: Send + 'static>(wait: impl FnOnce() -> T + Send + 'static) -> std::thread::JoinHandle<T> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        tell.send(unsafe { gettid() }).unwrap();
+        wait()
+    });
+    until_asleep(unsafe { getpid() }, told.recv().unwrap());
+    thread
 }
 
 /// The folder of devices: of the host natively, of the rump kernel below the prefix.

@@ -183,10 +183,11 @@ fn reads_of_lines(folder: &str) {
     }
 }
 
-/// Types a little later, so that the reader waits.
+/// Types when the calling thread, which is about to read, sleeps.
 unsafe fn later(master: c_int, text: &'static [u8]) -> std::thread::JoinHandle<()> {
+    let (process, reader) = unsafe { (getpid(), gettid()) };
     std::thread::spawn(move || unsafe {
-        usleep(30_000);
+        until_asleep(process, reader);
         types(master, text);
     })
 }

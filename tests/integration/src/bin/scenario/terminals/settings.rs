@@ -253,8 +253,7 @@ fn hangup(folder: &str) {
         close(slave);
         // Somebody who waits is told.
         let (master, slave) = terminal(folder);
-        let waiter = std::thread::spawn(move || read(slave, [0u8; 8].as_mut_ptr().cast(), 8) <= 0);
-        usleep(20_000);
+        let waiter = asleep(move || read(slave, [0u8; 8].as_mut_ptr().cast(), 8) <= 0);
         close(master);
         println!("waited {}", waiter.join().unwrap());
         close(slave);
@@ -318,8 +317,7 @@ fn waits(folder: &str) {
         write(slave, c"x".as_ptr().cast(), 1);
         look("printed");
         heard_until(master, b"x");
-        let reader = std::thread::spawn(move || reads("waited", slave, 100));
-        usleep(20_000);
+        let reader = asleep(move || reads("waited", slave, 100));
         types(master, b"late\n");
         reader.join().unwrap();
         close(master);
