@@ -1,0 +1,3 @@
+# The system's own documentation: through tar both ways, without a difference.
+shape() { (cd "$1"; find . ! -type d -printf '%p %y %m %U:%G %n %l %s %Ts\n' | sort | cksum; find . -type d -printf '%p %m %U:%G %Ts\n' | sort | cksum); }
+shape /usr/share/doc > before; tar -C /usr/share/doc -cf packed .; tar -xpf packed --one-top-level=in; tar -C in -df packed && echo compared; shape in | diff before - && echo in; tar -C in -cf - . | tar -xpf - -C "$HOST" --one-top-level=out; shape "$HOST/out" | diff before - && echo out; find in -type f -size +0 -name copyright | head -n 1 | wc -l; rm -rf in packed; ls
