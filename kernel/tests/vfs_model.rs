@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use abi::fcntl::{O_APPEND, O_CREAT, O_RDWR};
+use abi::fcntl::{O_APPEND, O_CREAT, O_RDWR, RENAME_EXCHANGE, RENAME_NOREPLACE};
 use abi::stat::Dirents;
 use abi::{Errno, Result};
 use kernel::config::Config;
@@ -26,7 +26,7 @@ enum Op {
     Link(Names, Names),
     Unlink(Names),
     Rmdir(Names),
-    Rename(Names, Names),
+    Rename(Names, Names, u32),
 }
 
 /// The model: a tree of directories whose leaves are numbers of files.
@@ -142,27 +142,44 @@ impl Model {
                     Tree::Directory(_) => entries.remove(last),
                 };
             }
-            Op::Rename(from, to) => self.rename(from, to)?,
+            Op::Rename(from, to, flags) => self.rename(from, to, *flags)?,
         }
         Ok(())
     }
 
-    fn rename(&mut self, from: &Names, to: &Names) -> Result<()> {
+    /// In the order of Linux's do_renameat2().
+    fn rename(&mut self, from: &Names, to: &Names, flags: u32) -> Result<()> {
         // Both walks come before the look at what they found.
         self.parent(from)?;
         self.parent(to)?;
         let moved = self.find(from)?.clone();
+        let replaced = self.find(to).ok().cloned();
+        match (flags, &replaced) {
+            (RENAME_NOREPLACE, Some(_)) => return Err(Errno::EEXIST),
+            (RENAME_EXCHANGE, None) => return Err(Errno::ENOENT),
+            _ => {}
+        }
         if from == to {
             return Ok(());
         }
-        let replaced = self.find(to).ok().cloned();
+        let above = |one: &Names, other: &Names| other.len() > one.len() && other.starts_with(one);
+        if above(from, to) && matches!(moved, Tree::Directory(_)) {
+            return Err(Errno::EINVAL);
+        }
+        if above(to, from) {
+            return Err(if flags == RENAME_EXCHANGE { Errno::EINVAL } else { Errno::ENOTEMPTY });
+        }
         if let (Tree::File(one), Some(Tree::File(other))) = (&moved, &replaced)
             && one == other
         {
             return Ok(());
         }
-        if matches!(moved, Tree::Directory(_)) && to.starts_with(from) {
-            return Err(Errno::EINVAL);
+        if let (RENAME_EXCHANGE, Some(other)) = (flags, &replaced) {
+            let (entries, last) = self.parent(from)?;
+            entries.insert(last, other.clone());
+            let (entries, last) = self.parent(to)?;
+            entries.insert(last, moved);
+            return Ok(());
         }
         match (&moved, &replaced) {
             (Tree::File(_), Some(Tree::Directory(_))) => return Err(Errno::EISDIR),
@@ -198,7 +215,10 @@ fn apply(view: &View<'_>, op: &Op) -> Result<()> {
         Op::Link(old, new) => view.link(&view.namei(at, &path(old), Follow::Never)?, at, &path(new)),
         Op::Unlink(names) => view.unlink(at, &path(names)),
         Op::Rmdir(names) => view.rmdir(at, &path(names)),
-        Op::Rename(from, to) => view.rename(at, &path(from), at, &path(to)),
+        Op::Rename(from, to, flags) => {
+            let (from, to) = (view.parent(at, &path(from))?, view.parent(at, &path(to))?);
+            view.rename_found(from, to, *flags)
+        }
     }
 }
 
@@ -260,7 +280,9 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (names(), names()).prop_map(|(old, new)| Op::Link(old, new)),
         2 => names().prop_map(Op::Unlink),
         2 => names().prop_map(Op::Rmdir),
-        3 => (names(), names()).prop_map(|(from, to)| Op::Rename(from, to)),
+        3 => (names(), names()).prop_map(|(from, to)| Op::Rename(from, to, 0)),
+        1 => (names(), names()).prop_map(|(from, to)| Op::Rename(from, to, RENAME_NOREPLACE)),
+        2 => (names(), names()).prop_map(|(from, to)| Op::Rename(from, to, RENAME_EXCHANGE)),
     ]
 }
 

@@ -166,6 +166,10 @@ impl View<'_> {
         if (from.slash || (to.slash && !exchange)) && !is_directory {
             return Err(Errno::ENOTDIR);
         }
+        if !is_directory && !exchange && to.found.as_ref().is_some_and(|replaced| from.dir.lies_in(replaced)) {
+            // It holds what is moved, at least, whatever else would be said of a directory in the place of a file.
+            return Err(Errno::ENOTEMPTY);
+        }
         if moved.is_mount_root() || to.found.as_ref().is_some_and(Dir::is_mount_root) {
             return Err(Errno::EBUSY);
         }
@@ -205,6 +209,18 @@ impl View<'_> {
 }
 
 impl Dir {
+    /// Whether it is `above` or below that, on one file system.
+    fn lies_in(&self, above: &Dir) -> bool {
+        let mut node = self.node.clone();
+        while !super::node::same(&node, &above.node) {
+            match node.parent() {
+                Ok(parent) if !super::node::same(&node, &self.mount.root) => node = parent,
+                _ => return false,
+            }
+        }
+        true
+    }
+
     /// Whether it is the root of a mount.
     pub(super) fn is_mount_root(&self) -> bool {
         super::node::same(&self.node, &self.mount.root)

@@ -35,6 +35,7 @@ const PATHS: &[&CStr] = &[
     c"dir/..",
     c"full",
     c"full/in",
+    c"full/file",
     c"full/in/deep/new",
     c"missing",
     c"missing/",
@@ -95,6 +96,7 @@ impl Place {
             for name in [c"dir", c"full", c"full/in", c"full/in/deep"] {
                 mkdir(name.as_ptr(), 0o755);
             }
+            create(&self.folder, "full/file", b"below");
             for (to, name) in [(c"nowhere", c"dangling"), (c"full", c"todir"), (c"loop", c"loop")] {
                 symlink(to.as_ptr(), name.as_ptr());
             }
