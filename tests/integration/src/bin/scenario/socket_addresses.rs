@@ -161,14 +161,22 @@ fn dual_stack(_: &str) {
 fn ipv6_only(_: &str) {
     unsafe {
         let on: c_int = 1;
-        let l = socket(AF_INET6, SOCK_STREAM, 0);
-        setsockopt(l, IPPROTO_IPV6, IPV6_V6ONLY, (&raw const on).cast(), 4);
-        let mut any = at6([0; 16], 0);
-        bind(l, ptr(&any), LEN6);
+        // A port that nobody else has in either family.
+        let (l, port) = loop {
+            let (four, six) = (socket(AF_INET, SOCK_STREAM, 0), socket(AF_INET6, SOCK_STREAM, 0));
+            setsockopt(six, IPPROTO_IPV6, IPV6_V6ONLY, (&raw const on).cast(), 4);
+            let (mut any, mut len) = (at([0, 0, 0, 0], 0), LEN);
+            assert_eq!(bind(four, ptr(&any), LEN), 0);
+            getsockname(four, (&raw mut any).cast(), &mut len);
+            let port = u16::from_be(any.sin_port);
+            let bound = bind(six, ptr(&at6([0; 16], port)), LEN6);
+            close(four);
+            if bound == 0 {
+                break (six, port);
+            }
+            close(six);
+        };
         listen(l, 5);
-        let mut len = LEN6;
-        getsockname(l, (&raw mut any).cast(), &mut len);
-        let port = u16::from_be(any.sin6_port);
         show("by IPv4", connect(socket(AF_INET, SOCK_STREAM, 0), ptr(&at([127, 0, 0, 1], port)), LEN));
         show("by IPv6", connect(socket(AF_INET6, SOCK_STREAM, 0), ptr(&at6(ONE, port)), LEN6));
         let four = socket(AF_INET, SOCK_STREAM, 0);
