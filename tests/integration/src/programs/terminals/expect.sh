@@ -35,4 +35,4 @@ expect_after; expect eof
 lassign [wait] pid id error status
 puts "status $status"
 X
-expect -f drive | tr -d '\r' | sed -E 's/^\[1\] [0-9]+$/[1] N/'
+set -o pipefail; expect -f drive | tr -d '\r' | sed -E 's/^\[1\] [0-9]+$/[1] N/'

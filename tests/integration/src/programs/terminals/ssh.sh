@@ -46,5 +46,5 @@ send "seq 3000 | md5sum; seq 3000\r"; see {[0-9a-f]{32}}; see {\n3000\r}; expect
 send "exit 6\r"; expect_after; expect eof
 puts "status [lindex [wait] 3]"
 X
-expect -f drive | tr -d '\r'
+set -o pipefail; expect -f drive | tr -d '\r'
 kill $daemon; wait $daemon 2> /dev/null || true
