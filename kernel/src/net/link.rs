@@ -178,12 +178,20 @@ impl Link {
         self.groups.retain(|(_, count)| *count > 0);
     }
 
-    /// Returns the address to speak from when speaking to `to` through this interface: of its network, else of its reach.
+    /// Returns the address to speak from when speaking to `to` through this interface: of its network, else of its reach, and of those the
+    /// one that has most in common with it (RFC 6724, 5).
     pub fn source_for(&self, to: &IpAddress) -> Option<IpAddress> {
         let same_version = || self.addrs.iter().filter(|cidr| cidr.address().version() == to.version());
         let near = same_version().find(|cidr| super::route::contains(cidr, to));
-        let same_reach = || same_version().find(|cidr| is_link_local(&cidr.address()) == is_link_local(to));
-        near.or_else(same_reach).or_else(|| same_version().next()).map(IpCidr::address)
+        let common = |cidr: &&IpCidr| match (cidr.address(), to) {
+            (IpAddress::Ipv6(own), IpAddress::Ipv6(to)) => (u128::from(own) ^ u128::from(*to)).leading_zeros(),
+            _ => 0,
+        };
+        let reach = is_link_local(to);
+        let same_reach = same_version().filter(|cidr| is_link_local(&cidr.address()) == reach).collect::<Vec<_>>();
+        // Of equals the first.
+        let same_reach = same_reach.into_iter().rev().max_by_key(common);
+        near.or(same_reach).or_else(|| same_version().next()).map(IpCidr::address)
     }
 
     /// Its IPv6 link-local address, if it has one.

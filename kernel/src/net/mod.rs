@@ -237,4 +237,6 @@ pub trait Socket: File {
 }
 
 #[cfg(test)]
+mod frames;
+#[cfg(test)]
 mod tests;

@@ -51,7 +51,9 @@ impl Base {
         let any = || {
             self.links.iter().filter(|link| link.up).filter_map(|link| link.source_for(to)).find(|a| !is_link_local(a))
         };
-        let source = source.or_else(|| self.links[link].source_for(&hop)).or_else(any);
+        // A router of IPv6 is named by an address that means nothing beyond the link.
+        let near = if is_link_local(&hop) { to } else { &hop };
+        let source = source.or_else(|| self.links[link].source_for(near)).or_else(any);
         let source = self.links[link].source_for(to).filter(|_| is_link_local(to)).or(source);
         Ok(Way { link, source: source.ok_or(Errno::EADDRNOTAVAIL)?, mtu: self.mtu(link, to) })
     }
