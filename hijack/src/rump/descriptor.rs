@@ -114,14 +114,16 @@ fn onto(from: i32, to: i32, flags: i32) -> Outcome {
         return EBADF;
     }
     let _blocked = Blocked::enter();
-    fds::move_away(to);
     match (fds::lookup(from), fds::lookup(to)) {
         (Some(from), _) => calls::serve(false, || rump_onto(from, to, flags)),
         (None, Some(_)) => calls::serve(false, || host_onto(from, to, flags)),
-        (None, None) if Set::of(from).is_some() || Set::of(to).is_some() => {
-            set_duplicate(from, raw::dup3(from, to, flags))
+        (None, None) => {
+            fds::move_away(to);
+            match Set::of(from).is_some() || Set::of(to).is_some() {
+                true => set_duplicate(from, raw::dup3(from, to, flags)),
+                false => Outcome::Host,
+            }
         }
-        (None, None) => Outcome::Host,
     }
 }
 
@@ -140,6 +142,8 @@ fn rump_onto(from: RumpFd, to: i32, flags: i32) -> Result<usize> {
     }
     drop(lock);
     let new = duplicate(from, cloexec)?;
+    // Only now: a call that connects, as a child's first does, may have put the library's socket there.
+    fds::move_away(to);
     let lock = fds::lock();
     let before = fds::set(to, Some(new.fd));
     let placed = place();

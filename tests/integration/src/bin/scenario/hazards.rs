@@ -201,8 +201,14 @@ fn spawns_under_a_timer(folder: &str) {
     }
 }
 
-/// Numbers among which are those that the library keeps for itself.
+/// Numbers among which are those that the library keeps for itself, under a limit that leaves it no others.
 fn numbers() -> std::ops::Range<c_int> {
+    unsafe {
+        let mut limit: rlimit = zeroed();
+        getrlimit(RLIMIT_NOFILE, &mut limit);
+        limit.rlim_cur = 1024;
+        assert_eq!(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    }
     950..990
 }
 
@@ -211,7 +217,8 @@ fn vfork_onto_any_number(folder: &str) {
         let fd = fresh(folder, "f");
         let null = open(c"/dev/null".as_ptr(), O_RDWR);
         let mut bad = Vec::new();
-        for number in numbers() {
+        let numbers = numbers();
+        for number in numbers.clone() {
             let ends = [
                 vforked(&|| i32::from(!(dup2(fd, number) == number && put(number, b"r") && close(number) == 0))),
                 vforked(&|| i32::from(!(dup2(null, number) == number && put(number, b"h") && put(fd, b"r")))),
@@ -230,7 +237,7 @@ fn vfork_onto_any_number(folder: &str) {
             }
         }
         println!("bad: {bad:?}");
-        println!("free here: {}", numbers().all(|number| fcntl(number, F_GETFD) == -1));
+        println!("free here: {}", numbers.clone().all(|number| fcntl(number, F_GETFD) == -1));
         let text = contents(&path(folder, "f"));
         println!("{} {} {}", text.len(), text.matches('r').count(), text.matches('p').count());
     }

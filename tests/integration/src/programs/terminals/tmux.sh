@@ -6,7 +6,7 @@ mux split-window -t one -v 'cat'; mux send-keys -t one 'into cat' Enter; shows o
 mux send-keys -t one C-d; until test "$(mux list-panes -t one | wc -l)" = 1; do :; done
 mux new-window -t one -n two 'sh -c "echo in two; exec sleep 1000"'; shows one:two 'in two'; mux list-windows -t one -F '#{window_name} #{window_active}'; mux send-keys -t one:two C-c; until test "$(mux list-windows -t one | wc -l)" = 1; do :; done
 mux send-keys -t one 'sleep 1000; echo status $?' Enter; until test "$(mux display -p -t one '#{pane_current_command}')" = sleep; do :; done; mux send-keys -t one C-c; until test "$(mux display -p -t one '#{pane_current_command}')" = sh; do :; done; mux send-keys -t one 'clear; echo after' Enter; shows one '^after'
-mux resize-window -t one -x 40 -y 10; until mux send-keys -t one 'clear; stty size' Enter; mux capture-pane -p -t one | grep '^10 40'; do :; done; mux set-buffer 'echo pasted'; mux paste-buffer -t one; mux send-keys -t one Enter; shows one '^pasted'; mux send-keys -t one clear Enter
+mux resize-window -t one -x 40 -y 10; until mux send-keys -t one 'clear; stty size' Enter; mux capture-pane -p -t one | grep '^10 40'; do :; done; mux set-buffer 'echo pas""ted'; mux paste-buffer -t one; mux send-keys -t one Enter; shows one pasted; mux send-keys -t one clear Enter
 python3 - << 'X'
 import os, pty, subprocess
 pid, terminal = pty.fork()
