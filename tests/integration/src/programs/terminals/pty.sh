@@ -22,7 +22,7 @@ os.close(master)
 # A session of its own: signals from the keyboard, the size that changes, the foreground, the hang-up at its end.
 pid, master = pty.fork()
 if pid == 0:
-    def told(number, frame): print("told", signal.Signals(number).name, flush=True)
+    def told(number, frame): os.write(1, f"told {signal.Signals(number).name}\n".encode())
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, signal.SIGCONT): signal.signal(number, told)
     print("own", os.tcgetpgrp(0) == os.getpgrp(), os.getsid(0) == os.getpid(), os.ctermid(), os.open("/dev/tty", os.O_RDWR) > 2, flush=True)
     for line in sys.stdin: print("line", line.strip(), tuple(os.get_terminal_size()), flush=True)

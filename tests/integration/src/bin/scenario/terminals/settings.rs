@@ -312,6 +312,8 @@ fn waits(folder: &str) {
         watch(slave, EPOLLIN as u32);
         types(master, b"line\n");
         wait_for(slave);
+        // The host echoes in its own time.
+        wait_for(master);
         look("typed");
         reads("line", slave, 100);
         write(slave, c"x".as_ptr().cast(), 1);
