@@ -27,6 +27,7 @@ pub mod port;
 pub mod report;
 pub mod route;
 pub mod settings;
+mod sockets;
 pub mod stack;
 pub mod tcp;
 
@@ -222,6 +223,10 @@ pub trait Socket: File {
     fn local(&self) -> Result<Sockaddr>;
     /// getpeername(2); `ENOTCONN` without one.
     fn peer(&self) -> Result<Sockaddr>;
+    /// Bytes that can be read, and bytes written that are not gone.
+    fn queued(&self) -> (usize, usize) {
+        (0, 0)
+    }
     /// getsockopt(2); the value as NetBSD lays it out, at most `max` bytes.
     fn option(&self, _level: i32, _name: i32, _max: usize) -> Result<Vec<u8>> {
         Err(Errno::ENOPROTOOPT)

@@ -1,6 +1,6 @@
-//! What sysctl(7) sets of the network: `net.inet.ip` and `net.inet6.ip6`.
+//! What sysctl(7) sets and shows of the network: `net.inet`, `net.inet6`, and `vendor.rump.sockets`.
 
-use abi::sysctl::CTL_NET;
+use abi::sysctl::{CTL_NET, CTL_VENDOR};
 use abi::{Errno, Result};
 
 use super::stack::Settings;
@@ -11,6 +11,8 @@ const PF_INET: i32 = 2;
 const PF_INET6: i32 = 24;
 const IPPROTO_IP: i32 = 0;
 const IPPROTO_IPV6: i32 = 41;
+/// `vendor.rump`: a number of our own, far from what others would take.
+const RUMP: i32 = 1000;
 
 /// The rows, parents before children.
 pub const ROWS: &[Row] = &[
@@ -43,6 +45,8 @@ pub const ROWS: &[Row] = &[
         "Number of Duplicate Address Detection probes to send",
         Value::IntRw(|k| get(k, |s| i32::from(s.dad_count)), set_dad_count),
     ),
+    Row::new(&[CTL_VENDOR, RUMP], "rump", "What NetBSD has no name for", Value::Node),
+    Row::new(&[CTL_VENDOR, RUMP, 1], "sockets", "Sockets and who has them", Value::Table(super::sockets::table)),
 ];
 
 /// What is counted, 64 bits each: in our order, since NetBSD counts other things.

@@ -211,3 +211,50 @@ fn rumpctl_looks_at_a_running_kernel() {
     until("the server ends", || !rump.folder().join("socket").exists());
     std::fs::remove_file(rump.folder().join("pid")).ok();
 }
+
+#[test]
+fn sockets_are_shown_with_who_has_them() {
+    let rump = Rump::start(Transport::Unix);
+    let script = "import os, socket, sys\n\
+                  listener = socket.create_server(('127.0.0.1', 80))\n\
+                  one = socket.create_connection(('127.0.0.1', 80)); two, _ = listener.accept(); one.send(b'12345')\n\
+                  udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); udp.bind(('::1', 53))\n\
+                  closed = socket.create_connection(('127.0.0.1', 80)); closed.close()\n\
+                  local = socket.socket(socket.AF_UNIX); local.bind('/name'); local.listen(3)\n\
+                  os.fork() or sys.stdin.read()\n\
+                  print('ready', flush=True); sys.stdin.read()";
+    let mut command = rump.launch(&["--config", "path=/rump,socket=all"], "python3");
+    let mut python = command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(python.stdout.as_mut().unwrap()), &mut line).unwrap();
+    assert_eq!(line, "ready\n");
+
+    let words = |text: &str| -> Vec<Vec<String>> {
+        text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+    };
+    let all = words(&rump.ctl(&["sockstat", "-l"]));
+    let count = |rows: &[Vec<String>], tail: &[&str]| {
+        rows.iter().filter(|row| row.ends_with(&tail.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())).count()
+    };
+    // Both processes have them.
+    assert_eq!(count(&all, &["tcp", "127.0.0.1.80", "*.*"]), 2, "{all:?}");
+    assert_eq!(count(&all, &["udp6", "::1.53", "*.*"]), 2, "{all:?}");
+    assert_eq!(count(&all, &["stream", "/name", "*.*"]), 2, "{all:?}");
+    assert!(all[1..].iter().all(|row| row[0] == "python3"), "{all:?}");
+    let local = words(&rump.ctl(&["sockstat", "-u"]));
+    assert_eq!(local.len(), 3, "{local:?}");
+    // The sockets themselves: of the listener one connection that waits; of the accepted one five bytes.
+    let active = rump.ctl(&["netstat", "-an"]);
+    let find = |what: &str| active.lines().find(|line| line.split_whitespace().eq(what.split(' ')));
+    assert!(find("tcp 1 128 127.0.0.1.80 *.* LISTEN").is_some(), "{active}");
+    assert!(find("udp6 0 0 ::1.53 *.*").is_some(), "{active}");
+    assert_eq!(active.lines().filter(|line| line.contains("ESTABLISHED")).count(), 2, "{active}");
+    assert!(active.lines().any(|line| line.starts_with("tcp         5      0 127.0.0.1.80")), "{active}");
+    assert!(active.contains("FIN_WAIT_2") && active.contains("CLOSE_WAIT"), "{active}");
+    assert!(!rump.ctl(&["netstat"]).contains("LISTEN"));
+    let parsed: Vec<serde_json::Value> = serde_json::from_str(&rump.ctl(&["--json", "sockstat", "-v"])).unwrap();
+    assert!(parsed.iter().any(|row| row["pid"].is_null() && row["state"] == "FIN_WAIT_2"), "{parsed:?}");
+    assert!(parsed.iter().any(|row| row["command"] == "python3" && row["receive_queue"] == 5), "{parsed:?}");
+    drop(python.stdin.take());
+    assert!(python.wait().unwrap().success());
+}

@@ -16,6 +16,7 @@ mod neighbour;
 mod netstat;
 mod probe;
 mod route;
+mod sockstat;
 mod wrap;
 
 /// A command.
@@ -56,8 +57,10 @@ pub enum Command {
     Arp(neighbour::Arp),
     /// Shows and changes the hardware addresses of IPv6 neighbours
     Ndp(neighbour::Ndp),
-    /// Shows routes, interfaces, or what was counted
+    /// Shows sockets, routes, interfaces, or what was counted
     Netstat(netstat::Netstat),
+    /// Shows which process has which socket
+    Sockstat(sockstat::Sockstat),
     /// Asks a host for echoes
     Ping(probe::Ping),
     /// Shows the hosts on the way to another one
@@ -101,6 +104,7 @@ pub fn run(command: &Command, kernel: &dyn Caller, json: bool) -> anyhow::Result
         Command::Arp(arp) => arp.run(kernel, json),
         Command::Ndp(ndp) => ndp.run(kernel, json),
         Command::Netstat(netstat) => netstat.run(kernel, json),
+        Command::Sockstat(sockstat) => sockstat.run(kernel, json),
         Command::Ping(ping) => ping.run(kernel, json),
         Command::Traceroute(traceroute) => traceroute.run(kernel, json),
         Command::Netem(netem) => netem.run(kernel),

@@ -1,15 +1,18 @@
-//! `netstat`: routes, interfaces and what was counted, in the shapes of netstat(1).
+//! `netstat`: sockets, routes, interfaces and what was counted, in the shapes of netstat(1).
 
 use abi::sysctl::CTL_NET;
 use client::Caller;
 use serde_json::json;
 
-use super::{array, route, said};
+use super::{array, route, said, sockstat};
 use crate::{ctl, net};
 
-/// Shows routes, interfaces, or what was counted.
+/// Shows sockets, routes, interfaces, or what was counted.
 #[derive(clap::Args)]
 pub struct Netstat {
+    /// Show all sockets of the internet, those that listen too
+    #[arg(short = 'a', conflicts_with_all = ["routes", "interfaces", "statistics"])]
+    all: bool,
     /// Show the routes
     #[arg(short = 'r')]
     routes: bool,
@@ -28,7 +31,7 @@ pub struct Netstat {
 const STATISTICS: [i32; 4] = [CTL_NET, 2, 0, 23];
 
 impl Netstat {
-    /// Shows it; without options the interfaces.
+    /// Shows it; without options the connections.
     pub fn run(&self, kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
         if self.routes {
             return route::show(kernel, json);
@@ -36,7 +39,10 @@ impl Netstat {
         if self.statistics {
             return statistics(kernel, json);
         }
-        interfaces(kernel, json)
+        if self.interfaces {
+            return interfaces(kernel, json);
+        }
+        sockstat::active(kernel, self.all, json)
     }
 }
 

@@ -252,6 +252,11 @@ impl Socket for DgramSocket {
         self.look(|pcb| pcb.remote.map(|remote| pcb.family.sockaddr(remote)).ok_or(Errno::ENOTCONN))?
     }
 
+    fn queued(&self) -> (usize, usize) {
+        let readable = self.look(|pcb| pcb.inbox.iter().map(|datagram| datagram.data.len()).sum());
+        (readable.unwrap_or(0), 0)
+    }
+
     fn option(&self, level: i32, name: i32, max: usize) -> Result<Vec<u8>> {
         self.with(|table, base| {
             let pcb = table.pcb_mut(self.id)?;

@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use abi::poll::{POLLIN, POLLRDNORM};
-use abi::socket::{SO_REUSEADDR, SO_REUSEPORT};
+use abi::socket::{SO_REUSEADDR, SO_REUSEPORT, Sockaddr};
 use abi::{Errno, Result};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{IpEndpoint, IpVersion};
@@ -132,6 +132,32 @@ pub struct Pcb {
     parent: Option<Id>,
 }
 
+impl Pcb {
+    /// Bytes that can be read, and bytes written that are not acknowledged; of a listener the connections that wait, and how many may.
+    pub fn queued(&self) -> (usize, usize) {
+        match &self.role {
+            Role::Idle => (0, 0),
+            Role::Listening { backlog, ready, .. } => (ready.len(), *backlog),
+            Role::Connection(conn) => {
+                let queues = conn.engine.queues();
+                (queues.readable, queues.unsent)
+            }
+        }
+    }
+}
+
+/// A connection that no descriptor stands for: not accepted yet, or closed and not over.
+pub struct Unowned {
+    /// Our end.
+    pub local: Sockaddr,
+    /// The other end.
+    pub remote: Sockaddr,
+    /// Its state.
+    pub state: TcpState,
+    /// As [`Pcb::queued`] says.
+    pub queued: (usize, usize),
+}
+
 /// All of TCP.
 #[derive(Default)]
 pub struct Tcp {
@@ -182,6 +208,25 @@ impl Tcp {
     /// Returns a socket for changing.
     pub fn pcb_mut(&mut self, id: Id) -> Result<&mut Pcb> {
         self.pcbs.get_mut(&id).ok_or(Errno::EBADF)
+    }
+
+    /// Returns the connections that no descriptor stands for, by their ends.
+    pub fn unowned(&self) -> Vec<Unowned> {
+        let unowned = self.pcbs.values().filter(|pcb| !pcb.owned);
+        let mut all: Vec<_> = unowned
+            .filter_map(|pcb| match &pcb.role {
+                Role::Connection(conn) => Some((conn.local, conn.remote, conn.seen, pcb)),
+                _ => None,
+            })
+            .collect();
+        all.sort_by_key(|(local, remote, ..)| (*local, *remote));
+        let shown = |(local, remote, state, pcb): (_, _, _, &Pcb)| Unowned {
+            local: pcb.family.sockaddr(local),
+            remote: pcb.family.sockaddr(remote),
+            state,
+            queued: pcb.queued(),
+        };
+        all.into_iter().map(shown).collect()
     }
 
     /// Returns when the next timer is due.

@@ -285,6 +285,10 @@ impl Socket for TcpSocket {
         if open { self.remote() } else { Err(Errno::ENOTCONN) }
     }
 
+    fn queued(&self) -> (usize, usize) {
+        self.inet.look(|stack| stack.tcp.pcb(self.id).map_or((0, 0), super::Pcb::queued))
+    }
+
     fn option(&self, level: i32, name: i32, max: usize) -> Result<Vec<u8>> {
         self.inet.with(|stack| {
             let pcb = stack.tcp.pcb_mut(self.id)?;
