@@ -80,10 +80,8 @@ impl core::error::Error for ConnectError {}
 
 /// The name of the running program, as the host knows it; `???` if it cannot be read.
 pub fn program_name() -> Vec<u8> {
-    let name = host::read_file(c"/proc/self/comm").unwrap_or_default();
-    let name = name.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let name = name.get(..127).unwrap_or(name);
-    if name.is_empty() { b"???".to_vec() } else { name.to_vec() }
+    let name = host::process_name().unwrap_or_default();
+    if name.is_empty() { b"???".to_vec() } else { name }
 }
 
 /// Connects, reads the banner and moves the socket to a high number. `first` is the number that the

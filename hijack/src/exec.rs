@@ -4,16 +4,18 @@
 //! `env -i` would lose): the server, the connection's socket, the map from numbers to rump descriptors, and where relative
 //! paths go. Just before the call the memfd, the socket and the template of the placeholders lose their close-on-exec flag; if it
 //! fails they get it back. Where the program's limit of file sizes (RLIMIT_FSIZE) leaves no room, the text stands in a pipe instead, whose number the
-//! memfd's name tells. The server closes its close-on-exec descriptors at the handshake of the new image, the host the placeholders.
+//! memfd's name tells. Where no `/proc` is mounted, the memfd is found by how its text begins. The server closes its close-on-exec descriptors at the handshake of the new image, the host the placeholders.
 
 use std::ffi::{CStr, CString};
 use std::fmt::Write;
+use std::ops::Range;
+use std::time::Duration;
 
 use abi::{Errno, Result};
 use client::fds::{self as cfds, Pinned};
 use client::signals::Blocked;
 use client::{Adopted, Remote, Retry, stubs};
-use sysproxy::host::{self, HostFd, Owned};
+use sysproxy::host::{self, HostFd, Owned, POLLNVAL, PollFd};
 
 use crate::calls::{self, Outcome};
 use crate::fds::{self, RumpFd};
@@ -34,6 +36,9 @@ const MAGIC: &str = "rumphijack 1";
 
 /// Longest text that is believed.
 const STATE_MAX: usize = 64 << 20;
+
+/// How many numbers are looked at, at least and at most, where descriptors have no names.
+const NUMBERS: Range<i32> = 1 << 16..1 << 20;
 
 /// How many interpreters of interpreters there may be, as on Linux.
 const INTERPRETERS: usize = 5;
@@ -367,7 +372,37 @@ fn read_all(fd: i32) -> Vec<u8> {
 /// The number of the memfd, by its name, and that of the pipe if the name tells one.
 fn find_memfd() -> Option<(i32, Option<i32>)> {
     let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
-    let folder = host::open(c"/proc/self/fd", flags as u32, 0).ok()?;
+    match host::open(c"/proc/self/fd", flags as u32, 0) {
+        Ok(folder) => find_by_name(&folder),
+        Err(_) => find_by_text().map(|memfd| (memfd, None)),
+    }
+}
+
+/// The number of the memfd where descriptors have no names: a file in memory, without a name, whose text begins as ours does.
+fn find_by_text() -> Option<i32> {
+    let limit = host::descriptor_limit();
+    let numbers = 0..i32::try_from(limit).unwrap_or(i32::MAX).clamp(NUMBERS.start, NUMBERS.end);
+    // poll(2) takes no more at once than the limit says.
+    let at_once = usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, 256);
+    let mut asked = Vec::new();
+    numbers.step_by(at_once).find_map(|first| {
+        asked.clear();
+        asked.extend((first..).take(at_once).map(|fd| PollFd::new(HostFd(fd), 0)));
+        host::ppoll(&mut asked, Some(Duration::ZERO), None).ok()?;
+        asked.iter().filter(|fd| fd.revents & POLLNVAL == 0).map(|fd| fd.fd).find(|fd| begins_as_ours(*fd))
+    })
+}
+
+fn begins_as_ours(fd: i32) -> bool {
+    let mut begin = [0u8; MAGIC.len()];
+    let args = [raw::word(fd), begin.as_mut_ptr() as usize, begin.len(), 0];
+    raw::fcntl(fd, libc::F_GET_SEALS, 0) >= 0
+        && fds::stat(fd).is_some_and(|stat| stat.st_nlink == 0)
+        && raw::call(libc::SYS_pread64, args) == begin.len() as isize
+        && begin == *MAGIC.as_bytes()
+}
+
+fn find_by_name(folder: &Owned) -> Option<(i32, Option<i32>)> {
     let mut buf = [0u8; 4096];
     loop {
         let args = [raw::word(folder.fd().0), buf.as_mut_ptr() as usize, buf.len()];
@@ -433,5 +468,15 @@ mod tests {
         assert!(Inherited::find().unwrap().cwd_in_rump);
         let _ = memfd.into_fd();
         assert_eq!(find_memfd(), None);
+    }
+
+    #[test]
+    fn without_names_the_memfd_is_found_by_its_text() {
+        let other = host::memfd(c"other").unwrap();
+        host::write(other.fd(), b"rumphijack 2\n").unwrap();
+        assert!(!begins_as_ours(other.fd().0) && !begins_as_ours(0) && !begins_as_ours(-1));
+        let memfd = host::memfd(c"whatever").unwrap();
+        host::write(memfd.fd(), b"rumphijack 1\ncwd 1\n").unwrap();
+        assert_eq!(find_by_text(), Some(memfd.fd().0));
     }
 }

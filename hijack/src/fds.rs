@@ -185,10 +185,17 @@ fn make_template() -> Result<i32> {
     let memfd = raw::checked(raw::call(libc::SYS_memfd_create, [name.as_ptr() as usize, flags as usize]))? as i32;
     let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
     raw::fcntl(memfd, libc::F_ADD_SEALS, raw::word(seals));
-    let link = format!("/proc/self/fd/{memfd}\0");
-    let opened = open_path(&link).or_else(|_| open_path("/\0"));
+    let opened = open_again(memfd).or_else(|_| open_path(&format!("/proc/self/fd/{memfd}\0")));
     raw::close(memfd);
-    opened
+    // Both may be refused together, by a filter and for want of /proc.
+    opened.or_else(|_| open_path("/\0"))
+}
+
+/// Opens the file of a descriptor anew with `O_PATH`. It needs no name, but Linux 5.2; filters of containers may refuse it.
+fn open_again(fd: i32) -> Result<i32> {
+    let flags = libc::AT_EMPTY_PATH | libc::OPEN_TREE_CLOEXEC as i32;
+    let args = [raw::word(fd), c"".as_ptr() as usize, raw::word(flags)];
+    raw::checked(raw::call(libc::SYS_open_tree, args)).map(|fd| fd as i32)
 }
 
 fn open_path(name: &str) -> Result<i32> {
@@ -216,9 +223,14 @@ pub fn is_placeholder(fd: i32) -> bool {
 
 /// Device and inode of a host descriptor.
 fn identity(fd: i32) -> Option<(u64, u64)> {
+    stat(fd).map(|stat| (stat.st_dev, stat.st_ino))
+}
+
+/// What fstat(2) says of a host descriptor; `None` if it is not open.
+pub fn stat(fd: i32) -> Option<rustix::fs::Stat> {
     // SAFETY: used only for the duration of the call; a number that is not open is an error of the host.
     let fd = unsafe { rustix::fd::BorrowedFd::borrow_raw(fd.max(0)) };
-    rustix::fs::fstat(fd).ok().map(|stat| (stat.st_dev, stat.st_ino))
+    rustix::fs::fstat(fd).ok()
 }
 
 /// Whether `fd` may be something else than a plain host descriptor; never wrong when it says no.

@@ -25,6 +25,7 @@ pub mod clone;
 mod compatibility;
 pub mod deep;
 pub mod entry;
+mod environment;
 pub mod exec;
 pub mod fds;
 pub mod first;

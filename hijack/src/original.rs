@@ -14,7 +14,7 @@ use client::{Caller, Remote, stubs};
 use rustix::fs::FileType;
 
 use crate::fds::RumpFd;
-use crate::{fds, process, raw, trace};
+use crate::{environment, fds, process, raw, trace};
 
 /// What is taken out of the environment: it is true for one image only.
 const ONCE: [&[u8]; 3] = [b"RUMPCLIENT__EXECFD=", b"RUMPHIJACK__DUP2INFO=", b"RUMPHIJACK__PWDINRUMP="];
@@ -46,7 +46,7 @@ pub fn connection<'a>(get: impl Fn(&str) -> Option<&'a [u8]>) -> Option<Connecti
     let text = |name| std::str::from_utf8(get(name)?).ok();
     let (socket, holy) = text("RUMPCLIENT__EXECFD")?.split_once(',')?;
     let (socket, holy) = (socket.parse().ok()?, holy.parse().ok()?);
-    forget_variables();
+    environment::forget(&ONCE);
     if !is_socket(socket) {
         return None;
     }
@@ -63,38 +63,7 @@ pub fn connection<'a>(get: impl Fn(&str) -> Option<&'a [u8]>) -> Option<Connecti
 }
 
 fn is_socket(fd: i32) -> bool {
-    if fd < 0 {
-        return false;
-    }
-    // SAFETY: used only for the duration of the call; a number that is not open is an error of the host.
-    let fd = unsafe { rustix::fd::BorrowedFd::borrow_raw(fd) };
-    rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
-}
-
-/// Takes the variables out of the environment that libc is going to see, which lies on the stack where the host has put it.
-fn forget_variables() {
-    unsafe extern "C" {
-        static __libc_stack_end: *mut usize;
-    }
-    // SAFETY: the loader's variable points to the number of arguments; behind it lie the arguments, a null, the environment's strings,
-    // a null. Nobody else looks at them yet: the library is the first to run.
-    unsafe {
-        let mut from = __libc_stack_end.add(1);
-        while *from != 0 {
-            from = from.add(1);
-        }
-        from = from.add(1);
-        let mut to = from;
-        while *from != 0 {
-            let entry = std::ffi::CStr::from_ptr(*from as *const _).to_bytes();
-            if !ONCE.iter().any(|name| entry.starts_with(name)) {
-                *to = *from;
-                to = to.add(1);
-            }
-            from = from.add(1);
-        }
-        *to = 0;
-    }
+    fd >= 0 && fds::stat(fd).is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
 }
 
 impl Numbers {

@@ -346,7 +346,7 @@ pub fn umask(mask: u32) -> Outcome {
 ///
 /// Other threads that still run must not see that; with them it is left to the server, as for a process that is killed.
 pub fn ends() {
-    if shares_memory() || !fds::any() || threads() != Some(1) {
+    if shares_memory() || !fds::any() || !sysproxy::host::one_thread() {
         return;
     }
     if let Some(remote) = remote().filter(|remote| remote.extended()) {
@@ -355,14 +355,6 @@ pub fn ends() {
         std::mem::forget(Blocked::enter());
         let _ = stubs::fcntl(remote, Fd(0), F_CLOSEM, InOut::NULL);
     }
-}
-
-/// How many threads the process has.
-fn threads() -> Option<usize> {
-    let mut task = abi::linux::Stat::default();
-    let args = [raw::word(libc::AT_FDCWD), c"/proc/self/task".as_ptr() as usize, &raw mut task as usize, 0];
-    // Each is a directory there.
-    (raw::call(libc::SYS_newfstatat, args) == 0).then(|| (task.st_nlink as usize).saturating_sub(2))
 }
 
 /// Runs a function that changes the ids of the process, and tells the rump kernel what they are then.

@@ -168,7 +168,11 @@ fn name_of(fd: RawFd) -> Option<Vec<u8>> {
     let args = [raw::word(libc::AT_FDCWD), link.as_ptr() as usize, name.as_mut_ptr() as usize, name.len()];
     let got = raw::checked(raw::call(libc::SYS_readlinkat, args));
     raw::close(fd);
-    name.truncate(got.ok()?);
+    match got {
+        Ok(got) => name.truncate(got),
+        // Without /proc nothing can be said to be in the list.
+        Err(_) => return Some(b"(a name that cannot be told)".to_vec()),
+    }
     let named = name.first() == Some(&b'/') && !name.starts_with(b"/memfd:");
     named.then_some(name)
 }

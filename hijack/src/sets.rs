@@ -262,8 +262,17 @@ pub fn is_epoll(fd: i32) -> bool {
     let name = format!("/proc/self/fd/{fd}\0");
     let mut link = [0u8; LINK.len() + 1];
     let args = [raw::word(libc::AT_FDCWD), name.as_ptr() as usize, link.as_mut_ptr() as usize, link.len()];
-    let got = raw::checked(raw::call(libc::SYS_readlinkat, args));
-    got.is_ok_and(|got| link.get(..got) == Some(LINK))
+    match raw::checked(raw::call(libc::SYS_readlinkat, args)) {
+        Ok(got) => link.get(..got) == Some(LINK),
+        // It is not open, or there is no /proc.
+        Err(_) => collects(fd),
+    }
+}
+
+/// Whether the host's epoll_wait(2) accepts a number. Nothing is collected: what is ready is put back when it cannot be stored.
+fn collects(fd: i32) -> bool {
+    let answer = raw::call(libc::SYS_epoll_wait, [raw::word(fd), 0, 1, 0]);
+    answer == 0 || answer == -(libc::EFAULT as isize)
 }
 
 #[cfg(test)]
@@ -289,6 +298,7 @@ mod tests {
         // SAFETY: a descriptor of this test's own.
         let fd = unsafe { libc::epoll_create1(0) };
         assert!(is_epoll(fd) && !is_epoll(0) && !is_epoll(-1));
+        assert!(collects(fd) && !collects(0) && !collects(-1));
         raw::close(fd);
         assert!(!is_epoll(fd));
     }

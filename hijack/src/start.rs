@@ -14,6 +14,7 @@ use spec::{Deep, Spec};
 use sysproxy::host;
 use sysproxy::{Locator, Role};
 
+use crate::environment::Environment;
 use crate::exec::Inherited;
 use crate::local::Local;
 use crate::process::{self, Rump};
@@ -54,32 +55,6 @@ pub fn config() -> Option<&'static Spec> {
 /// The server that the environment asks for.
 pub fn server() -> Option<&'static str> {
     settings()?.server.as_deref()
-}
-
-/// The environment that the process was started with.
-struct Environment(Vec<u8>);
-
-impl Environment {
-    /// libc's own variable may not be set yet.
-    fn read() -> Self {
-        Self(host::read_file(c"/proc/self/environ").unwrap_or_default())
-    }
-
-    fn entries(&self) -> impl Iterator<Item = &[u8]> + Clone {
-        self.0.split(|byte| *byte == 0)
-    }
-
-    fn get(&self, name: &str) -> Option<&[u8]> {
-        let value = |entry: &'_ [u8]| -> Option<usize> {
-            let rest = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-            Some(rest.len())
-        };
-        self.entries().find_map(|entry| entry.get(entry.len() - value(entry)?..))
-    }
-
-    fn text(&self, name: &str) -> Option<String> {
-        self.get(name).map(|value| String::from_utf8_lossy(value).into_owned())
-    }
 }
 
 /// Ends the program with a line.
@@ -267,14 +242,6 @@ fn constructor() {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_variable_is_found_by_its_whole_name() {
-        let environment = Environment(b"RUMP_SERVERS=x\0RUMP_SERVER=unix://s=1\0EMPTY=\0".to_vec());
-        assert_eq!(environment.get("RUMP_SERVER"), Some(b"unix://s=1".as_slice()));
-        assert_eq!(environment.get("EMPTY"), Some(b"".as_slice()));
-        assert_eq!(environment.get("RUMP"), None);
-    }
 
     #[test]
     fn a_server_is_the_same_by_its_name_or_its_absolute_form() {

@@ -165,6 +165,28 @@ pub fn read_file(path: &CStr) -> Result<Vec<u8>> {
     }
 }
 
+/// The name of this process: that of its first thread, as `/proc/self/comm` shows it.
+pub fn process_name() -> Result<Vec<u8>> {
+    let first = thread::gettid() == process::getpid();
+    let named = if first { Err(Error::NOENT) } else { read_file(c"/proc/self/comm") };
+    let mut name = named.or_else(|_| thread::name().map(|name| name.into_bytes()))?;
+    name.truncate(name.iter().position(|byte| *byte == b'\n').unwrap_or(name.len()));
+    Ok(name)
+}
+
+/// Asks unshare(2) for a thread group of one's own.
+const CLONE_THREAD: usize = 0x1_0000;
+
+/// Whether this process has one thread; `false` where that cannot be told.
+pub fn one_thread() -> bool {
+    match fs::stat(c"/proc/self/task") {
+        // A folder has a link for itself, one in its parent, and one for each folder in it.
+        Ok(status) => status.st_nlink == 3,
+        // SAFETY: without /proc: asks for what one thread has anyway, and which is refused to several.
+        Err(_) => unsafe { raw::syscall3(raw::UNSHARE, CLONE_THREAD, 0, 0).is_ok() },
+    }
+}
+
 /// The current directory.
 pub fn getcwd() -> Result<Vec<u8>> {
     let mut path = vec![0; 4096];

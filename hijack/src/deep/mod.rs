@@ -35,7 +35,6 @@ pub use crate::pages::Forgets;
 pub use crate::quick::Paths;
 use object::Object;
 use patch::Others;
-use rustix::fs::{Mode, OFlags};
 use rustix::mm::ProtFlags;
 use rustix_futex_sync::Mutex;
 use scan::Sites;
@@ -161,7 +160,7 @@ pub fn install(door: &'static Door, places: Vec<CString>) -> Result<Report, &'st
         generation: door.generation.as_ptr() as usize,
     };
     let mut state = State { targets, places, known: Vec::new(), watching: false };
-    let others = if threads() == 1 { Others::None } else { Others::Running };
+    let others = if sysproxy::host::one_thread() { Others::None } else { Others::Running };
     let objects = state.update(door, others);
     let watching = state.watching;
     *STATE.lock() = Some(state);
@@ -171,15 +170,6 @@ pub fn install(door: &'static Door, places: Vec<CString>) -> Result<Report, &'st
         Some(reason) if libc.iter().all(|(_, done)| done.is_err()) => Err(reason),
         _ => Ok(Report { objects, watching, gap: gap() }),
     }
-}
-
-/// Counts the threads of this process.
-fn threads() -> usize {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let tasks = rustix::fs::open(c"/proc/self/task", flags, Mode::empty());
-    // Two links of a folder, and one for each folder in it.
-    let links = tasks.map(own::Own::new).and_then(rustix::fs::fstat).map(|stat| stat.st_nlink as usize);
-    links.map_or(usize::MAX, |links| links.saturating_sub(2))
 }
 
 /// What the loader calls when objects have come or gone, in the thread that is in dlopen(3) or dlclose(3).

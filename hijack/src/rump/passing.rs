@@ -131,10 +131,12 @@ fn token(fd: i32) -> Option<Token> {
     let name = format!("/proc/self/fd/{fd}\0");
     let mut link = [0u8; LINK.len() + 1];
     let args = [name.as_ptr() as usize, link.as_mut_ptr() as usize, link.len()];
-    let length = raw::checked(raw::call(libc::SYS_readlink, args)).ok()?;
+    // Without /proc there are no names; a token that is none is nothing that the server knows.
+    let named =
+        raw::checked(raw::call(libc::SYS_readlink, args)).map_or(true, |length| link.get(..length) == Some(LINK));
     let mut token = Token::default();
     let args = [raw::word(fd), token.as_mut_ptr() as usize, token.len(), 0];
-    let whole = link.get(..length) == Some(LINK) && raw::call(libc::SYS_pread64, args) == token.len() as isize;
+    let whole = named && raw::call(libc::SYS_pread64, args) == token.len() as isize;
     whole.then_some(token)
 }
 

@@ -85,17 +85,11 @@ pub fn count(at: usize, row: &Row, outcome: Outcome) {
 
 extern "C" fn at_exit() {
     // What stdio still holds is written after this handler; only while there is one thread can no other hold a stream.
-    if is_on(COUNTS) && one_thread() {
+    if is_on(COUNTS) && host::one_thread() {
         // SAFETY: no stream is given, all of them are meant.
         unsafe { libc::fflush(core::ptr::null_mut()) };
     }
     write("");
-}
-
-/// Whether the process has one thread.
-fn one_thread() -> bool {
-    // A folder has a link for itself, one in its parent, and one for each folder in it.
-    rustix::fs::stat(c"/proc/self/task").is_ok_and(|status| status.st_nlink == 3)
 }
 
 /// Writes the table of a program that is about to become `path` by the call `nr`.
