@@ -530,7 +530,7 @@ calls! {
 
     by call() SYS_execve(path, argv, envp) => exec::execve(path, argv, envp);
     by value(option, PR_SET_SECCOMP) SYS_prctl(option, second, third, fourth, fifth) => seccomp::prctl(option, second, third);
-    by value(operation, SECCOMP_SET_MODE_FILTER) SYS_seccomp(operation, flags, program) => seccomp::seccomp(operation, flags, program);
+    by call() SYS_seccomp(operation, flags, program) => seccomp::seccomp(operation, flags, program);
     by call() SYS_execveat(dir, path, argv, envp, flags) => exec::execveat(dir, path, argv, envp, flags);
 }
 

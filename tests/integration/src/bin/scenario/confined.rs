@@ -6,6 +6,7 @@ use super::prelude::*;
 pub const TABLE: &[Row] = &[
     ("seccomp_filter", OneProcess, seccomp_filter),
     ("seccomp_by_number", OneProcess, seccomp_by_number),
+    ("seccomp_strict", Processes, seccomp_strict),
     ("no_more_files", OneProcess, no_more_files),
 ];
 
@@ -91,6 +92,36 @@ fn seccomp_by_number(_: &str) {
         show("seccomp", syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &raw const program));
         show("getppid", syscall(SYS_getppid));
         talk(near, far);
+    }
+}
+
+/// In a child, which ends by a call that strict mode leaves, and in one that goes too far.
+fn seccomp_strict(folder: &str) {
+    unsafe {
+        let (near, far) = connected();
+        let file = open(path(folder, "strict").as_ptr(), O_CREAT | O_RDWR, 0o600);
+        for further in [false, true] {
+            let child = fork();
+            if child == 0 {
+                // What happens is told by the status: printing would be a call too many.
+                let mut buf = [0u8; 8];
+                let mode = if further {
+                    syscall(SYS_seccomp, SECCOMP_SET_MODE_STRICT, 0, 0)
+                } else {
+                    prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 0, 0, 0).into()
+                };
+                let wrote = write(near, c"ping".as_ptr().cast(), 4) + write(file, c"text".as_ptr().cast(), 4);
+                let got = read(far, buf.as_mut_ptr().cast(), 8) + read(file, buf.as_mut_ptr().cast(), 8);
+                if further {
+                    syscall(SYS_getppid);
+                }
+                syscall(SYS_exit, mode + wrote as i64 * 10 + got as i64);
+            }
+            let mut status = 0;
+            waitpid(child, &mut status, 0);
+            show("status", if WIFEXITED(status) { WEXITSTATUS(status) } else { 256 });
+        }
+        show("both wrote", lseek(file, 0, SEEK_CUR));
     }
 }
 
