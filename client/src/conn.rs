@@ -7,25 +7,37 @@
 //! Lock order: `reader`, then `state`; `sending` is innermost and never held with `state`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use abi::Region;
-use rustix_futex_sync::Mutex;
+use rustix_futex_sync::{Mutex, MutexGuard};
 use sysproxy::Link;
 use sysproxy::frame::{Class, Frame, FrameReader, Kind};
-use sysproxy::host::{self, HostFd, IoSlice, Owned, POLLIN, POLLNVAL, POLLOUT, PollFd};
-use sysproxy::message::{ClientRequest, ServerRequest};
+use sysproxy::host::{self, HostFd, IoSlice, Owned, POLLIN, POLLNVAL, POLLOUT, POLLRDHUP, PollFd};
+use sysproxy::link::{Bell, Full};
+use sysproxy::message::{ClientRequest, RingStep, ServerRequest};
 use sysproxy::peer::{self, Outstanding};
+use sysproxy::ring;
 use sysproxy::spin::Spin;
 
 use crate::fds::{self, Kept};
 use crate::serve;
+use crate::shared::Shared;
 
 /// How long a thread sleeps that could get no bell, for want of descriptors.
 const WITHOUT_BELL: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// Kinds of calls that are told apart in what is known of how soon they are answered.
 const KINDS: usize = 64;
+
+/// Requests of a connection that are made before it asks for shared memory: many programs make no more.
+const REQUESTS: u32 = 24;
+
+/// Looks at shared memory between two looks at the clock.
+const LOOKS: usize = 32;
+
+/// Own descriptors that stand before the host's among those that a thread waits for.
+const OWN: usize = 3;
 
 /// A connection to a server, up to its end. A new connection is a new `Conn`.
 pub struct Conn {
@@ -40,6 +52,12 @@ pub struct Conn {
     reader: Mutex<FrameReader>,
     state: Mutex<State>,
     spins: [Spin; KINDS],
+    /// The memory through which bytes come and go, or will.
+    shared: Mutex<Option<Arc<Shared>>>,
+    /// Held for a step to shared memory or back; whether there are to be any to it.
+    steps: Mutex<bool>,
+    /// Requests that were made before it was asked for.
+    requests: AtomicU32,
 }
 
 struct State {
@@ -58,8 +76,8 @@ pub struct Call {
     pub system_call: bool,
     /// Whether memory that it named turned out to be bad.
     pub fault: bool,
-    /// The descriptor that the server has handed over for it.
-    passed: Option<Owned>,
+    /// The descriptors that the server has handed over for it.
+    passed: Vec<Owned>,
     answer: Option<Answer>,
     bell: Option<Arc<Kept>>,
     /// Whether its thread sleeps on the bell.
@@ -69,8 +87,8 @@ pub struct Call {
 /// What became of a request.
 #[derive(Debug)]
 pub enum Answer {
-    /// The body of its answer, whether memory that it named was bad, and a descriptor that came for it.
-    Response(Vec<u8>, bool, Option<Owned>),
+    /// The body of its answer, whether memory that it named was bad, and the descriptors that came for it.
+    Response(Vec<u8>, bool, Vec<Owned>),
     /// The code of an ERROR frame.
     Refused(u32),
     /// The connection ended first.
@@ -110,6 +128,9 @@ impl Conn {
             reader: Mutex::new(FrameReader::with_descriptors()),
             state: Mutex::new(state),
             spins: [const { Spin::new() }; KINDS],
+            shared: Mutex::new(None),
+            steps: Mutex::new(true),
+            requests: AtomicU32::new(0),
         }
     }
 
@@ -126,7 +147,8 @@ impl Conn {
     /// Opens a request; `None` if the connection is dead.
     pub fn begin(&self, regions: &[Region], system_call: bool) -> Option<u64> {
         let regions = regions.to_vec();
-        let call = Call { regions, system_call, fault: false, passed: None, answer: None, bell: None, asleep: false };
+        let call =
+            Call { regions, system_call, fault: false, passed: Vec::new(), answer: None, bell: None, asleep: false };
         let mut state = self.state.lock();
         (!self.dead.load(Ordering::Relaxed)).then(|| state.calls.add(call))
     }
@@ -138,17 +160,87 @@ impl Conn {
 
     /// Sends a frame whole.
     pub fn send(&self, frame: &Frame) -> host::Result<()> {
-        let _sending = self.sending.lock();
-        let room = || {
-            let _ = fds::sleep(&mut vec![PollFd::new(HostFd(-1), POLLOUT)], |fds| self.name_link(fds), None);
-        };
-        peer::send(&Steady(&*self.link), frame, room)
+        self.send_then(frame, None)
     }
 
-    /// Says by which number the link is to be polled.
-    fn name_link(&self, fds: &mut [PollFd]) {
-        if let Some(link) = fds.first_mut() {
-            link.fd = self.link.fd().0;
+    /// Sends a frame whole, and does something before anybody sends another.
+    pub fn send_then(&self, frame: &Frame, then: Option<&dyn Fn(&Self)>) -> host::Result<()> {
+        let _sending = self.sending.lock();
+        peer::send(&Steady(&*self.link), frame, || self.await_room())?;
+        then.into_iter().for_each(|then| then(self));
+        Ok(())
+    }
+
+    /// Waits until the link may take more.
+    fn await_room(&self) -> host::Result<()> {
+        let shared = match Steady(&*self.link).full() {
+            Full::NoMore => return Ok(()),
+            Full::Poll => None,
+            Full::Bell => self.shared.lock().clone(),
+        };
+        let events = if shared.is_some() { POLLRDHUP } else { POLLOUT };
+        let mut fds = vec![PollFd::new(HostFd(-1), events), PollFd::new(HostFd(-1), POLLIN)];
+        let room = shared.as_ref().map(|shared| &shared.room);
+        let _ = fds::sleep(&mut fds, |fds| name([Some(&self.socket), room, None], fds), None);
+        let Some(room) = room else { return Ok(()) };
+        room.with(host::clear_eventfd);
+        match fds.first() {
+            Some(socket) if socket.revents != 0 => Err(host::Error::PIPE),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it is time to ask for shared memory: once, when so many requests were made that more are to be expected.
+    pub fn wants_memory(&self) -> bool {
+        self.extended && self.requests.fetch_add(1, Ordering::Relaxed) == REQUESTS && self.link.passes_descriptors()
+    }
+
+    /// Keeps the memory through which the server will send, as soon as it says so.
+    pub fn share(&self, shared: Arc<Shared>) {
+        *self.shared.lock() = Some(shared);
+    }
+
+    /// Sends through the memory that it has.
+    pub fn send_through_memory(&self) {
+        if let Some(shared) = &*self.shared.lock() {
+            let writer = ring::Writer::new(shared.memory.clone(), ring::Way::Up);
+            self.link.send_through(Some((writer, Bell::by(shared.server.place()))));
+        }
+    }
+
+    /// Sends through the socket again.
+    pub fn send_through_socket(&self) {
+        self.link.send_through(None);
+    }
+
+    /// The lock of the steps to shared memory and back; it says whether there are to be any to it.
+    pub fn steps(&self) -> MutexGuard<'_, bool> {
+        self.steps.lock()
+    }
+
+    /// Begins to count anew what [`Self::wants_memory`] counts.
+    pub fn count_anew(&self) {
+        self.requests.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether there is memory that bytes go through.
+    pub fn shares(&self) -> bool {
+        self.shared.lock().is_some()
+    }
+
+    /// Receives through the memory, or through the socket again.
+    fn receive_through(&self, step: RingStep) {
+        let mut shared = self.shared.lock();
+        match (step, &*shared) {
+            (RingStep::On, Some(now)) => {
+                let reader = ring::Reader::new(now.memory.clone(), ring::Way::Down);
+                self.link.receive_through(Some((reader, Bell::by(now.server.place()))));
+            }
+            (RingStep::Off, Some(_)) => {
+                self.link.receive_through(None);
+                *shared = None;
+            }
+            _ => {}
         }
     }
 
@@ -213,7 +305,7 @@ impl Conn {
     /// Sleeps until the bell rings (`None`) or something else is there.
     fn follow(&self, bell: Option<&Kept>, signals: Option<&Kept>, host: &[PollFd]) -> Option<Event> {
         let mut fds = watched(signals, host);
-        let number = |fds: &mut [PollFd]| name([bell, signals], fds);
+        let number = |fds: &mut [PollFd]| name([bell, None, signals], fds);
         let _ = fds::sleep(&mut fds, number, bell.is_none().then_some(WITHOUT_BELL));
         if let Some(bell) = bell
             && fds.first().is_some_and(|fd| fd.revents != 0)
@@ -261,12 +353,21 @@ impl Conn {
                     return None;
                 }
             }
-            // An error is found again by who wakes up because of it.
-            let mut came = || matches!(reader.fill(&Steady(&*self.link)), Ok(true)).then_some(());
-            if spin.and_then(|spin| spin.look(&mut came)).is_some() {
+            if spin.and_then(|spin| spin.look(|| self.look(reader))).is_some() {
                 continue;
             }
-            match fds::sleep(&mut fds, |fds| name([Some(&self.socket), signals], fds), None) {
+            let link = Steady(&*self.link);
+            if !link.about_to_sleep() {
+                let _ = reader.fill(&link);
+                continue;
+            }
+            // Bytes in memory are told by a bell, and the socket tells of the end only.
+            let shared = link.ready().and_then(|_| self.shared.lock().clone());
+            if let Some(socket) = fds.first_mut() {
+                socket.events = if shared.is_some() { POLLRDHUP } else { POLLIN };
+            }
+            let bell = shared.as_ref().map(|shared| &shared.client);
+            match fds::sleep(&mut fds, |fds| name([Some(&self.socket), bell, signals], fds), None) {
                 Ok(_) => {}
                 Err(host::Error::INTR) => continue,
                 // Without a way to wait there is no way to hear an answer.
@@ -275,8 +376,13 @@ impl Conn {
                     return None;
                 }
             }
-            if fds.first().is_some_and(|link| link.revents != 0) {
-                if reader.fill(&Steady(&*self.link)).is_err() {
+            let told = |at: usize| fds.get(at).is_some_and(|fd| fd.revents != 0);
+            if let (Some(bell), true) = (bell, told(1)) {
+                bell.with(host::clear_eventfd);
+            }
+            if told(0) || told(1) {
+                let filled = reader.fill(&link);
+                if filled.is_err() || (bell.is_some() && told(0) && filled == Ok(false)) {
                     self.die();
                     return None;
                 }
@@ -286,12 +392,24 @@ impl Conn {
         }
     }
 
+    /// Looks whether something has come, for a moment. An error is found again by who wakes up because of it.
+    fn look(&self, reader: &mut FrameReader) -> Option<()> {
+        let link = Steady(&*self.link);
+        if link.ready().is_some() {
+            (0..LOOKS).find(|_| {
+                core::hint::spin_loop();
+                link.ready() == Some(true)
+            })?;
+        }
+        matches!(reader.fill(&link), Ok(true)).then_some(())
+    }
+
     /// Keeps a descriptor for the call that it was sent for; one that nobody waits for is closed.
     fn take_descriptor(&self, frame: &Frame, passed: Option<Owned>) {
         if let Ok(ServerRequest::Descriptor { request }) = ServerRequest::decode(&frame.header, &frame.body)
             && let Some(call) = self.state.lock().calls.get(request)
         {
-            call.passed = passed;
+            call.passed.extend(passed);
         }
     }
 
@@ -309,7 +427,10 @@ impl Conn {
                 return None;
             }
             Class::Resp => {
-                self.finish(number, |call| Answer::Response(frame.body, call.fault, call.passed.take()));
+                if frame.header.kind() == Some(Kind::Ring) {
+                    RingStep::from_raw(frame.header.u).into_iter().for_each(|step| self.receive_through(step));
+                }
+                self.finish(number, |call| Answer::Response(frame.body, call.fault, std::mem::take(&mut call.passed)));
             }
             Class::Error => self.finish(number, |_| Answer::Refused(frame.header.u)),
         }
@@ -361,6 +482,15 @@ impl Link for Steady<'_> {
         let _using = fds::using();
         self.0.recv_with(buf, passed)
     }
+    fn ready(&self) -> Option<bool> {
+        self.0.ready()
+    }
+    fn about_to_sleep(&self) -> bool {
+        self.0.about_to_sleep()
+    }
+    fn full(&self) -> Full {
+        self.0.full()
+    }
     fn shutdown(&self) {
         let _using = fds::using();
         self.0.shutdown();
@@ -368,16 +498,17 @@ impl Link for Steady<'_> {
     fn go_by(&mut self, _: &'static AtomicI32) {}
 }
 
-/// What a thread waits for: what it is to be woken by first, then the signals, then the host's.
+/// What a thread waits for: two that wake it first, then the signals, then the host's.
 fn watched(signals: Option<&Kept>, host: &[PollFd]) -> Vec<PollFd> {
-    let mut fds = Vec::with_capacity(host.len() + 3);
-    fds.extend([PollFd::new(HostFd(-1), POLLIN), PollFd::new(signals.map_or(HostFd(-1), Kept::fd), POLLIN)]);
+    let mut fds = Vec::with_capacity(host.len() + OWN + 1);
+    fds.extend([const { PollFd::new(HostFd(-1), POLLIN) }; OWN - 1]);
+    fds.push(PollFd::new(signals.map_or(HostFd(-1), Kept::fd), POLLIN));
     fds.extend_from_slice(host);
     fds
 }
 
-/// Gives the first of them the numbers that are true now.
-fn name(own: [Option<&Kept>; 2], fds: &mut [PollFd]) {
+/// Gives our own among them the numbers that are true now.
+fn name(own: [Option<&Kept>; OWN], fds: &mut [PollFd]) {
     for (kept, fd) in own.into_iter().zip(fds) {
         fd.fd = kept.map_or(-1, |kept| kept.fd().0);
     }
@@ -405,9 +536,9 @@ impl Call {
     }
 }
 
-/// What the descriptors behind the first one say.
+/// What the signals and the host's descriptors say.
 fn other_event(fds: &[PollFd]) -> Option<Event> {
-    let mut others = fds.iter().skip(1);
+    let mut others = fds.iter().skip(OWN - 1);
     match others.next().map_or(0, |signals| signals.revents) {
         0 if others.any(|host| host.revents != 0) => Some(Event::Host),
         0 => None,

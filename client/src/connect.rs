@@ -119,7 +119,7 @@ fn read_banner(link: &dyn Link) -> host::Result<bool> {
 /// Introduces the client. The errno of the server's refusal; `ENOTCONN` if it hangs up.
 pub fn introduce(conn: &Conn, signals: Option<&Kept>, handshake: &message::Handshake<'_>) -> Result<()> {
     let frame = |_: &Conn, number| ClientRequest::Handshake(*handshake).encode(number);
-    match exchange(conn, signals, &Request { frame: &frame, terms: Terms::default() })? {
+    match exchange(conn, signals, &Request::new(&frame, Terms::default()))? {
         Outcome::Lost => Err(Errno::ENOTCONN),
         Outcome::Answer(body, _) => match body.first_chunk::<4>().map(|error| i32::from_ne_bytes(*error)) {
             Some(0) => {

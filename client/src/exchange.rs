@@ -15,8 +15,8 @@ const STOPS: SigSet = SigSet::of(20).union(SigSet::of(21)).union(SigSet::of(22))
 /// What came of sending a request once.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The body of the answer, and a descriptor that came for the request.
-    Answer(Vec<u8>, Option<Owned>),
+    /// The body of the answer, and the descriptors that came for the request.
+    Answer(Vec<u8>, Vec<Owned>),
     /// The connection is dead, and what became of the request is unknown.
     Lost,
 }
@@ -27,6 +27,15 @@ pub struct Request<'a> {
     pub frame: &'a dyn Fn(&Conn, u64) -> Frame,
     /// How to wait for its answer.
     pub terms: Terms<'a>,
+    /// What to do when it is sent, before anything else is.
+    pub then: Option<&'a dyn Fn(&Conn)>,
+}
+
+impl<'a> Request<'a> {
+    /// Makes one of its frame and terms.
+    pub fn new(frame: &'a dyn Fn(&Conn, u64) -> Frame, terms: Terms<'a>) -> Self {
+        Self { frame, terms, then: None }
+    }
 }
 
 /// What may happen while a request is under way.
@@ -62,7 +71,7 @@ pub fn exchange(conn: &Conn, signals: Option<&Kept>, request: &Request<'_>) -> R
         let Some(number) = conn.begin(request.terms.regions, request.terms.interruptible) else {
             return Ok(Outcome::Lost);
         };
-        if let Err(error) = conn.send(&(request.frame)(conn, number)) {
+        if let Err(error) = conn.send_then(&(request.frame)(conn, number), request.then) {
             conn.forget(number);
             match error {
                 host::Error::PIPE | host::Error::BADF | host::Error::NOTCONN | host::Error::NOTSOCK => {

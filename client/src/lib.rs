@@ -17,6 +17,7 @@ mod poll;
 mod remote;
 mod retry;
 mod serve;
+mod shared;
 pub mod signals;
 pub mod stubs;
 

@@ -19,7 +19,7 @@ use crate::exchange::{Outcome, Request, Terms, exchange};
 use crate::fds::{self, Kept};
 use crate::retry::{Retry, delay};
 use crate::signals::{self, Blocked};
-use crate::{Caller, HostPollFd, carry, poll};
+use crate::{Caller, HostPollFd, carry, poll, shared};
 
 /// Calls that a terminal may have something against when their process has been stopped and continued.
 const BEGIN_ANEW: [u32; 4] = [nr::read, nr::readv, nr::write, nr::writev];
@@ -111,7 +111,7 @@ impl Remote {
     /// Asks the server for a copy of the rump process, for a child that is about to be forked.
     pub fn prefork(&self) -> Result<Token> {
         let frame = |_: &Conn, number| ClientRequest::Prefork.encode(number);
-        let (body, _) = self.request(&Request { frame: &frame, terms: Terms::default() })?;
+        let (body, _) = self.request(&Request::new(&frame, Terms::default()))?;
         body.first_chunk::<16>().copied().ok_or(Errno::EPROTO)
     }
 
@@ -158,7 +158,13 @@ impl Remote {
     /// Says whether the socket is to stay open over exec: on just before it, off again if it fails.
     pub fn survive_exec(&self, survive: bool) -> Result<()> {
         let _blocked = Blocked::enter();
-        self.conn().socket().with(|fd| host::set_cloexec(fd, !survive)).map_err(host::errno)
+        let conn = self.conn();
+        if survive {
+            shared::leave(&conn)
+        } else {
+            shared::allow(&conn)
+        }
+        conn.socket().with(|fd| host::set_cloexec(fd, !survive)).map_err(host::errno)
     }
 
     /// Whether a host descriptor number is the library's own.
@@ -179,7 +185,7 @@ impl Remote {
     /// Makes a request until it is answered or the connection is given up.
     ///
     /// `ENOTCONN` in the child of a fork, which has its own.
-    pub(crate) fn request(&self, request: &Request<'_>) -> Result<(Vec<u8>, Option<Owned>)> {
+    pub(crate) fn request(&self, request: &Request<'_>) -> Result<(Vec<u8>, Vec<Owned>)> {
         let _blocked = Blocked::enter();
         if self.life != fds::life() {
             return Err(Errno::ENOTCONN);
@@ -187,7 +193,12 @@ impl Remote {
         loop {
             let conn = self.conn();
             match exchange(&conn, Some(&self.signals), request)? {
-                Outcome::Answer(body, passed) => return Ok((body, passed)),
+                Outcome::Answer(body, passed) => {
+                    if conn.wants_memory() {
+                        shared::enter(&conn);
+                    }
+                    return Ok((body, passed));
+                }
                 Outcome::Lost => self.recover(&conn)?,
             }
         }
@@ -203,8 +214,8 @@ impl Remote {
             true => carry::frame(reqno, number, args.as_bytes(), terms.regions),
             false => Frame::new(reqno, Class::Req, Kind::Syscall, number, args.as_bytes().to_vec()),
         };
-        let (body, passed) = self.request(&Request { frame: &frame, terms: Terms { call: number, ..terms } })?;
-        Ok((SyscallResult::decode(&body).ok_or(Errno::EPROTO)?.result()?, passed))
+        let (body, passed) = self.request(&Request::new(&frame, Terms { call: number, ..terms }))?;
+        Ok((SyscallResult::decode(&body).ok_or(Errno::EPROTO)?.result()?, passed.into_iter().next()))
     }
 
     /// Connects again, as [`Retry`] says: the server then has a new process for us, and the request is sent again.

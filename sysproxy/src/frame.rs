@@ -69,6 +69,8 @@ pub enum Kind {
     Descriptor = 18,
     /// Extended: as [`Kind::Syscall`], and brings memory that the call will read.
     Carrying = 19,
+    /// Extended: a step of the way to shared memory, or back (see [`crate::message::RingStep`]), in `u`.
+    Ring = 20,
 }
 
 impl Kind {
@@ -88,6 +90,7 @@ impl Kind {
             17 => Kind::Extended,
             18 => Kind::Descriptor,
             19 => Kind::Carrying,
+            20 => Kind::Ring,
             _ => return None,
         })
     }
@@ -201,6 +204,8 @@ impl Default for FrameReader {
 impl FrameReader {
     /// Bytes asked of the link at once; longer bodies are read to where they stay.
     const CHUNK: usize = 16 << 10;
+    /// The same for shared memory, where a second read costs little: most frames are no longer.
+    const GLANCE: usize = 512;
 
     /// Makes a reader at the start of a frame.
     pub const fn new() -> Self {
@@ -287,7 +292,7 @@ impl FrameReader {
             _ => {
                 self.compact();
                 // No more than a part of a header is left: the rest has gone to the body.
-                let room = Self::CHUNK;
+                let room = if link.ready().is_some() { Self::GLANCE } else { Self::CHUNK };
                 if self.buffer.len() < self.end + room {
                     self.buffer.resize(self.end + room, 0);
                 }

@@ -310,6 +310,8 @@ pub const POLLIN: i16 = 0x1;
 pub const POLLOUT: i16 = 0x4;
 /// The number is not open.
 pub const POLLNVAL: i16 = 0x20;
+/// The other end of a stream socket has shut down its side.
+pub const POLLRDHUP: i16 = 0x2000;
 
 /// The host's `struct pollfd`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -424,6 +426,11 @@ pub fn sendmsg(fd: HostFd, parts: &[IoSlice<'_>]) -> Result<usize> {
 /// Receives without blocking.
 pub fn recv(fd: HostFd, buf: &mut [u8]) -> Result<usize> {
     net::recv(fd.borrow()?, buf, RecvFlags::DONTWAIT).map(|(n, _)| n)
+}
+
+/// How many of one byte a receive would bring: 0 at the end. `EAGAIN` if there is nothing.
+pub fn peek(fd: HostFd) -> Result<usize> {
+    net::recv(fd.borrow()?, &mut [0], RecvFlags::DONTWAIT | RecvFlags::PEEK).map(|(n, _)| n)
 }
 
 /// Ends both directions of a connection.

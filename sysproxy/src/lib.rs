@@ -14,6 +14,7 @@ pub mod host;
 pub mod link;
 pub mod message;
 pub mod peer;
+pub mod ring;
 pub mod spin;
 pub mod url;
 

@@ -3,7 +3,7 @@
 use abi::Errno;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::frame::{Class, Frame, Header, Kind};
+use crate::frame::{Class, Frame, HEADER_LEN, Header, Kind};
 
 /// A token of prefork: whoever shows it gets the copied process.
 pub type Token = [u8; 16];
@@ -55,6 +55,8 @@ pub enum ClientRequest<'a> {
     Prefork,
     /// Extended: the sleep of the call with this number is to end.
     Interrupt,
+    /// Extended: a step towards shared memory.
+    Ring(RingStep),
     /// Extended: the client is one of ours.
     Extended {
         /// Its id on its host, by which programs know each other; 0 if it does not say.
@@ -62,6 +64,35 @@ pub enum ClientRequest<'a> {
         /// The path by which it calls the root of the kernel's file system; empty if by none.
         prefix: &'a [u8],
     },
+}
+
+/// How two of ours come to send through shared memory ([`crate::ring`]), and back to the socket before an exec. Each step is asked for
+/// by the client and answered by the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum RingStep {
+    /// Asks for the memory. Before the answer come four descriptors, in the order of [`RING_DESCRIPTORS`].
+    Ask = 0,
+    /// The last frame that the client sends over the socket; its answer is the last of the server's.
+    On = 1,
+    /// The last frame that the client sends through the memory; its answer is the last of the server's.
+    Off = 2,
+}
+
+/// What comes with the answer to [`RingStep::Ask`]: the memory, and the eventfds that wake the server, that wake the client, and that
+/// tell the client of room.
+pub const RING_DESCRIPTORS: usize = 4;
+
+impl RingStep {
+    /// Reads the field; `None` for an unknown step.
+    pub const fn from_raw(raw: u32) -> Option<Self> {
+        match raw {
+            0 => Some(RingStep::Ask),
+            1 => Some(RingStep::On),
+            2 => Some(RingStep::Off),
+            _ => None,
+        }
+    }
 }
 
 /// A frame that says nothing which its receiver understands; answered with [`Refusal::Malformed`].
@@ -84,6 +115,7 @@ impl<'a> ClientRequest<'a> {
             }
             Some(Kind::Prefork) => Ok(ClientRequest::Prefork),
             Some(Kind::Interrupt) => Ok(ClientRequest::Interrupt),
+            Some(Kind::Ring) => RingStep::from_raw(header.u).map(ClientRequest::Ring).ok_or(Malformed),
             Some(Kind::Extended) => Ok(ClientRequest::Extended { pid: header.u as i32, prefix: body }),
             _ => Err(Malformed),
         }
@@ -105,6 +137,7 @@ impl<'a> ClientRequest<'a> {
             }
             ClientRequest::Prefork => Frame::new(reqno, Class::Req, Kind::Prefork, 0, Vec::new()),
             ClientRequest::Interrupt => Frame::new(reqno, Class::Req, Kind::Interrupt, 0, Vec::new()),
+            ClientRequest::Ring(step) => Frame::new(reqno, Class::Req, Kind::Ring, *step as u32, Vec::new()),
             ClientRequest::Extended { pid, prefix } => {
                 Frame::new(reqno, Class::Req, Kind::Extended, *pid as u32, prefix.to_vec())
             }
@@ -259,6 +292,18 @@ impl<'a> ServerRequest<'a> {
     }
 }
 
+/// What stands before the data in the frame of a [`ServerRequest::CopyOut`].
+pub fn copy_out(reqno: u64, addr: u64, len: usize) -> [u8; COPY_OUT_LEN] {
+    let mut head = [0; COPY_OUT_LEN];
+    let (header, copy) = head.split_at_mut(HEADER_LEN);
+    header.copy_from_slice(Header::new(reqno, Class::Req, Kind::CopyOut, 0, size_of::<Copy>() + len).as_bytes());
+    copy.copy_from_slice(Copy { len: len as u64, addr }.as_bytes());
+    head
+}
+
+/// Length of what [`copy_out`] makes.
+pub const COPY_OUT_LEN: usize = HEADER_LEN + size_of::<Copy>();
+
 /// The answer to a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -311,6 +356,11 @@ pub fn handshake_done(reqno: u64) -> Frame {
 /// Makes the answer to a prefork.
 pub fn prefork_done(reqno: u64, token: &Token) -> Frame {
     response(reqno, Kind::Prefork, token.to_vec())
+}
+
+/// Makes the answer to a step towards shared memory.
+pub fn ring_done(reqno: u64, step: RingStep) -> Frame {
+    Frame::new(reqno, Class::Resp, Kind::Ring, step as u32, Vec::new())
 }
 
 /// Makes the answer to a COPYIN or COPYINSTR, which is typed COPYIN for both.
@@ -384,6 +434,7 @@ mod tests {
             ClientRequest::Carrying { number: 4, args: &[], memory: b"pieces" },
             ClientRequest::Prefork,
             ClientRequest::Interrupt,
+            ClientRequest::Ring(RingStep::Off),
             ClientRequest::Extended { pid: 4711, prefix: b"/rump" },
         ];
         for request in requests {
@@ -433,6 +484,8 @@ mod tests {
             let frame = request.encode(9);
             assert_eq!(ServerRequest::decode(&frame.header, &frame.body), Ok(request));
         }
+        let whole = ServerRequest::CopyOut { addr: 0x1000, data: b"xyz" }.encode(9).encode();
+        assert_eq!([&copy_out(9, 0x1000, 3)[..], b"xyz"].concat(), whole);
     }
 
     #[test]

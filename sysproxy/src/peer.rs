@@ -76,7 +76,7 @@ impl<T> Outstanding<T> {
 }
 
 /// Sends a whole frame; `wait` waits until the link, which is full, may have room again. The caller holds its send lock.
-pub fn send(link: &dyn Link, frame: &Frame, wait: impl Fn()) -> host::Result<()> {
+pub fn send(link: &dyn Link, frame: &Frame, wait: impl Fn() -> host::Result<()>) -> host::Result<()> {
     let (header, body) = (&frame.header, &frame.body);
     let header = header.as_bytes();
     let total = header.len() + body.len();
@@ -87,7 +87,7 @@ pub fn send(link: &dyn Link, frame: &Frame, wait: impl Fn()) -> host::Result<()>
         match link.send(&[IoSlice::new(head), IoSlice::new(tail)]) {
             Ok(n) => sent += n,
             Err(host::Error::INTR) => {}
-            Err(host::Error::AGAIN) => wait(),
+            Err(host::Error::AGAIN) => wait()?,
             Err(error) => return Err(error),
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::host;
 
 /// How long to keep looking.
-const SPIN: Duration = Duration::from_micros(25);
+const SPIN: Duration = Duration::from_micros(50);
 
 /// After so many losses in a row one wait in this many is tried.
 const PATIENCE_MAX: u32 = 128;

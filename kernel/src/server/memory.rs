@@ -69,7 +69,7 @@ impl UserMem for SessionMem<'_> {
         }
         let mut at = addr;
         for piece in data.chunks(PIECE_BYTES) {
-            self.session.tell(&ServerRequest::CopyOut { addr: at, data: piece });
+            self.session.copy_out(at, piece);
             at = at.wrapping_add(piece.len() as u64);
         }
         Ok(())

@@ -2,11 +2,11 @@
 //!
 //! System calls run on [`worker`] threads, and one of these at a time has the duty to read all sockets (see [`reader`]): it runs
 //! the calls that it reads itself, so that a call which does not sleep costs one wake-up. Before it sleeps it passes the duty on.
-//! [`requests`] serves what was read. A [`session`] is one client: what it still has to be sent, whom it is asked for memory by,
-//! its process. A client that does not read, floods, or dies in mid-call holds up nobody but itself.
+//! [`requests`] serves what was read; [`rings`] has clients come through shared memory. A [`session`] is one client: what it still has
+//! to be sent, whom it is asked for memory by, its process. A client that does not read, floods, or dies in mid-call holds up nobody but itself.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ mod forks;
 mod memory;
 mod reader;
 mod requests;
+mod rings;
 mod session;
 mod worker;
 
@@ -79,6 +80,8 @@ pub(crate) struct Shared {
     released: AtomicBool,
     listener: Arc<dyn Listener>,
     sessions: Mutex<Vec<Arc<Session>>>,
+    /// How many clients have shared memory.
+    rings: Arc<AtomicUsize>,
     next_session: AtomicU64,
 }
 
@@ -122,6 +125,7 @@ impl Server {
             released: AtomicBool::new(false),
             listener: listener.clone(),
             sessions: Mutex::default(),
+            rings: Arc::default(),
             next_session: AtomicU64::new(1),
             kernel,
         });

@@ -1,6 +1,6 @@
 //! Reading what clients send: for all of them together, by the thread that has the duty.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,6 +17,16 @@ pub const WAKE: u64 = 0;
 /// The key of the listener; all others are ids of sessions, which count up from 1.
 pub const DOOR: u64 = u64::MAX;
 
+/// The bit that tells a client's bell ([`super::rings`]) from its socket.
+pub const BELL: u64 = 1 << 62;
+
+/// Clients whose memory is looked at while they need not ring, at most.
+const HOT: usize = 8;
+/// Looks at their memory between two looks at everything.
+const LOOKS: usize = 32;
+/// The same, for turns that found something there.
+const TURNS: u32 = 16;
+
 /// Clients at most; one more is closed without a banner.
 const CLIENTS_MAX: usize = 4096;
 /// Frames taken from one client before the next has its turn.
@@ -31,6 +41,10 @@ pub struct Reader {
     /// Clients of whom frames may be left that were read already.
     more: Vec<u64>,
     ready: Vec<u64>,
+    /// Clients with shared memory who were heard lately. All others with memory were told to ring.
+    hot: VecDeque<u64>,
+    /// Turns that have looked at memory only.
+    turns: u32,
     spin: Spin,
 }
 
@@ -42,30 +56,86 @@ struct Conn {
 impl Reader {
     /// Sleeps until somebody has sent something, and serves it; system calls are queued.
     pub fn turn(&mut self, server: &Arc<Shared>) {
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.clear();
+        let heard = self.hot.iter().copied().filter(|id| self.is_ready(*id)).collect::<Vec<_>>();
+        self.turns = if heard.is_empty() { 0 } else { self.turns + 1 };
+        if heard.is_empty() && self.more.is_empty() {
+            self.wait(server, &mut ready);
+        } else if heard.is_empty() || self.turns >= TURNS {
+            self.turns = 0;
+            look(server, &mut ready, Some(Duration::ZERO));
+        }
+        let more = std::mem::take(&mut self.more);
+        for key in ready.iter().copied() {
+            match key {
+                WAKE => host::clear_eventfd(server.wake.fd()),
+                DOOR => self.accept(server),
+                bell if bell & BELL != 0 => {
+                    if let Some(conn) = self.conns.get(&(bell & !BELL)) {
+                        conn.session.clear_bell();
+                    }
+                    self.serve(server, bell & !BELL, false);
+                }
+                id => self.serve(server, id, true),
+            }
+        }
+        heard.into_iter().chain(more).for_each(|id| self.serve(server, id, false));
+        self.ready = ready;
+        server.forks.sweep(&server.kernel);
+        server.kernel.parked.sweep(server.kernel.clock.uptime());
+    }
+
+    /// Waits until somebody has sent something: looks for a while, then sleeps.
+    fn wait(&mut self, server: &Arc<Shared>, ready: &mut Vec<u64>) {
+        let looks = if self.hot.is_empty() { 0 } else { LOOKS };
+        let spun = self.spin.look(|| {
+            for _ in 0..looks {
+                if self.hot.iter().any(|id| self.is_ready(*id)) {
+                    return Some(());
+                }
+                std::hint::spin_loop();
+            }
+            look(server, ready, Some(Duration::ZERO));
+            (!ready.is_empty()).then_some(())
+        });
+        if spun.is_some() {
+            return;
+        }
+        while let Some(id) = self.hot.pop_front() {
+            self.cool(id);
+        }
         let timeout = match () {
             () if !self.more.is_empty() => Some(Duration::ZERO),
             () if server.forks.any() || server.kernel.parked.any_orphan() => Some(SWEEP),
             () => None,
         };
-        let mut ready = std::mem::take(&mut self.ready);
-        let spun = self.spin.look(|| {
-            let looked = server.epoll.wait(&mut ready, Some(Duration::ZERO));
-            (looked.is_ok() && !ready.is_empty()).then_some(())
-        });
-        if spun.is_none() && server.epoll.wait(&mut ready, timeout).is_err() {
-            ready.clear();
+        look(server, ready, timeout);
+    }
+
+    /// Whether a client has written something into its memory.
+    fn is_ready(&self, id: u64) -> bool {
+        self.conns.get(&id).is_some_and(|conn| conn.session.link().ready() == Some(true))
+    }
+
+    /// Looks at the memory of a client from now on.
+    fn heat(&mut self, id: u64) {
+        if self.hot.contains(&id) {
+            return;
         }
-        let more = std::mem::take(&mut self.more);
-        for key in ready.iter().copied().chain(more) {
-            match key {
-                WAKE => host::clear_eventfd(server.wake.fd()),
-                DOOR => self.accept(server),
-                id => self.serve(server, id),
-            }
+        self.hot.push_back(id);
+        if self.hot.len() > HOT
+            && let Some(first) = self.hot.pop_front()
+        {
+            self.cool(first);
         }
-        self.ready = ready;
-        server.forks.sweep(&server.kernel);
-        server.kernel.parked.sweep(server.kernel.clock.uptime());
+    }
+
+    /// Tells a client to ring from now on; it has its turn if it has written before that.
+    fn cool(&mut self, id: u64) {
+        if self.conns.get(&id).is_some_and(|conn| !conn.session.link().about_to_sleep()) {
+            self.more.push(id);
+        }
     }
 
     fn accept(&mut self, server: &Arc<Shared>) {
@@ -83,13 +153,19 @@ impl Reader {
         }
     }
 
-    /// Takes what a client has sent, and sends what is left for it.
-    fn serve(&mut self, server: &Shared, id: u64) {
+    /// Takes what a client has sent, and sends what is left for it. `told` says whether its socket has told of something.
+    fn serve(&mut self, server: &Shared, id: u64, told: bool) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         if conn.session.is_full() {
             conn.session.flush();
         }
-        match conn.take_frames() {
+        let taken = match conn.take_frames() {
+            // With shared memory the socket is silent up to its end.
+            Taken::All if told && conn.session.link().upset() => Taken::Dead,
+            taken => taken,
+        };
+        let in_memory = conn.session.link().ready().is_some();
+        match taken {
             Taken::All => {}
             Taken::Turn => self.more.push(id),
             Taken::Dead => {
@@ -97,8 +173,20 @@ impl Reader {
                 let _ = server.epoll.remove(conn.session.fd());
                 conn.session.die();
                 self.conns.remove(&id);
+                self.hot.retain(|hot| *hot != id);
+                return;
             }
         }
+        if in_memory {
+            self.heat(id);
+        }
+    }
+}
+
+/// Waits for what sockets and bells tell.
+fn look(server: &Shared, ready: &mut Vec<u64>, timeout: Option<Duration>) {
+    if server.epoll.wait(ready, timeout).is_err() {
+        ready.clear();
     }
 }
 

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use sysproxy::frame::{Class, Frame, Kind};
 use sysproxy::message::{self, ClientRequest, Handshake, Malformed, Refusal, Token};
 
+use super::rings;
 use super::session::{CALLS_MAX, Session};
-use super::worker::Work;
+use super::worker::{Carried, Work};
 use crate::proc::{Credentials, Lwp, lock};
 use crate::syscall;
 
@@ -36,13 +37,17 @@ pub fn serve(session: &Arc<Session>, frame: Frame) {
             refuse(session, reqno, Refusal::Malformed);
         }
         Ok(ClientRequest::Handshake(handshake)) => begin(session, reqno, &handshake),
-        Ok(ClientRequest::Syscall { number, args }) => submit(session, reqno, number, args, &[]),
+        Ok(ClientRequest::Syscall { number, args }) => {
+            submit(session, reqno, number, syscall::slots(args), Carried::default());
+        }
         Ok(ClientRequest::Carrying { number, args, memory }) => {
             session.set_extended();
-            submit(session, reqno, number, args, memory);
+            let (args, start) = (syscall::slots(args), frame.body.len() - memory.len());
+            submit(session, reqno, number, args, Carried { body: frame.body, start });
         }
         Ok(ClientRequest::Prefork) => prefork(session, reqno),
         Ok(ClientRequest::Interrupt) => interrupt(session, reqno),
+        Ok(ClientRequest::Ring(step)) => rings::serve(session, reqno, step),
         Ok(ClientRequest::Extended { pid, prefix }) => extended(session, pid, prefix),
         Err(Malformed) if !running => refuse(session, reqno, Refusal::Malformed),
         Err(Malformed) => session.post(&Refusal::Malformed.encode(reqno)),
@@ -134,7 +139,7 @@ fn prefork(session: &Session, reqno: u64) {
     }
 }
 
-fn submit(session: &Arc<Session>, reqno: u64, number: u32, args: &[u8], memory: &[u8]) {
+fn submit(session: &Arc<Session>, reqno: u64, number: u32, args: [u64; syscall::SLOTS], memory: Carried) {
     let lwp = Lwp::new(&*session.server.kernel.rumpuser, reqno);
     let room = session.with_state(|state| {
         let room = state.calls.len() < CALLS_MAX;
@@ -146,7 +151,6 @@ fn submit(session: &Arc<Session>, reqno: u64, number: u32, args: &[u8], memory: 
     if !room {
         return session.post(&Refusal::TryAgain.encode(reqno));
     }
-    let (args, memory) = (syscall::slots(args), memory.to_vec());
     session.server.pool.submit(Work { session: session.clone(), lwp, number, args, memory });
 }
 

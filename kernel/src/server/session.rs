@@ -5,13 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use sysproxy::Link;
 use sysproxy::frame::Frame;
 use sysproxy::host::{self, HostFd, IoSlice, Owned};
+use sysproxy::link::{Bell, Full};
 use sysproxy::message;
 use sysproxy::peer::Outstanding;
+use sysproxy::{Link, ring};
+use zerocopy::IntoBytes;
 
 use super::Shared;
+use super::rings::Seat;
 use crate::proc::{Lwp, Proc, lock};
 use crate::wait::about_to_sleep;
 
@@ -41,37 +44,60 @@ pub struct Session {
     state: Mutex<State>,
     /// Requests to the client that wait for an answer.
     asked: Mutex<Outstanding<Arc<Answer>>>,
+    /// How far it is on the way to shared memory.
+    seat: Mutex<Seat>,
     dead: AtomicBool,
     extended: AtomicBool,
 }
 
+/// A frame that is to be sent.
+struct Outgoing {
+    bytes: Vec<u8>,
+    /// Goes with the first byte.
+    passed: Option<Owned>,
+    /// It is the last one that goes the way it goes; which way comes next.
+    then: Option<Then>,
+}
+
+/// A way for what is sent.
+pub enum Then {
+    /// Shared memory.
+    Through(ring::Writer, Bell),
+    /// The socket.
+    Socket,
+}
+
 #[derive(Default)]
 struct Output {
-    /// The frames, and the descriptors that go along.
-    frames: VecDeque<(Vec<u8>, Option<Owned>)>,
+    frames: VecDeque<Outgoing>,
     /// Bytes of the first frame that are sent already.
     sent: usize,
     bytes: usize,
     /// End the connection when everything is sent.
     closing: bool,
-    /// Whether the reading thread is told when the client takes more.
-    watched: bool,
+    /// Whether the client did not take all that it was sent: the reading thread is told when it takes more.
+    full: bool,
+    /// Whether that is told by the socket.
+    polled: bool,
 }
 
 impl Output {
-    /// Takes away what was sent.
-    fn take(&mut self, mut sent: usize) {
+    /// Takes away what was sent; returns how to go on if that is another way now.
+    fn take(&mut self, mut sent: usize) -> Option<Then> {
         self.bytes -= sent;
-        while let Some((first, _)) = self.frames.front() {
-            let rest = first.len() - self.sent;
+        while let Some(first) = self.frames.front() {
+            let rest = first.bytes.len() - self.sent;
             if sent < rest {
                 self.sent += sent;
-                return;
+                return None;
             }
             sent -= rest;
             self.sent = 0;
-            self.frames.pop_front();
+            if let Some(then @ Some(_)) = self.frames.pop_front().map(|sent| sent.then) {
+                return then;
+            }
         }
+        None
     }
 }
 
@@ -124,6 +150,7 @@ impl Session {
             drained: Condvar::new(),
             state: Mutex::default(),
             asked: Mutex::new(Outstanding::starting_at(0)),
+            seat: Mutex::default(),
             dead: AtomicBool::new(false),
             extended: AtomicBool::new(false),
         })
@@ -166,18 +193,41 @@ impl Session {
 
     /// Sends a frame, or keeps it for later; for the reading thread, which must not wait.
     pub fn post(&self, frame: &Frame) {
-        self.post_with(frame, None, 0);
+        self.post_with(frame, None, None, 0);
     }
 
-    /// Queues a frame, and sends what is queued once it is more than `patience` bytes.
-    fn post_with(&self, frame: &Frame, passed: Option<Owned>, patience: usize) {
+    /// The same for a frame behind which another way is taken.
+    pub fn post_last(&self, frame: &Frame, then: Then) {
+        self.post_with(frame, None, Some(then), 0);
+    }
+
+    fn post_with(&self, frame: &Frame, passed: Option<Owned>, then: Option<Then>, patience: usize) {
+        self.transmit(&[frame.header.as_bytes(), &frame.body], passed, then, patience);
+    }
+
+    /// Sends a frame, given in parts. If it must wait it is queued, and sent with what is queued once that is more than `patience`
+    /// bytes.
+    fn transmit(&self, parts: &[&[u8]], passed: Option<Owned>, then: Option<Then>, patience: usize) {
         let mut output = lock(&self.output);
         if self.dead() || output.closing {
             return;
         }
-        output.bytes += frame.header.len as usize;
-        output.frames.push_back((frame.encode(), passed));
-        if output.bytes <= patience {
+        let whole = parts.iter().map(|part| part.len()).sum();
+        let mut sent = 0;
+        if output.frames.is_empty() && passed.is_none() && then.is_none() {
+            let slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+            let at_once = if patience == 0 { self.link.send(&slices) } else { self.link.send_quietly(&slices) };
+            // An error is met again by what is left.
+            sent = at_once.unwrap_or(0);
+        }
+        if sent == whole {
+            return;
+        }
+        let mut bytes = parts.concat();
+        bytes.drain(..sent);
+        output.bytes += bytes.len();
+        output.frames.push_back(Outgoing { bytes, passed, then });
+        if output.bytes <= patience && sent == 0 {
             return;
         }
         let progress = self.write_out(&mut output);
@@ -191,10 +241,16 @@ impl Session {
 
     /// The same for a worker, which first waits until the client has taken most of what it was sent.
     pub fn send(&self, frame: &Frame) {
-        self.send_with(frame, None, 0);
+        self.send_with(frame, None);
     }
 
-    fn send_with(&self, frame: &Frame, passed: Option<Owned>, patience: usize) {
+    fn send_with(&self, frame: &Frame, passed: Option<Owned>) {
+        self.pause();
+        self.post_with(frame, passed, None, 0);
+    }
+
+    /// Waits until the client has taken most of what it was sent.
+    fn pause(&self) {
         let mut output = lock(&self.output);
         while output.bytes > OUTPUT_PAUSE_BYTES && !self.dead() {
             // Not with the lock held: another thread is to read for everybody, and to send what is left.
@@ -206,8 +262,6 @@ impl Session {
                 output = self.drained.wait_timeout(output, nap).unwrap_or_else(PoisonError::into_inner).0;
             }
         }
-        drop(output);
-        self.post_with(frame, passed, patience);
     }
 
     /// Sends a last frame and ends the connection behind it.
@@ -236,7 +290,7 @@ impl Session {
 
     /// Whether the client did not take all that it was sent.
     pub fn is_full(&self) -> bool {
-        lock(&self.output).watched
+        lock(&self.output).full
     }
 
     /// Sends what is left, as far as the client takes it.
@@ -255,27 +309,40 @@ impl Session {
     }
 
     fn write_out(&self, output: &mut Output) -> Progress {
-        let progress = self.write_frames(output);
-        let watched = progress == Progress::Full;
-        if watched != std::mem::replace(&mut output.watched, watched) {
-            self.server.watch_output(self, watched);
+        let (progress, polled) = loop {
+            match self.write_frames(output) {
+                Progress::Full => match self.link.full() {
+                    Full::NoMore => {}
+                    full => break (Progress::Full, full == Full::Poll),
+                },
+                progress => break (progress, false),
+            }
+        };
+        output.full = progress == Progress::Full;
+        if polled != std::mem::replace(&mut output.polled, polled) {
+            self.server.watch_output(self, polled);
         }
         progress
     }
 
     fn write_frames(&self, output: &mut Output) -> Progress {
-        while let Some((first, passed)) = output.frames.front() {
-            let rest = first.get(output.sent..).unwrap_or_default();
-            // A descriptor goes with the first byte of its frame.
-            let more = output.frames.iter().skip(1).take(GATHERED - 1).take_while(|(_, passed)| passed.is_none());
-            let parts: Vec<_> =
-                std::iter::once(rest).chain(more.map(|(frame, _)| &**frame)).map(IoSlice::new).collect();
-            let sent = match passed {
+        while let Some(first) = output.frames.front() {
+            // A descriptor goes with the first byte of its frame, and behind the last frame of one way comes another.
+            let together = |(frame, next): &(&Outgoing, &Outgoing)| frame.then.is_none() && next.passed.is_none();
+            let pairs = output.frames.iter().zip(output.frames.iter().skip(1)).take(GATHERED - 1).take_while(together);
+            let rest = first.bytes.get(output.sent..).unwrap_or_default();
+            let more = pairs.map(|(_, next)| &*next.bytes);
+            let parts: Vec<_> = std::iter::once(rest).chain(more).map(IoSlice::new).collect();
+            let sent = match &first.passed {
                 Some(passed) if output.sent == 0 => self.link.send_with(&parts, passed.fd()),
                 _ => self.link.send(&parts),
             };
             match sent {
-                Ok(sent) => output.take(sent),
+                Ok(sent) => match output.take(sent) {
+                    None => {}
+                    Some(Then::Through(ring, bell)) => self.link.send_through(Some((ring, bell))),
+                    Some(Then::Socket) => self.link.send_through(None),
+                },
                 Err(host::Error::INTR) => {}
                 Err(host::Error::AGAIN) => return Progress::Full,
                 Err(_) => {
@@ -302,17 +369,29 @@ impl Session {
         bytes
     }
 
-    /// Tells the client something that it does not answer; uses up a number all the same. It goes together with what comes next,
-    /// the answer of the call at the latest.
-    pub fn tell(&self, request: &message::ServerRequest<'_>) {
+    /// Has the client store something in its memory, which it does not answer; uses up a number all the same. It goes together with
+    /// what comes next, the answer of the call at the latest.
+    pub fn copy_out(&self, addr: u64, data: &[u8]) {
         let number = lock(&self.asked).number();
-        self.send_with(&request.encode(number), None, OUTPUT_KEPT_BYTES);
+        self.pause();
+        self.transmit(&[&message::copy_out(number, addr, data.len()), data], None, None, OUTPUT_KEPT_BYTES);
     }
 
     /// Hands the client a descriptor for one of its calls.
     pub fn hand_over(&self, request: u64, fd: Owned) {
         let number = lock(&self.asked).number();
-        self.send_with(&message::ServerRequest::Descriptor { request }.encode(number), Some(fd), 0);
+        self.send_with(&message::ServerRequest::Descriptor { request }.encode(number), Some(fd));
+    }
+
+    /// The same for the reading thread, which must not wait.
+    pub fn post_descriptor(&self, request: u64, fd: Owned) {
+        let number = lock(&self.asked).number();
+        self.post_with(&message::ServerRequest::Descriptor { request }.encode(number), Some(fd), None, 0);
+    }
+
+    /// Looks at or changes how far the client is on the way to shared memory.
+    pub fn with_seat<T>(&self, body: impl FnOnce(&mut Seat) -> T) -> T {
+        body(&mut lock(&self.seat))
     }
 
     /// Hands an answer to who waits for it; one that nobody waits for is dropped.
@@ -333,6 +412,7 @@ impl Session {
         if self.dead.swap(true, Ordering::SeqCst) {
             return;
         }
+        self.leave_memory();
         self.link.shutdown();
         let unsent = std::mem::take(&mut *lock(&self.output));
         drop(unsent);

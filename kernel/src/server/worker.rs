@@ -33,7 +33,16 @@ pub struct Work {
     /// The arguments.
     pub args: [u64; syscall::SLOTS],
     /// The pieces of the client's memory that came along.
-    pub memory: Vec<u8>,
+    pub memory: Carried,
+}
+
+/// What stands at the end of a frame's body.
+#[derive(Default)]
+pub struct Carried {
+    /// The body.
+    pub body: Vec<u8>,
+    /// Where it begins.
+    pub start: usize,
 }
 
 /// The threads and what they have to do.
@@ -235,7 +244,7 @@ fn call(work: &Work) -> SyscallResult {
     let Some(proc) = session.with_state(|state| state.proc.clone()) else {
         return SyscallResult { error: Errno::ESRCH.raw(), padding: 0, retval: [-1, 0] };
     };
-    let mem = SessionMem { session, carried: &work.memory };
+    let mem = SessionMem { session, carried: work.memory.body.get(work.memory.start..).unwrap_or_default() };
     let result = syscall::syscall(&session.server.kernel, &proc, &work.lwp, work.number, &work.args, &mem);
     let mut answer = SyscallResult::new(result);
     if let Err(Errno::EBUSY | Errno::ESRCH) = result

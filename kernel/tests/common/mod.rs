@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,9 +15,10 @@ use kernel::Kernel;
 use kernel::config::Config;
 use kernel::rumpuser::linux::LinuxHost;
 use kernel::server::Server;
-use sysproxy::FrameReader;
 use sysproxy::frame::{Class, Frame, Kind};
-use sysproxy::message::{ClientRequest, Handshake, SyscallResult, Token};
+use sysproxy::host::{self, Owned, POLLIN, PollFd};
+use sysproxy::message::{ClientRequest, Handshake, RING_DESCRIPTORS, RingStep, SyscallResult, Token};
+use sysproxy::{FrameReader, HostFd};
 
 /// A running server; ends with the value.
 pub struct Running {
@@ -139,6 +141,27 @@ impl Client {
         let frame = self.next();
         assert_eq!((frame.header.class(), frame.header.kind()), (Some(Class::Req), Some(kind)), "{frame:?}");
         self.send(&sysproxy::message::copied_in(frame.header.reqno, data.to_vec()));
+    }
+
+    /// Asks for shared memory; the memory file and the eventfd that wakes the server.
+    pub fn ask_for_memory(&mut self, reqno: u64) -> (Owned, Owned) {
+        self.send(&ClientRequest::Ring(RingStep::Ask).encode(reqno));
+        let (mut passed, mut done) = (Vec::new(), false);
+        while !done {
+            host::ppoll(&mut [PollFd::new(self.fd(), POLLIN)], None, None).expect("the server answers");
+            let mut piece = [0; 1024];
+            let got = host::shared::recv_with(self.fd(), &mut piece, &mut passed).expect("the server answers");
+            self.reader.feed(&piece[..got]);
+            while let Some(frame) = self.reader.buffered().expect("frames are well formed") {
+                done |= frame == sysproxy::message::ring_done(reqno, RingStep::Ask);
+            }
+        }
+        let [memory, bell, ..] = <[Owned; RING_DESCRIPTORS]>::try_from(passed).expect("four descriptors");
+        (memory, bell)
+    }
+
+    fn fd(&self) -> HostFd {
+        HostFd(self.stream.as_raw_fd())
     }
 
     /// Asks for a token.

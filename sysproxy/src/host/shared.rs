@@ -2,8 +2,10 @@
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;
+use std::ptr::{NonNull, null_mut};
 
-use rustix::fs::{self, FallocateFlags, SeekFrom};
+use rustix::fs::{self, FallocateFlags, SealFlags, SeekFrom};
+use rustix::mm::{self, Advice, MapFlags, ProtFlags};
 use rustix::net::{
     self, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
@@ -77,6 +79,57 @@ pub fn used(fd: HostFd) -> Result<u64> {
 pub fn reopen(fd: HostFd, flags: u32) -> Result<Owned> {
     let name = CString::new(format!("/proc/self/fd/{}", fd.0)).map_err(|_| Error::INVAL)?;
     open(&name, flags, 0)
+}
+
+/// Has a memory file keep its length for good.
+pub fn seal_length(fd: HostFd) -> Result<()> {
+    fs::fcntl_add_seals(fd.borrow()?, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
+}
+
+/// The length of a memory file that cannot become shorter; `EINVAL` for any other file.
+pub fn sealed_length(fd: HostFd) -> Result<u64> {
+    match fs::fcntl_get_seals(fd.borrow()?)?.contains(SealFlags::SHRINK) {
+        true => fs::fstat(fd.borrow()?).map(|stat| stat.st_size as u64),
+        false => Err(Error::INVAL),
+    }
+}
+
+/// The beginning of a file in memory, shared with all who map it; the child of a fork has none of it.
+pub struct Mapping {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: it is an address and a length; what lies there is used by who has the address.
+unsafe impl Send for Mapping {}
+// SAFETY: the same.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps the first `len` bytes, which the file must have and keep.
+    pub fn new(fd: HostFd, len: usize) -> Result<Self> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping, at an address that the host chooses.
+        let start = unsafe { mm::mmap(null_mut(), len, access, MapFlags::SHARED, fd.borrow()?, 0)? };
+        let mapping = Self { start: NonNull::new(start.cast()).ok_or(Error::NOMEM)?, len };
+        // SAFETY: the mapping is ours alone, and no child knows of it.
+        unsafe { mm::madvise(start, len, Advice::LinuxDontFork)? };
+        Ok(mapping)
+    }
+
+    /// The address of a byte, which must lie within.
+    pub fn at(&self, offset: usize) -> *mut u8 {
+        debug_assert!(offset < self.len);
+        // SAFETY: within the mapping, as the caller sees to.
+        unsafe { self.start.as_ptr().add(offset) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`; whoever has addresses has the mapping too, and nobody has it any more.
+        let _ = unsafe { mm::munmap(self.start.as_ptr().cast(), self.len) };
+    }
 }
 
 /// Sends without blocking and without SIGPIPE; the descriptor goes with the first byte.

@@ -1,11 +1,14 @@
 //! Transports: a byte stream to the other side, and the table of URL schemes.
 
+mod stream;
 mod tcp;
 mod unix;
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::AtomicI32;
 
+pub use self::stream::{Bell, Stream};
 use crate::host::{self, HostFd, IoSlice, Owned};
+use crate::ring;
 use crate::url::{ParseError, Role};
 
 /// Connections that wait to be accepted, as the original.
@@ -17,6 +20,10 @@ pub trait Link: Send + Sync {
     fn fd(&self) -> HostFd;
     /// Sends some of the bytes; `EAGAIN` when the link is full.
     fn send(&self, parts: &[IoSlice<'_>]) -> host::Result<usize>;
+    /// The same for bytes that can wait for the next that are sent: nobody is woken up for them. The socket has no such way.
+    fn send_quietly(&self, _parts: &[IoSlice<'_>]) -> host::Result<usize> {
+        Err(host::Error::AGAIN)
+    }
     /// Receives some bytes; `EAGAIN` when there are none, 0 at the end.
     fn recv(&self, buf: &mut [u8]) -> host::Result<usize>;
     /// Whether descriptors can go along.
@@ -31,11 +38,43 @@ pub trait Link: Send + Sync {
     fn recv_with(&self, buf: &mut [u8], _passed: &mut Vec<Owned>) -> host::Result<usize> {
         self.recv(buf)
     }
+    /// From now on sends through shared memory, and rings the bell where the reader sleeps; or through the socket again.
+    fn send_through(&self, _ring: Option<(ring::Writer, Bell)>) {}
+    /// The same for receiving; the bell tells a writer that sleeps of room. What the other side sends over the socket is then looked at
+    /// only once this is undone.
+    fn receive_through(&self, _ring: Option<(ring::Reader, Bell)>) {}
+    /// Whether a receive would find something, or the end; `None` where only a receive can tell.
+    fn ready(&self) -> Option<bool> {
+        None
+    }
+    /// Says that the caller is going to sleep until there is something to be received; `false` if it must not, because there is.
+    fn about_to_sleep(&self) -> bool {
+        true
+    }
+    /// Says that the caller, to whom a send gave `EAGAIN`, is going to sleep until there is room.
+    fn full(&self) -> Full {
+        Full::Poll
+    }
+    /// Whether the socket tells of something while bytes come through shared memory: its end, in all likelihood.
+    fn upset(&self) -> bool {
+        false
+    }
     /// Ends the connection in both directions; whoever waits on it sees the end.
     fn shutdown(&self);
     /// Closes its descriptor and goes on by another of the same object, whose number stands in `place`, where it may change. Whoever keeps
     /// it closes it.
     fn go_by(&mut self, place: &'static AtomicI32);
+}
+
+/// How whoever found a link full is told of room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// The socket can be written.
+    Poll,
+    /// A bell rings.
+    Bell,
+    /// There is room again.
+    NoMore,
 }
 
 /// Where clients arrive.
@@ -65,64 +104,6 @@ type Parse = fn(&str, Role) -> Result<Box<dyn Endpoint>, ParseError>;
 
 /// The schemes; a transport is a file beside this one and a row here.
 pub const SCHEMES: &[(&str, Parse)] = &[("unix", unix::parse), ("tcp", tcp::parse), ("tcp6", tcp::refuse_tcp6)];
-
-/// A stream socket of the host, of any family.
-pub struct Stream(Socket);
-
-enum Socket {
-    Own(Owned),
-    /// Kept by somebody else.
-    Kept(&'static AtomicI32),
-}
-
-impl Stream {
-    /// Takes over a connected socket.
-    pub const fn new(socket: Owned) -> Self {
-        Self(Socket::Own(socket))
-    }
-
-    /// Goes by the number that stands in `place`; see [`Link::go_by`].
-    pub const fn by(place: &'static AtomicI32) -> Self {
-        Self(Socket::Kept(place))
-    }
-}
-
-impl Link for Stream {
-    fn fd(&self) -> HostFd {
-        match &self.0 {
-            Socket::Own(socket) => socket.fd(),
-            Socket::Kept(place) => HostFd(place.load(Ordering::Acquire)),
-        }
-    }
-
-    fn send(&self, parts: &[IoSlice<'_>]) -> host::Result<usize> {
-        host::sendmsg(self.fd(), parts)
-    }
-
-    fn recv(&self, buf: &mut [u8]) -> host::Result<usize> {
-        host::recv(self.fd(), buf)
-    }
-
-    fn passes_descriptors(&self) -> bool {
-        host::is_unix(self.fd())
-    }
-
-    fn send_with(&self, parts: &[IoSlice<'_>], passed: HostFd) -> host::Result<usize> {
-        host::shared::send_with(self.fd(), parts, passed)
-    }
-
-    fn recv_with(&self, buf: &mut [u8], passed: &mut Vec<Owned>) -> host::Result<usize> {
-        host::shared::recv_with(self.fd(), buf, passed)
-    }
-
-    fn shutdown(&self) {
-        let _ = host::shutdown(self.fd());
-    }
-
-    fn go_by(&mut self, place: &'static AtomicI32) {
-        *self = Self::by(place);
-    }
-}
 
 /// Connects, again if a signal came.
 fn connect_patiently(connect: impl Fn() -> host::Result<()>) -> host::Result<()> {
