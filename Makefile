@@ -3,7 +3,7 @@ CARGO ?= cargo
 BIN := target/release
 
 .DEFAULT_GOAL := help
-.PHONY: soak help build run test integration tables bench lint fmt doc install clean
+.PHONY: soak help build run test integration tables bench goodput lint fmt doc install clean
 
 help: ## Lists the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -24,11 +24,14 @@ tables: ## Writes the generated parts of docs/COMPATIBILITY.md
 	$(CARGO) test --quiet --release --locked -p hijack compatibility::write_the_page -- --ignored
 	$(CARGO) run --quiet --release --locked -p integration --bin tables
 
-soak: build ## Runs what takes minutes: storms of forks and file operations, and transfers under load
+soak: build ## Runs what takes minutes: storms of forks and file operations, transfers under load and over bad links
 	$(CARGO) test --release --locked -p integration --test soak -- --nocapture
 
 bench: build ## Measures against the host, side by side
 	$(CARGO) run --release --locked -p integration --bin bench
+
+goodput: ## Prints what a bulk transfer reaches over links that lose packets, against Reno's theory
+	$(CARGO) test --quiet --release --locked -p kernel --test goodput -- --nocapture
 
 lint: ## Checks formatting and clippy (warnings are errors)
 	$(CARGO) fmt --all --check

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tempfile::TempDir;
 
 /// Seconds after which a program counts as hung.
-const LIMIT: &str = "60";
+const LIMIT: u32 = 60;
 
 /// Returns a binary that `make build` left beside this one, or beside its folder if this is a test.
 pub fn built(name: &str) -> PathBuf {
@@ -131,8 +131,13 @@ impl Drop for Rump {
 
 /// A command that is killed, with all its children that stay in its group, when it hangs.
 pub fn limited(program: impl AsRef<OsStr>) -> Command {
+    limited_to(LIMIT, program)
+}
+
+/// The same with so many seconds.
+pub fn limited_to(seconds: u32, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("timeout");
-    command.args(["--signal=KILL", LIMIT]).arg(program).stdin(Stdio::null());
+    command.arg("--signal=KILL").arg(seconds.to_string()).arg(program).stdin(Stdio::null());
     command.env_remove("LD_PRELOAD").env_remove("RUMP_SERVER").env_remove("RUMPHIJACK");
     alone(&mut command);
     command

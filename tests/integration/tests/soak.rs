@@ -1,8 +1,12 @@
-//! What takes minutes: storms of forks, of file operations, and transfers on a loaded machine. Not a part of `make test`.
+//! What takes minutes: storms of forks, of file operations, transfers on a loaded machine and over bad links. Not a part of `make test`.
+
+#[path = "links_between/mod.rs"]
+mod links_between;
 
 use std::process::{Command, Stdio};
 
 use integration::{Rump, Transport, built, stdout};
+use links_between::{Link, run};
 
 /// Seconds after which a program counts as hung.
 const LIMIT: &str = "900";
@@ -85,5 +89,20 @@ fn storms_on_one_folder_lose_nothing() {
     for name in storms.lines().filter_map(|line| line.split(' ').next()).filter(|name| name.starts_with("storm_")) {
         let text = stdout(scenario(&rump, name, &format!("/rump/tmp/{name}")).env("STORM_ROUNDS", "67"));
         assert!(!text.contains("false"), "{name}: {text}");
+    }
+}
+
+/// All programs over all links, clean ones, and such that lose and disorder.
+#[test]
+fn programs_serve_each_other_over_all_links() {
+    let all = ["ping", "curl", "dig", "iperf3", "ssh", "redis", "asyncio"];
+    for link in [Link::Tap, Link::TapRouted, Link::Bus, Link::BusRouted] {
+        all.iter().for_each(|name| run(link, "", 10_000_000, &[name]));
+    }
+    for link in [Link::TapRouted, Link::BusRouted] {
+        all[1..].iter().for_each(|name| run(link, "loss 2% delay 2ms reorder 5%", 400_000, &[name]));
+        run(link, "loss 10%", 300_000, &["curl"]);
+        run(link, "delay 1ms jitter 3ms duplicate 5%", 1_000_000, &["curl"]);
+        run(link, "corrupt 3%", 1_000_000, &["curl"]);
     }
 }
