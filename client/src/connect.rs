@@ -84,10 +84,13 @@ pub fn program_name() -> Vec<u8> {
     if name.is_empty() { b"???".to_vec() } else { name }
 }
 
-/// Connects, reads the banner and moves the socket to a high number. `first` is the number that the
-/// handshake will have.
+/// Connects and reads the banner; see [`begin`].
 pub fn open(endpoint: &dyn Endpoint, first: u64) -> host::Result<Arc<Conn>> {
-    let mut link = endpoint.connect()?;
+    begin(endpoint.connect()?, first)
+}
+
+/// Reads the banner and moves the socket to a high number. `first` is the number that the handshake will have.
+pub fn begin(mut link: Box<dyn Link>, first: u64) -> host::Result<Arc<Conn>> {
     let extended = read_banner(&*link)?;
     let socket = Kept::duplicate(link.fd())?;
     link.go_by(socket.place());

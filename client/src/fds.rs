@@ -229,6 +229,12 @@ impl Kept {
         name
     }
 
+    /// Makes a close-on-exec duplicate, on a high number, of what [`Self::into_name`] has named. The library does not know of it.
+    pub fn duplicate_of(name: i32) -> Result<Owned> {
+        let kept = core::mem::ManuallyDrop::new(Self::from_name(name));
+        kept.with(raise)
+    }
+
     /// Takes up what [`Self::into_name`] has named; once.
     pub fn from_name(name: i32) -> Self {
         Self { slot: usize::try_from(name).unwrap_or(SLOTS), life: life() }

@@ -12,6 +12,7 @@ mod connect;
 mod exchange;
 pub mod fds;
 pub mod guest;
+mod heir;
 pub mod lock;
 mod poll;
 mod remote;
@@ -28,6 +29,7 @@ use abi::{Region, Result};
 use sysproxy::host::Owned;
 
 pub use connect::{ConnectError, Handshake, program_name, set_prefix};
+pub use heir::Heir;
 pub use remote::{Adopted, Remote};
 pub use retry::Retry;
 pub use sysproxy::host::PollFd as HostPollFd;

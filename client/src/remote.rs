@@ -8,9 +8,9 @@ use rustix_futex_sync::Mutex;
 use sysproxy::frame::{Class, Frame, Kind};
 use sysproxy::host::{self, HostFd, Owned};
 use sysproxy::link::{Endpoint, Stream};
-use sysproxy::message::{self, ClientRequest, SyscallResult, Token};
+use sysproxy::message::{self, ClientRequest, SyscallResult};
 use sysproxy::url::ParseError;
-use sysproxy::{Locator, Role};
+use sysproxy::{Link, Locator, Role};
 use zerocopy::IntoBytes;
 
 use crate::conn::Conn;
@@ -19,7 +19,7 @@ use crate::exchange::{Outcome, Request, Terms, exchange};
 use crate::fds::{self, Kept};
 use crate::retry::{Retry, delay};
 use crate::signals::{self, Blocked};
-use crate::{Caller, HostPollFd, carry, poll, shared};
+use crate::{Caller, Heir, HostPollFd, carry, poll, shared};
 
 /// Calls that a terminal may have something against when their process has been stopped and continued.
 const BEGIN_ANEW: [u32; 4] = [nr::read, nr::readv, nr::write, nr::writev];
@@ -61,17 +61,22 @@ impl Remote {
     ///
     /// The error carries the line for the user where a locator is wrong.
     pub fn connect(url: &str, handshake: Handshake, retry: Retry) -> core::result::Result<Self, ConnectError> {
-        Self::open(endpoint(url)?, &handshake, retry)
+        Self::open(endpoint(url)?, None, &handshake, retry)
     }
 
+    /// Introduces the process on `link`, or on a connection that is made now.
     fn open(
         endpoint: Box<dyn Endpoint>,
+        link: Option<Box<dyn Link>>,
         handshake: &Handshake,
         retry: Retry,
     ) -> core::result::Result<Self, ConnectError> {
         let _blocked = Blocked::enter();
         fds::prepare(false)?;
-        let conn = connect::open(&*endpoint, FIRST)?;
+        let conn = match link {
+            Some(link) => connect::begin(link, FIRST)?,
+            None => connect::open(&*endpoint, FIRST)?,
+        };
         let signals = Kept::new(signals::descriptor()?)?;
         let hello = match handshake {
             Handshake::Guest(name) => message::Handshake::Guest(name),
@@ -109,18 +114,21 @@ impl Remote {
     }
 
     /// Asks the server for a copy of the rump process, for a child that is about to be forked.
-    pub fn prefork(&self) -> Result<Token> {
-        let frame = |_: &Conn, number| ClientRequest::Prefork.encode(number);
-        let (body, _) = self.request(&Request::new(&frame, Terms::default()))?;
-        body.first_chunk::<16>().copied().ok_or(Errno::EPROTO)
+    pub fn prefork(&self) -> Result<Heir> {
+        let connected = self.endpoint.as_ref().is_some_and(|endpoint| !endpoint.reachable()) && self.extended();
+        let frame = |_: &Conn, number| ClientRequest::Prefork { connected }.encode(number);
+        let (body, passed) = self.request(&Request::new(&frame, Terms::default()))?;
+        let token = body.first_chunk::<16>().copied().ok_or(Errno::EPROTO)?;
+        Ok(Heir::new(token, passed.into_iter().next()))
     }
 
     /// Gives a copy of the rump process back that nobody will claim.
-    pub fn release(&self, token: Token) {
+    pub fn release(&self, heir: Heir) {
         let _blocked = Blocked::enter();
-        let Some(conn) = self.endpoint.as_ref().and_then(|endpoint| connect::open(&**endpoint, FIRST).ok()) else {
-            return;
-        };
+        let handed_over = heir.link().and_then(|link| connect::begin(link, FIRST).ok());
+        let token = heir.let_go().token();
+        let connect = || connect::open(&**self.endpoint.as_ref()?, FIRST).ok();
+        let Some(conn) = handed_over.or_else(connect) else { return };
         // The server ends the connection instead of an answer.
         let _ = connect::introduce(&conn, None, &message::Handshake::Fork { token, cancel: true });
     }
@@ -130,14 +138,24 @@ impl Remote {
     ///
     /// Touches no lock of `self`, which other threads of the parent may have held; `self` is then to
     /// be left alone for good ([`std::mem::forget`]).
-    pub fn fork_child(&self, token: Token, shared: bool) -> core::result::Result<Self, ConnectError> {
+    pub fn fork_child(&self, heir: Heir, shared: bool) -> core::result::Result<Self, ConnectError> {
+        let link = heir.link();
         if shared {
             fds::forget_all()
         } else {
             fds::close_all()
         }
+        self.claim(heir, link, self.retry)
+    }
+
+    /// In a child that shares the parent's memory: claims the copied process on a new connection. Touches no lock of `self`.
+    pub fn guest_child(&self, heir: Heir) -> core::result::Result<Self, ConnectError> {
+        self.claim(heir, heir.link(), Retry::Never)
+    }
+
+    fn claim(&self, heir: Heir, link: Option<Box<dyn Link>>, retry: Retry) -> core::result::Result<Self, ConnectError> {
         let url = self.url().ok_or(Errno::ENOTCONN)?;
-        Self::open(endpoint(&url)?, &Handshake::Fork(token), self.retry)
+        Self::open(endpoint(&url)?, link, &Handshake::Fork(heir.token()), retry)
     }
 
     /// Where the server is, absolute; `None` if that is not known.

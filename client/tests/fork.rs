@@ -78,7 +78,7 @@ fn a_child_claims_what_its_parent_asked_for_and_both_go_on() {
 
 /// What the handler in the test below forks with, and what the child has got.
 static PARENT: OnceLock<Remote> = OnceLock::new();
-static GRANTED: OnceLock<[u8; 16]> = OnceLock::new();
+static GRANTED: OnceLock<client::Heir> = OnceLock::new();
 static CHILD: OnceLock<Remote> = OnceLock::new();
 static FORKED: AtomicI32 = AtomicI32::new(0);
 

@@ -189,7 +189,9 @@ fn drive(url: &str, items: &[Item], memory: &mut Memory) {
                 let adopted = Adopted { fd, url: Some(url), extended: false };
                 remotes.insert(conn, Remote::adopt(adopted, name, Retry::Never).unwrap());
             }
-            ClientRequest::Prefork => assert_eq!(&remotes[&conn].prefork().unwrap()[..], &answer.body[..]),
+            ClientRequest::Prefork { .. } => {
+                assert_eq!(&remotes[&conn].prefork().unwrap().token()[..], &answer.body[..])
+            }
             ClientRequest::Syscall { number, args } => {
                 let regions = prepare(memory, &events);
                 let args: Vec<u64> =

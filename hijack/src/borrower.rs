@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering}
 
 use abi::Result;
 use client::signals::{self, Blocked};
-use client::{Handshake, Remote, Retry, Token, guest};
+use client::{Heir, Remote, guest};
 
 use crate::calls::Outcome;
 use crate::fds::{self, RumpFd};
@@ -36,7 +36,7 @@ struct Plan {
     /// The name that no other such child has; see [`guest`].
     name: u32,
     /// The copy of the rump process, if there could be one.
-    token: Option<Token>,
+    heir: Option<Heir>,
     table: Vec<(i32, RumpFd)>,
 }
 
@@ -139,7 +139,7 @@ pub fn get_or_make() -> &'static Borrower {
     let _blocked = Blocked::enter();
     let plan = SPAWNING.get();
     let child: &Borrower = Box::leak(Box::new(Borrower {
-        remote: claim(plan.and_then(|plan| plan.token)),
+        remote: claim(plan.and_then(|plan| plan.heir)),
         cwd_in_rump: AtomicBool::new(process::cwd_in_rump()),
         // SAFETY: a word of zeros is an atomic one. Pages of it that nobody touches are no memory.
         table: unsafe { Box::new_zeroed_slice(fds::NUMBERS).assume_init() },
@@ -155,13 +155,12 @@ pub fn get_or_make() -> &'static Borrower {
 }
 
 /// Claims the copy of the rump process.
-fn claim(token: Option<Token>) -> Option<Remote> {
+fn claim(heir: Option<Heir>) -> Option<Remote> {
     let Some(Rump::Remote(parent)) = process::rump() else {
         trace::say(format_args!("spawn: the kernel is in the parent's process: the child has none"));
         return None;
     };
-    let connect = |url: String| Remote::connect(&url, Handshake::Fork(token?), Retry::Never).ok();
-    let claimed = parent.url().and_then(connect);
+    let claimed = heir.and_then(|heir| parent.guest_child(heir).ok());
     if claimed.is_none() {
         trace::say(format_args!("spawn: the child has no rump process: its copy cannot be claimed"));
     }
@@ -175,19 +174,19 @@ pub fn begin() -> Result<bool> {
     // What the new image maps of the same files, and what it reads.
     copies::flush_all();
     let lock = fds::lock();
-    let token = if let Rump::Remote(remote) = rump { Some(remote.prefork()?) } else { None };
+    let heir = if let Rump::Remote(remote) = rump { Some(remote.prefork()?) } else { None };
     let table = fds::entries(0, u32::MAX);
     drop(lock);
-    plan(token, table);
+    plan(heir, table);
     Ok(true)
 }
 
-fn plan(token: Option<Token>, table: Vec<(i32, RumpFd)>) {
+fn plan(heir: Option<Heir>, table: Vec<(i32, RumpFd)>) {
     static NAMES: AtomicU32 = AtomicU32::new(0);
     first::attend();
     let name = NAMES.fetch_add(1, Ordering::Relaxed) % (guest::NAMES - 1) + 1;
     guest::expect(name);
-    SPAWNING.set(Some(Box::leak(Box::new(Plan { name, token, table }))));
+    SPAWNING.set(Some(Box::leak(Box::new(Plan { name, heir, table }))));
 }
 
 /// Forgets what the child did: it has its own memory now, or has ended.
@@ -208,10 +207,13 @@ pub fn end() {
     client::fds::forget_guest(plan.name);
     // SAFETY: `plan` leaked it, and nobody has it any more: the child is gone.
     let plan = unsafe { Box::from_raw(core::ptr::from_ref(plan).cast_mut()) };
-    match (BORROWER.take(), process::rump(), plan.token) {
+    match (BORROWER.take(), process::rump(), plan.heir) {
         // Its table is never in the middle of something; its connection may be, and ended with its descriptors.
-        (Some(child), ..) => child.range(0, u32::MAX).iter().for_each(|(fd, _)| fds::unmark(*fd)),
-        (None, Some(Rump::Remote(remote)), Some(token)) => remote.release(token),
+        (Some(child), _, heir) => {
+            heir.map(Heir::let_go);
+            child.range(0, u32::MAX).iter().for_each(|(fd, _)| fds::unmark(*fd));
+        }
+        (None, Some(Rump::Remote(remote)), Some(heir)) => remote.release(heir),
         _ => {}
     }
     // SAFETY: all that was made there was the child's, and `BORROWER` was the last that led there.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 use abi::fcntl::F_CLOSEM;
 use abi::{Errno, Fd, In, InOut, Result};
 use client::signals::{Blocked, Held};
-use client::{Caller, Remote, Token, stubs};
+use client::{Caller, Heir, Remote, stubs};
 
 use crate::borrower::{self, shares_memory};
 use crate::calls::{self, Outcome};
@@ -53,7 +53,7 @@ thread_local! {
 /// A copy of the rump process that the server has made.
 #[derive(Clone, Copy)]
 struct Copy {
-    token: Token,
+    heir: Heir,
     /// [`fds::changes`] before it was made.
     changes: usize,
 }
@@ -61,7 +61,7 @@ struct Copy {
 impl Copy {
     fn ask(remote: &Remote) -> Result<Self> {
         let changes = fds::changes();
-        Ok(Self { token: remote.prefork()?, changes })
+        Ok(Self { heir: remote.prefork()?, changes })
     }
 }
 
@@ -199,7 +199,7 @@ pub fn fork_elsewhere(elsewhere: impl FnOnce(fn(bool)) -> i32) -> Result<i32> {
 /// Gives a copy back, for a fork that did not happen.
 fn give_back(copy: &'static std::thread::LocalKey<Cell<Option<Copy>>>) {
     if let (Some(copy), Some(Rump::Remote(remote))) = (copy.take(), rump()) {
-        remote.release(copy.token);
+        remote.release(copy.heir);
     }
 }
 
@@ -235,8 +235,10 @@ fn unlock() -> Option<Blocked> {
 
 /// libc calls it for a fork that failed too.
 extern "C" fn after_fork_in_parent() {
-    DONE.set(FORKING.take());
-    drop(unlock());
+    let copy = FORKING.take();
+    let blocked = unlock();
+    DONE.set(copy.map(|copy| Copy { heir: copy.heir.let_go(), ..copy }));
+    drop(blocked);
 }
 
 extern "C" fn after_fork_in_child() {
@@ -261,7 +263,7 @@ fn begin_child(shared: bool) {
     pages::forget();
     if let Some(Rump::Remote(parent)) = rump() {
         let claimed =
-            FORKING.take().ok_or(Errno::ENOTCONN.into()).and_then(|copy| parent.fork_child(copy.token, shared));
+            FORKING.take().ok_or(Errno::ENOTCONN.into()).and_then(|copy| parent.fork_child(copy.heir, shared));
         let child = claimed.map_or_else(
             |error| {
                 trace::say(format_args!("fork: the child has no rump process: {error}"));

@@ -197,6 +197,11 @@ pub fn getcwd() -> Result<Vec<u8>> {
     Ok(path)
 }
 
+/// Whether this process may write what is at a path, or connect to it.
+pub fn may_write(path: &[u8]) -> bool {
+    fs::accessat(fs::CWD, path, fs::Access::WRITE_OK, fs::AtFlags::EACCESS).is_ok()
+}
+
 /// Removes a name.
 pub fn unlink(path: &[u8]) -> Result<()> {
     fs::unlink(path)
@@ -238,17 +243,21 @@ pub fn hard_descriptor_limit() -> u64 {
     process::getrlimit(process::Resource::Nofile).maximum.unwrap_or(u64::MAX)
 }
 
-/// User and group of the process that made a unix connection; `None` on any other socket.
-pub fn peer_credentials(fd: HostFd) -> Option<(u32, u32)> {
+/// Who made a unix connection; `None` on any other socket.
+pub fn peer(fd: HostFd) -> Option<Sender> {
     let peer = net::sockopt::socket_peercred(fd.borrow().ok()?).ok()?;
+    let ids = (peer.uid.as_raw(), peer.gid.as_raw());
     // A TCP socket answers too, with the id that is none.
-    (peer.uid.as_raw() != u32::MAX).then(|| (peer.uid.as_raw(), peer.gid.as_raw()))
+    (ids.0 != u32::MAX).then(|| Sender { pid: peer.pid.as_raw_pid(), ids })
 }
 
-/// The process that made a unix connection, as we number it; `None` on any other socket, and for one that we cannot see.
-pub fn peer_process(fd: HostFd) -> Option<i32> {
-    let peer = net::sockopt::socket_peercred(fd.borrow().ok()?).ok()?;
-    Some(peer.pid.as_raw_nonzero().get())
+/// The process at the other end of a unix connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// The process, as we number it; 0 for one that we cannot see.
+    pub pid: i32,
+    /// Its user and group.
+    pub ids: (u32, u32),
 }
 
 /// Makes a close-on-exec, non-blocking eventfd.

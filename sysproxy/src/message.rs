@@ -10,6 +10,9 @@ pub type Token = [u8; 16];
 
 const CLAIM: u32 = 0;
 
+/// In `u` of a prefork.
+const CONNECTED: u32 = 1;
+
 /// The kinds of handshake, in `u` of the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handshake<'a> {
@@ -52,7 +55,10 @@ pub enum ClientRequest<'a> {
         memory: &'a [u8],
     },
     /// A copy of the process is wanted.
-    Prefork,
+    Prefork {
+        /// Extended: with a connection for who is going to claim it, which may not be able to make one. It comes as a descriptor.
+        connected: bool,
+    },
     /// Extended: the sleep of the call with this number is to end.
     Interrupt,
     /// Extended: a step towards shared memory.
@@ -113,7 +119,7 @@ impl<'a> ClientRequest<'a> {
                 let (args, memory) = args.ok_or(Malformed)?;
                 Ok(ClientRequest::Carrying { number: header.u, args, memory })
             }
-            Some(Kind::Prefork) => Ok(ClientRequest::Prefork),
+            Some(Kind::Prefork) => Ok(ClientRequest::Prefork { connected: header.u == CONNECTED }),
             Some(Kind::Interrupt) => Ok(ClientRequest::Interrupt),
             Some(Kind::Ring) => RingStep::from_raw(header.u).map(ClientRequest::Ring).ok_or(Malformed),
             Some(Kind::Extended) => Ok(ClientRequest::Extended { pid: header.u as i32, prefix: body }),
@@ -135,7 +141,10 @@ impl<'a> ClientRequest<'a> {
                 let body = [(args.len() as u64).as_bytes(), args, memory].concat();
                 Frame::new(reqno, Class::Req, Kind::Carrying, *number, body)
             }
-            ClientRequest::Prefork => Frame::new(reqno, Class::Req, Kind::Prefork, 0, Vec::new()),
+            ClientRequest::Prefork { connected } => {
+                let u = if *connected { CONNECTED } else { 0 };
+                Frame::new(reqno, Class::Req, Kind::Prefork, u, Vec::new())
+            }
             ClientRequest::Interrupt => Frame::new(reqno, Class::Req, Kind::Interrupt, 0, Vec::new()),
             ClientRequest::Ring(step) => Frame::new(reqno, Class::Req, Kind::Ring, *step as u32, Vec::new()),
             ClientRequest::Extended { pid, prefix } => {
@@ -432,7 +441,8 @@ mod tests {
             ClientRequest::Syscall { number: 4, args: &[1, 2, 3, 4, 5, 6, 7, 8] },
             ClientRequest::Carrying { number: 4, args: &[7; 16], memory: b"" },
             ClientRequest::Carrying { number: 4, args: &[], memory: b"pieces" },
-            ClientRequest::Prefork,
+            ClientRequest::Prefork { connected: false },
+            ClientRequest::Prefork { connected: true },
             ClientRequest::Interrupt,
             ClientRequest::Ring(RingStep::Off),
             ClientRequest::Extended { pid: 4711, prefix: b"/rump" },

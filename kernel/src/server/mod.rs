@@ -14,7 +14,7 @@ use abi::Errno;
 use sysproxy::host::epoll::Epoll;
 use sysproxy::host::{self, Owned, POLLIN, PollFd};
 use sysproxy::url::ParseError;
-use sysproxy::{Listener, Locator, Role};
+use sysproxy::{Link, Listener, Locator, Role};
 
 use crate::Kernel;
 use crate::proc::lock;
@@ -79,6 +79,8 @@ pub(crate) struct Shared {
     /// Set when whoever runs the server wants its end, and not only a client.
     released: AtomicBool,
     listener: Arc<dyn Listener>,
+    /// Connections that did not come through the listener, and are not read yet.
+    arrived: Mutex<Vec<Box<dyn Link>>>,
     sessions: Mutex<Vec<Arc<Session>>>,
     /// How many clients have shared memory.
     rings: Arc<AtomicUsize>,
@@ -89,6 +91,11 @@ impl Shared {
     /// Wakes the reading thread, or whoever waits for [`Server::stop`].
     fn wake(&self) {
         host::signal_eventfd(self.wake.fd());
+    }
+
+    /// Has a connection read that did not come through the listener. Only the reading thread does so.
+    fn arrived(&self, link: Box<dyn Link>) {
+        lock(&self.arrived).push(link);
     }
 
     /// Has the reading thread told, or no longer, when a client takes more.
@@ -124,6 +131,7 @@ impl Server {
             wake,
             released: AtomicBool::new(false),
             listener: listener.clone(),
+            arrived: Mutex::default(),
             sessions: Mutex::default(),
             rings: Arc::default(),
             next_session: AtomicU64::new(1),

@@ -81,6 +81,8 @@ impl Reader {
             }
         }
         heard.into_iter().chain(more).for_each(|id| self.serve(server, id, false));
+        let arrived = std::mem::take(&mut *lock(&server.arrived));
+        arrived.into_iter().for_each(|link| self.admit(server, link));
         self.ready = ready;
         server.forks.sweep(&server.kernel);
         server.kernel.parked.sweep(server.kernel.clock.uptime());
@@ -140,17 +142,22 @@ impl Reader {
 
     fn accept(&mut self, server: &Arc<Shared>) {
         while let Ok(link) = server.listener.accept() {
-            if self.conns.len() >= CLIENTS_MAX || !greeted(&*link) {
-                continue;
-            }
-            let id = server.next_session.fetch_add(1, Ordering::Relaxed);
-            if server.epoll.add(link.fd(), id).is_err() {
-                continue;
-            }
-            let session = Session::new(id, link, server.clone());
-            lock(&server.sessions).push(session.clone());
-            self.conns.insert(id, Conn { session, frames: FrameReader::new() });
+            self.admit(server, link);
         }
+    }
+
+    /// Takes a client in, unless there are too many.
+    fn admit(&mut self, server: &Arc<Shared>, link: Box<dyn Link>) {
+        if self.conns.len() >= CLIENTS_MAX || !greeted(&*link) {
+            return;
+        }
+        let id = server.next_session.fetch_add(1, Ordering::Relaxed);
+        if server.epoll.add(link.fd(), id).is_err() {
+            return;
+        }
+        let session = Session::new(id, link, server.clone());
+        lock(&server.sessions).push(session.clone());
+        self.conns.insert(id, Conn { session, frames: FrameReader::new() });
     }
 
     /// Takes what a client has sent, and sends what is left for it. `told` says whether its socket has told of something.

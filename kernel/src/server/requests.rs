@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sysproxy::frame::{Class, Frame, Kind};
+use sysproxy::link::Stream;
 use sysproxy::message::{self, ClientRequest, Handshake, Malformed, Refusal, Token};
 
 use super::rings;
@@ -45,7 +46,7 @@ pub fn serve(session: &Arc<Session>, frame: Frame) {
             let (args, start) = (syscall::slots(args), frame.body.len() - memory.len());
             submit(session, reqno, number, args, Carried { body: frame.body, start });
         }
-        Ok(ClientRequest::Prefork) => prefork(session, reqno),
+        Ok(ClientRequest::Prefork { connected }) => prefork(session, reqno, connected),
         Ok(ClientRequest::Interrupt) => interrupt(session, reqno),
         Ok(ClientRequest::Ring(step)) => rings::serve(session, reqno, step),
         Ok(ClientRequest::Extended { pid, prefix }) => extended(session, pid, prefix),
@@ -78,7 +79,7 @@ fn guest(session: &Session, reqno: u64, name: &[u8]) {
     let kernel = &session.server.kernel;
     let Ok(proc) = kernel.spawn(name) else { return session.dismiss(None) };
     if kernel.config.creds_from_peer {
-        let (uid, gid) = sysproxy::host::peer_credentials(session.fd()).unwrap_or((NOBODY, NOBODY));
+        let (uid, gid) = session.link().peer().map_or((NOBODY, NOBODY), |peer| peer.ids);
         *lock(&proc.cred) = Credentials::of(uid, gid);
     }
     session.with_state(|state| state.proc = Some(proc));
@@ -128,14 +129,30 @@ fn exec(session: &Arc<Session>, reqno: u64, name: &[u8]) {
     session.abandon_requests();
 }
 
-fn prefork(session: &Session, reqno: u64) {
+fn prefork(session: &Session, reqno: u64, connected: bool) {
     let Some(proc) = session.with_state(|state| state.proc.clone()) else { return };
     if proc.draining.load(Ordering::SeqCst) {
         return refuse(session, reqno, Refusal::InExec);
     }
     match session.server.forks.prefork(&session.server.kernel, &proc, session.id) {
-        Ok(token) => session.post(&message::prefork_done(reqno, &token)),
+        Ok(token) => {
+            if connected && session.extended() {
+                hand_over_connection(session, reqno);
+            }
+            session.post(&message::prefork_done(reqno, &token));
+        }
         Err(_) => session.post(&Refusal::ForkFailed.encode(reqno)),
+    }
+}
+
+/// Makes a connection for a child that cannot come by itself: it has another user than its parent had, or other names of files.
+/// Without one it has to try.
+fn hand_over_connection(session: &Session, reqno: u64) {
+    if session.passes_descriptors()
+        && let Ok((near, far)) = Stream::pair()
+    {
+        session.server.arrived(Box::new(near));
+        session.post_descriptor(reqno, far);
     }
 }
 
@@ -160,7 +177,7 @@ fn extended(session: &Session, pid: i32, prefix: &[u8]) {
     if let Some(proc) = session.with_state(|state| state.proc.clone()) {
         proc.host_pid.store(pid.max(0), Ordering::Relaxed);
         // In another pid name space it has another number there, and so have the groups that it will speak of.
-        if sysproxy::host::peer_process(session.fd()) == Some(pid) {
+        if session.link().peer().is_some_and(|peer| peer.pid == pid) {
             proc.set_local_pid(pid);
         }
         proc.set_prefix(prefix);

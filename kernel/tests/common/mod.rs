@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,10 +29,13 @@ pub struct Running {
 
 impl Running {
     pub fn start() -> Self {
+        Self::start_with(Config::default())
+    }
+
+    pub fn start_with(config: Config) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("rumpkernel-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
-        let config = Config::default();
         let kernel = Kernel::boot(Arc::new(LinuxHost::server(&config)), config).expect("the kernel boots");
         let server = Server::bind(kernel, &format!("unix://{}", path.display())).expect("the server binds");
         let server = Arc::new(server);
@@ -43,17 +46,7 @@ impl Running {
 
     /// A connection, its banner read.
     pub fn connect(&self) -> Client {
-        let stream = UnixStream::connect(&self.path).expect("the server accepts");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket has a time limit");
-        let mut client = Client { stream, reader: FrameReader::new() };
-        let mut banner = Vec::new();
-        while banner.last() != Some(&b'\n') {
-            let mut byte = [0];
-            client.stream.read_exact(&mut byte).expect("a banner comes");
-            banner.push(byte[0]);
-        }
-        assert_eq!(String::from_utf8_lossy(&banner), sysproxy::banner::OURS);
-        client
+        Client::on(UnixStream::connect(&self.path).expect("the server accepts"))
     }
 
     /// A connection with a process.
@@ -87,6 +80,20 @@ pub struct Client {
 }
 
 impl Client {
+    /// Reads the banner.
+    pub fn on(stream: UnixStream) -> Self {
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket has a time limit");
+        let mut client = Client { stream, reader: FrameReader::new() };
+        let mut banner = Vec::new();
+        while banner.last() != Some(&b'\n') {
+            let mut byte = [0];
+            client.stream.read_exact(&mut byte).expect("a banner comes");
+            banner.push(byte[0]);
+        }
+        assert_eq!(String::from_utf8_lossy(&banner), sysproxy::banner::OURS);
+        client
+    }
+
     pub fn send(&mut self, frame: &Frame) {
         self.send_bytes(&frame.encode());
     }
@@ -146,18 +153,28 @@ impl Client {
     /// Asks for shared memory; the memory file and the eventfd that wakes the server.
     pub fn ask_for_memory(&mut self, reqno: u64) -> (Owned, Owned) {
         self.send(&ClientRequest::Ring(RingStep::Ask).encode(reqno));
-        let (mut passed, mut done) = (Vec::new(), false);
-        while !done {
+        let (frame, passed) = self.next_with(Kind::Ring);
+        assert_eq!(frame, sysproxy::message::ring_done(reqno, RingStep::Ask));
+        let [memory, bell, ..] = <[Owned; RING_DESCRIPTORS]>::try_from(passed).expect("four descriptors");
+        (memory, bell)
+    }
+
+    /// The next frame of a kind, and the descriptors that came before it.
+    pub fn next_with(&mut self, kind: Kind) -> (Frame, Vec<Owned>) {
+        let mut passed = Vec::new();
+        loop {
+            while let Some(frame) = self.reader.buffered().expect("frames are well formed") {
+                match frame.header.kind() {
+                    Some(other) if other == kind => return (frame, passed),
+                    other => assert_eq!(other, Some(Kind::Descriptor)),
+                }
+            }
             host::ppoll(&mut [PollFd::new(self.fd(), POLLIN)], None, None).expect("the server answers");
             let mut piece = [0; 1024];
             let got = host::shared::recv_with(self.fd(), &mut piece, &mut passed).expect("the server answers");
+            assert_ne!(got, 0, "the connection goes on");
             self.reader.feed(&piece[..got]);
-            while let Some(frame) = self.reader.buffered().expect("frames are well formed") {
-                done |= frame == sysproxy::message::ring_done(reqno, RingStep::Ask);
-            }
         }
-        let [memory, bell, ..] = <[Owned; RING_DESCRIPTORS]>::try_from(passed).expect("four descriptors");
-        (memory, bell)
     }
 
     fn fd(&self) -> HostFd {
@@ -166,9 +183,20 @@ impl Client {
 
     /// Asks for a token.
     pub fn prefork(&mut self, reqno: u64) -> Token {
-        self.send(&ClientRequest::Prefork.encode(reqno));
+        self.send(&ClientRequest::Prefork { connected: false }.encode(reqno));
         let frame = self.next();
         assert_eq!((frame.header.reqno, frame.header.kind()), (reqno, Some(Kind::Prefork)));
         *frame.body.first_chunk().expect("16 bytes")
+    }
+
+    /// The same, and a connection for who is going to claim it.
+    pub fn prefork_connected(&mut self, reqno: u64) -> (Token, Option<Client>) {
+        self.send(&ClientRequest::Prefork { connected: true }.encode(reqno));
+        let (frame, passed) = self.next_with(Kind::Prefork);
+        let stream = passed.into_iter().next().map(|fd| {
+            // SAFETY: nobody else has it.
+            unsafe { UnixStream::from_raw_fd(fd.into_fd().0) }
+        });
+        (*frame.body.first_chunk().expect("16 bytes"), stream.map(Client::on))
     }
 }

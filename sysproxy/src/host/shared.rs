@@ -11,7 +11,7 @@ use rustix::net::{
 };
 use rustix::{cmsg_space, io};
 
-use super::{Error, HostFd, IoSlice, Owned, Result, open, owned};
+use super::{Error, HostFd, IoSlice, Owned, Result, Sender, open, owned, raw};
 
 /// Descriptors that one message brings at most; what is more the host closes.
 const AT_ONCE: usize = 4;
@@ -141,6 +141,45 @@ pub fn send_with(fd: HostFd, parts: &[IoSlice<'_>], passed: HostFd) -> Result<us
         return Err(Error::NOBUFS);
     }
     net::sendmsg(fd.borrow()?, parts, &mut control, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+}
+
+/// Has the host tell with all that a unix socket receives who sent it.
+pub fn tell_senders(fd: HostFd) -> Result<()> {
+    net::sockopt::set_socket_passcred(fd.borrow()?, true)
+}
+
+/// Receives without blocking, and returns who sent it where that is told.
+///
+/// Not by rustix, for which nobody has the number 0: a process that we cannot see has.
+pub fn recv_told(fd: HostFd, buf: &mut [u8]) -> Result<(usize, Option<Sender>)> {
+    /// struct msghdr, with struct iovec behind it.
+    #[repr(C)]
+    struct Message {
+        name: [usize; 2],
+        parts: [usize; 2],
+        control: [usize; 2],
+        flags: usize,
+        part: [usize; 2],
+    }
+    const DONTWAIT: usize = 0x40;
+    /// struct cmsghdr: its length in two words, `SOL_SOCKET`, `SCM_CREDENTIALS`; and struct ucred.
+    const HEAD: [u32; 4] = [28, 0, 1, 2];
+    #[repr(align(8))]
+    struct Control([u32; 8]);
+    let mut control = Control([0; 8]);
+    let mut message = Message {
+        name: [0; 2],
+        parts: [0, 1],
+        control: [control.0.as_mut_ptr() as usize, size_of::<Control>()],
+        flags: 0,
+        part: [buf.as_mut_ptr() as usize, buf.len()],
+    };
+    message.parts[0] = &raw const message.part as usize;
+    // SAFETY: the message names this buffer and `control`, both as long as it says.
+    let received = unsafe { raw::syscall3(raw::RECVMSG, fd.0 as usize, &raw mut message as usize, DONTWAIT)? };
+    let [head @ .., pid, uid, gid, _] = control.0;
+    let told = message.control[1] >= 28 && head == HEAD;
+    Ok((received, told.then_some(Sender { pid: pid as i32, ids: (uid, gid) })))
 }
 
 /// Receives without blocking; `passed` gets the descriptors that came along, close-on-exec.

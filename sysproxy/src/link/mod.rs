@@ -7,7 +7,7 @@ mod unix;
 use std::sync::atomic::AtomicI32;
 
 pub use self::stream::{Bell, Stream};
-use crate::host::{self, HostFd, IoSlice, Owned};
+use crate::host::{self, HostFd, IoSlice, Owned, Sender};
 use crate::ring;
 use crate::url::{ParseError, Role};
 
@@ -59,6 +59,10 @@ pub trait Link: Send + Sync {
     fn upset(&self) -> bool {
         false
     }
+    /// Who is at the other end; `None` where the host cannot tell.
+    fn peer(&self) -> Option<Sender> {
+        host::peer(self.fd())
+    }
     /// Ends the connection in both directions; whoever waits on it sees the end.
     fn shutdown(&self);
     /// Closes its descriptor and goes on by another of the same object, whose number stands in `place`, where it may change. Whoever keeps
@@ -93,6 +97,10 @@ pub trait Listener: Send + Sync {
 pub trait Endpoint: Send + Sync {
     /// Connects, waiting as long as it takes. The link is still blocking where its socket is read directly.
     fn connect(&self) -> host::Result<Box<dyn Link>>;
+    /// Whether this process may connect, as far as can be told without trying.
+    fn reachable(&self) -> bool {
+        true
+    }
     /// Binds and listens.
     fn listen(&self) -> host::Result<Box<dyn Listener>>;
     /// The URL, absolute.

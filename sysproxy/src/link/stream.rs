@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use rustix_futex_sync::Mutex;
 
 use super::{Full, Link};
-use crate::host::{self, HostFd, IoSlice, Owned};
+use crate::host::{self, HostFd, IoSlice, Owned, Sender};
 use crate::ring;
 
 /// A descriptor: our own, or one that somebody else keeps and whose number stands at a place.
@@ -49,6 +49,8 @@ pub struct Stream {
     out: Mutex<Option<(ring::Writer, Bell)>>,
     /// Where they come from instead.
     back: Mutex<Option<(ring::Reader, Bell)>>,
+    /// Who is at the other end, where the host tells that with what is received; `None` inside until it has.
+    told: Option<Mutex<Option<Sender>>>,
 }
 
 impl Stream {
@@ -62,8 +64,15 @@ impl Stream {
         Self::of(Handle::Kept(place))
     }
 
+    /// Makes a connection within this host, whose other end somebody is given: who that is shows when something comes.
+    pub fn pair() -> host::Result<(Self, Owned)> {
+        let (near, far) = host::socketpair()?;
+        host::shared::tell_senders(near.fd())?;
+        Ok((Self { told: Some(Mutex::new(None)), ..Self::new(near) }, far))
+    }
+
     const fn of(socket: Handle) -> Self {
-        Self { socket, out: Mutex::new(None), back: Mutex::new(None) }
+        Self { socket, out: Mutex::new(None), back: Mutex::new(None), told: None }
     }
 }
 
@@ -90,7 +99,16 @@ impl Link for Stream {
     fn recv(&self, buf: &mut [u8]) -> host::Result<usize> {
         match &mut *self.back.lock() {
             Some(back) => receive(back, buf).map(|(received, _)| received),
-            None => host::recv(self.fd(), buf),
+            None => match &self.told {
+                Some(told) => {
+                    let (received, sender) = host::shared::recv_told(self.fd(), buf)?;
+                    if sender.is_some() {
+                        *told.lock() = sender;
+                    }
+                    Ok(received)
+                }
+                None => host::recv(self.fd(), buf),
+            },
         }
     }
 
@@ -148,6 +166,10 @@ impl Link for Stream {
 
     fn upset(&self) -> bool {
         self.back.lock().is_some() && host::peek(self.fd()) != Err(host::Error::AGAIN)
+    }
+
+    fn peer(&self) -> Option<Sender> {
+        self.told.as_ref().map_or_else(|| host::peer(self.fd()), |told| *told.lock())
     }
 
     fn shutdown(&self) {

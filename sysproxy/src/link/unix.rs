@@ -46,6 +46,10 @@ impl Endpoint for Unix {
         Ok(Box::new(Stream::new(socket)))
     }
 
+    fn reachable(&self) -> bool {
+        host::may_write(self.path.as_bytes())
+    }
+
     fn listen(&self) -> host::Result<Box<dyn Listener>> {
         let socket = host::unix_socket()?;
         host::fchmod(socket.fd(), MODE)?;

@@ -1,8 +1,9 @@
-//! Programs that confine themselves, or are confined: no `/proc`, another user.
+//! Programs that confine themselves, or are confined: no `/proc`, another user, no way to the server's socket.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use integration::{Rump, Transport, output, stdout};
+use integration::{Rump, Transport, built, limited, output, stdout};
 
 /// Whether this machine lets a test have a mount table of its own; says so when not.
 fn can_hide_proc() -> bool {
@@ -68,4 +69,54 @@ os.execv(sys.executable, ['python3', '-c', again] + [str(x.fileno()) for x in (s
     let hide = "mount -t tmpfs none /proc && exec /usr/bin/python3 -c \"$0\"";
     let text = stdout(rump.command("unshare").args(["-rm", "sh", "-c", hide, program]));
     assert_eq!(text, "[]\nTrue\nTrue\n");
+}
+
+/// The programs in a folder that any user may enter.
+fn for_everybody() -> tempfile::TempDir {
+    let folder = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o755)).tempdir().unwrap();
+    for name in ["rumphijack", "librumphijack.so"] {
+        std::fs::copy(built(name), folder.path().join(name)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn another_user_has_children_on_the_server_though_its_socket_is_closed_to_them() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only the superuser becomes another user");
+    }
+    let programs = for_everybody();
+    let script = r#"
+        echo hi > /rump/tmp/f
+        /bin/cat /rump/tmp/f
+        (/usr/bin/id -u; /bin/cat /rump/tmp/f) | /usr/bin/tr a-z A-Z
+        exec 7>> /rump/tmp/f
+        /bin/sh -c '/bin/echo more >&7; /bin/sh -c "/bin/cat /rump/tmp/f"'
+        /usr/bin/python3 -c '
+import os, subprocess
+print(subprocess.check_output(["/bin/cat", "/rump/tmp/f"]))
+if os.fork() == 0: print(os.listdir("/rump/tmp"), flush=True); os._exit(0)
+os.wait()'
+    "#;
+    for creds in [&[][..], &["--creds=peer"]] {
+        let rump = Rump::start_with(Transport::Unix, creds);
+        let mut command = limited(programs.path().join("rumphijack"));
+        command.args(["--server", &rump.url(), "--", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+        let text = stdout(command.args(["sh", "-ec", script]));
+        assert_eq!(text, "hi\n65534\nHI\nhi\nmore\nb'hi\\nmore\\n'\n['f']\n", "{creds:?}");
+        let owner = stdout(rump.command("stat").args(["-c", "%u", "/rump/tmp/f"]));
+        assert_eq!(owner, if creds.is_empty() { "0\n" } else { "65534\n" });
+    }
+}
+
+#[test]
+fn where_the_socket_has_no_name_children_come_all_the_same() {
+    if !can_hide_proc() {
+        return;
+    }
+    let rump = Rump::start(Transport::Unix);
+    let script =
+        "mount -t tmpfs none $0; ls $0; echo hi > /rump/tmp/f; /bin/cat /rump/tmp/f; (/bin/ls /rump/tmp) | /bin/cat";
+    let text = stdout(rump.command("unshare").args(["-rm", "sh", "-ec", script]).arg(rump.folder()));
+    assert_eq!(text, "hi\nf\n");
 }
