@@ -82,7 +82,8 @@ pub fn open_flags_to_linux(netbsd: i32) -> i32 {
 }
 
 pairs! {
-    /// The commands of fcntl(2).
+    /// The commands of fcntl(2), and an extension: `F_DUPFD_QUIET` is `F_DUPFD_CLOEXEC` for a descriptor by which a mapping holds its
+    /// file, whose closing gives no record locks up.
     FCNTL_COMMANDS: i32 {
         F_DUPFD 0 => host::F_DUPFD;
         F_GETFD 1 => host::F_GETFD;
@@ -102,6 +103,7 @@ pairs! {
         F_OFD_GETLK 0x4c24 => host::F_OFD_GETLK;
         F_OFD_SETLK 0x4c25 => host::F_OFD_SETLK;
         F_OFD_SETLKW 0x4c26 => host::F_OFD_SETLKW;
+        F_DUPFD_QUIET 0x4c30;
     }
 }
 

@@ -388,10 +388,10 @@ calls! {
     by fd(fd) SYS_flock(fd, operation) => file::flock(operation);
     by fd(fd) SYS_fallocate(fd, mode, offset, length) => file::fallocate(mode, offset, length);
     by fd(fd) SYS_fadvise64(fd, offset, length, advice) => file::fadvise64(offset, length, advice);
-    by fd(fd) SYS_fgetxattr(fd, name, value, size) => refuse::attribute_of();
-    by fd(fd) SYS_fsetxattr(fd, name, value, size, flags) => refuse::attribute_of();
+    by fd(fd) SYS_fgetxattr(fd, name, value, size) => refuse::attribute_of(name);
+    by fd(fd) SYS_fsetxattr(fd, name, value, size, flags) => refuse::change_of(name);
     by fd(fd) SYS_flistxattr(fd, list, size) => attr::flistxattr();
-    by fd(fd) SYS_fremovexattr(fd, name) => refuse::attribute_of();
+    by fd(fd) SYS_fremovexattr(fd, name) => refuse::change_of(name);
     by fd(fd) SYS_open_by_handle_at(fd, handle, flags) => refuse::stale();
     by fd(fd) SYS_quotactl_fd(fd, command, id, data) => refuse::not_built_in();
     by fd(fd) SYS_timerfd_settime(fd, flags, new, old) => refuse::wrong_kind();
@@ -441,14 +441,14 @@ calls! {
     by names(HERE, path, HERE, link) SYS_link(path, link) => both::linkat(HERE, path, HERE, link, 0);
     by two(CWD, from, CWD, to) SYS_rename(from, to) => name::renameat2(0);
     by two(dir, from, dir2, to) SYS_renameat(dir, from, dir2, to) => name::renameat2(0);
-    by path(path) SYS_getxattr(path, name, value, size) => refuse::attribute(0);
-    by path(path) SYS_lgetxattr(path, name, value, size) => refuse::attribute(NOFOLLOW);
-    by path(path) SYS_setxattr(path, name, value, size, flags) => refuse::attribute(0);
-    by path(path) SYS_lsetxattr(path, name, value, size, flags) => refuse::attribute(NOFOLLOW);
+    by path(path) SYS_getxattr(path, name, value, size) => refuse::attribute(name, 0);
+    by path(path) SYS_lgetxattr(path, name, value, size) => refuse::attribute(name, NOFOLLOW);
+    by path(path) SYS_setxattr(path, name, value, size, flags) => refuse::change(name, 0);
+    by path(path) SYS_lsetxattr(path, name, value, size, flags) => refuse::change(name, NOFOLLOW);
     by path(path) SYS_listxattr(path, list, size) => attr::listxattr(0);
     by path(path) SYS_llistxattr(path, list, size) => attr::listxattr(NOFOLLOW);
-    by path(path) SYS_removexattr(path, name) => refuse::attribute(0);
-    by path(path) SYS_lremovexattr(path, name) => refuse::attribute(NOFOLLOW);
+    by path(path) SYS_removexattr(path, name) => refuse::change(name, 0);
+    by path(path) SYS_lremovexattr(path, name) => refuse::change(name, NOFOLLOW);
     by path(path) SYS_inotify_add_watch(fd, path, mask) => refuse::watch(fd, mask);
     by at(dir, path, NO_FLAGS or refuse::unsupported()) SYS_fanotify_mark(fd, flags, mask, dir, path) => refuse::unsupported();
     by at(dir, path, flags or refuse::unsupported()) SYS_name_to_handle_at(dir, path, handle, mount, flags) => refuse::handle(flags);
@@ -597,9 +597,13 @@ fn guarded(nr: usize, args: [usize; 6], goes_on: bool) -> Outcome {
 
 #[inline]
 fn decide(nr: usize, args: [usize; 6]) -> Outcome {
-    let outcome = borrower::with_room(|| match route(nr, args) {
-        Outcome::Host if sandbox::on() => sandbox::judge(nr, &args),
-        outcome => outcome,
+    let outcome = borrower::with_room(|| {
+        let then = copies::meet::before(nr, &args);
+        let outcome = match route(nr, args) {
+            Outcome::Host if sandbox::on() => sandbox::judge(nr, &args),
+            outcome => outcome,
+        };
+        copies::meet::after(then, outcome)
     });
     if fds::crowded() {
         fds::make_way();

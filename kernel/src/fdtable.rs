@@ -18,6 +18,8 @@ pub struct Entry {
     pub file: Arc<OpenFile>,
     /// `FD_CLOEXEC`.
     pub close_on_exec: bool,
+    /// Whether it is a mapping's, of which the program knows nothing: closing it gives no record locks up.
+    pub quiet: bool,
 }
 
 /// A descriptor table; the lowest free number is taken first.
@@ -59,7 +61,7 @@ impl FdTable {
         if at >= limit {
             return Err(Errno::EMFILE);
         }
-        self.put(at, Entry { file, close_on_exec });
+        self.put(at, Entry { file, close_on_exec, quiet: false });
         Ok(Fd(at as i32))
     }
 

@@ -149,7 +149,7 @@ impl Proc {
 
     /// Lets go of entries that were taken out of the table: the process's record locks on them go too.
     pub fn dropped(&self, entries: impl IntoIterator<Item = crate::fdtable::Entry>) {
-        for entry in entries {
+        for entry in entries.into_iter().filter(|entry| !entry.quiet) {
             crate::vfs::lock::on_close(self.pid, &entry.file);
         }
     }

@@ -69,8 +69,12 @@ pub fn mount(at: &RumpAt, source: usize, kind: usize, flags: u64, data: usize) -
         stubs::statvfs1(kernel()?, UserStr::new(at.path), Out::new(&mut status), MNT_WAIT)?;
         given |= status.f_flag as i32 & (MNT_NOATIME | MNT_RELATIME);
     }
-    let (source, kind, options) = (UserStr::new(&source), UserStr::new(&kind), UserStr::new(&options));
-    done(stubs::mount_text(kernel()?, source, UserStr::new(at.path), kind, given, options))
+    let (source, options) = (UserStr::new(&source), UserStr::new(&options));
+    let mounted = stubs::mount_text(kernel()?, source, UserStr::new(at.path), UserStr::new(&kind), given, options);
+    if mounted == Err(Errno::EOPNOTSUPP) && kind.to_bytes() == HOST_FOLDER {
+        trace::say(format_args!("mount: a kernel inside the program shows no folders of the host; a server does"));
+    }
+    done(mounted)
 }
 
 /// See umount2(2). `EAGAIN` for `MNT_EXPIRE`: no mount is ever marked as expired.

@@ -2,23 +2,48 @@
 //!
 //! A refusal is seen on the trace and in its summary, like every call that the rump kernel does not support.
 
+use abi::stat::{S_IFDIR, S_IFMT, S_IFREG, Stat};
 use abi::{Errno, Result};
 
 use super::attr;
 use crate::calls::{Outcome, outcome};
 use crate::fds::RumpFd;
 use crate::route::RumpAt;
-use crate::{process, raw};
+use crate::{process, raw, user};
 
-/// `EOPNOTSUPP`: an extended attribute of a path that exists; what the path itself fails with comes first.
-pub fn attribute(at: &RumpAt<'_>, flags: i32) -> Result<usize> {
-    attr::status_at(at, flags)?;
-    Err(Errno::EOPNOTSUPP)
+/// Longest name of an extended attribute (`XATTR_NAME_MAX`).
+const ATTRIBUTE_NAME: usize = 255;
+
+/// See getxattr(2), of a file system without attributes: what is wrong with the name, then with the path, then `ENODATA` for one of the
+/// user's of what is neither file nor directory, which has none anywhere (xattr(7)), else `EOPNOTSUPP`.
+pub fn attribute(at: &RumpAt<'_>, name: usize, flags: i32) -> Result<usize> {
+    without_attributes(name, || attr::status_at(at, flags), Errno::ENODATA)
 }
 
-/// `EOPNOTSUPP`: an extended attribute of an open file.
-pub fn attribute_of(_: RumpFd) -> Result<usize> {
-    Err(Errno::EOPNOTSUPP)
+/// The same of an open file.
+pub fn attribute_of(fd: RumpFd, name: usize) -> Result<usize> {
+    without_attributes(name, || attr::status(fd), Errno::ENODATA)
+}
+
+/// See setxattr(2) and removexattr(2): the same with `EPERM`.
+pub fn change(at: &RumpAt<'_>, name: usize, flags: i32) -> Result<usize> {
+    without_attributes(name, || attr::status_at(at, flags), Errno::EPERM)
+}
+
+/// The same of an open file.
+pub fn change_of(fd: RumpFd, name: usize) -> Result<usize> {
+    without_attributes(name, || attr::status(fd), Errno::EPERM)
+}
+
+/// `ERANGE` for a name that is empty or too long, as Linux has it before it looks at the path.
+fn without_attributes(name: usize, status: impl FnOnce() -> Result<Stat>, never: Errno) -> Result<usize> {
+    let name = user::read_string(name, ATTRIBUTE_NAME + 1)?;
+    if name.is_empty() || name.len() > ATTRIBUTE_NAME {
+        return Err(Errno::ERANGE);
+    }
+    let kind = status()?.st_mode & S_IFMT;
+    let never_any = name.starts_with(b"user.") && kind != S_IFREG && kind != S_IFDIR;
+    Err(if never_any { never } else { Errno::EOPNOTSUPP })
 }
 
 /// `EOPNOTSUPP`: file handles and detached mounts of a file system that has none.

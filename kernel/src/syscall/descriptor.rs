@@ -274,7 +274,7 @@ pub fn dup3(cx: &Cx<'_>, from: Fd, to: Fd, flags: i32) -> Result<Fd> {
     if from == to {
         return Ok(to);
     }
-    let entry = Entry { file: file.clone(), close_on_exec: flags & O_CLOEXEC != 0 };
+    let entry = Entry { file: file.clone(), close_on_exec: flags & O_CLOEXEC != 0, quiet: false };
     let replaced = lock(&cx.proc.fds).replace(to, entry, limit)?;
     if flags & (O_NONBLOCK | O_NOSIGPIPE) != 0 {
         file.set_flags(flags & (O_NONBLOCK | O_NOSIGPIPE), flags);
@@ -288,6 +288,7 @@ pub fn fcntl(cx: &Cx<'_>, fd: Fd, cmd: i32, arg: InOut) -> Result<i32> {
     let value = arg.addr as i32;
     match cmd {
         F_DUPFD | F_DUPFD_CLOEXEC => duplicate(cx, fd, value, cmd == F_DUPFD_CLOEXEC),
+        F_DUPFD_QUIET => duplicate_quietly(cx, fd, value),
         F_GETFD => Ok(if lock(&cx.proc.fds).entry(fd)?.close_on_exec { FD_CLOEXEC } else { 0 }),
         F_SETFD => set_close_on_exec(cx, fd, value & FD_CLOEXEC != 0).map(|()| 0),
         F_GETFL => {
@@ -325,6 +326,12 @@ fn duplicate(cx: &Cx<'_>, fd: Fd, from: i32, close_on_exec: bool) -> Result<i32>
     let limit = lock(&cx.proc.nofile).0;
     let from = usize::try_from(from).ok().filter(|from| *from < limit).ok_or(Errno::EINVAL)?;
     lock(&cx.proc.fds).insert(file, close_on_exec, from, limit).map(|fd| fd.0)
+}
+
+fn duplicate_quietly(cx: &Cx<'_>, fd: Fd, from: i32) -> Result<i32> {
+    let made = duplicate(cx, fd, from, true)?;
+    lock(&cx.proc.fds).entry_mut(Fd(made))?.quiet = true;
+    Ok(made)
 }
 
 fn set_close_on_exec(cx: &Cx<'_>, fd: Fd, close_on_exec: bool) -> Result<()> {

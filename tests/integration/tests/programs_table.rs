@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use integration::Transport;
 use integration::programs::page::kernels;
+use integration::programs::place::Place;
 use integration::programs::run::{Run, hijacked, may_isolate, missing, natively, traces};
 use integration::programs::{Program, all};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -47,32 +48,39 @@ fn try_row(row: &'static Program) -> Result<(), Failed> {
 }
 
 fn both(row: &Program, done: &mut Done) -> Result<(), Failed> {
-    let native = if row.network && !may_isolate() {
-        // Its own assertions still hold for the hijacked run.
-        done.result = "skipped on the host: no network namespaces".to_owned();
-        None
-    } else {
-        Some(natively(row))
-    };
-    done.native = native.as_ref().map(|run| run.took);
-    for &transport in row.on {
-        let ours = hijacked(row, transport);
-        done.hijacked.push(ours.took);
-        let failed = ours.end.is_err() || native.as_ref().is_some_and(|host| host.end.is_err() || host.out != ours.out);
-        if failed {
-            return Err(message(row, transport, native.as_ref(), &ours).into());
+    for &place in row.at {
+        let native = if row.network && !may_isolate() {
+            // Its own assertions still hold for the hijacked run.
+            done.result = "skipped on the host: no network namespaces".to_owned();
+            None
+        } else {
+            Some(natively(row, place))
+        };
+        done.native = done.native.max(native.as_ref().map(|run| run.took));
+        for &transport in row.on {
+            let ours = hijacked(row, transport, place);
+            done.hijacked.push(ours.took);
+            let host_says = |host: &Run| host.end.is_err() || host.out != ours.out;
+            if ours.end.is_err() || native.as_ref().is_some_and(host_says) {
+                return Err(message(row, transport, place, native.as_ref(), &ours).into());
+            }
         }
     }
     Ok(())
 }
 
-fn message(row: &Program, transport: Transport, native: Option<&Run>, ours: &Run) -> String {
+fn message(row: &Program, transport: Transport, place: Place, native: Option<&Run>, ours: &Run) -> String {
     let side = |name: &str, run: &Run| {
         let end = run.end.as_ref().err().map_or("success", String::as_str);
         format!("--- {name}: {end}, {:?}\n{}--- {name}, standard error\n{}", run.took, run.out, run.err)
     };
     let host = native.map_or_else(String::new, |run| side("host", run) + &difference(&run.out, &ours.out));
-    format!("{}\n{host}{}{}", row.does, side(&format!("{transport:?}"), ours), traces(row, transport))
+    format!(
+        "{}\n{host}{}{}",
+        row.does,
+        side(&format!("{transport:?}, {}", place.name()), ours),
+        traces(row, transport, place)
+    )
 }
 
 fn difference(host: &str, ours: &str) -> String {

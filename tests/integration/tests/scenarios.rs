@@ -57,8 +57,8 @@ fn scenarios() -> Vec<Scenario> {
         let (needs, handed) = needs.split_once(' ').map_or((needs, false), |(needs, more)| (needs, more == "handed"));
         Some(Scenario { name: name.to_owned(), alone: needs == "alone", local: needs == "local", handed })
     };
-    // Those that need a file system of their own are run by the test `full`.
-    let usual = text.lines().filter(|line| !line.ends_with(" small"));
+    // Those that need a file system of their own are run by the test `full`, those that come in groups by `random`.
+    let usual = text.lines().filter(|line| !line.ends_with(" apart"));
     usual.map(|line| row(line).expect("a scenario and what it needs")).collect()
 }
 

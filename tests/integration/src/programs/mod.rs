@@ -9,17 +9,21 @@
 //! * contains its own assertions, so that it would fail if both sides were wrong (`test`, `cmp`, or a printed value);
 //! * starts in an empty folder `$D` (on `/dev/shm`, or `/rump/tmp/NAME`), which is its `$HOME` too; `$HOST` is an empty folder
 //!   that is on the host, on another file system, in both runs;
+//! * sees in `$PLACE` which file system `$D` is on in its hijacked run, and leaves out on both sides what that cannot do;
 //! * waits for conditions, never for time (`up PORT PID` of `prelude.sh`: until a server answers), and ends the processes
 //!   that it started.
 
 mod files;
 mod network;
 pub mod page;
+pub mod place;
+mod places;
 mod processes;
 pub mod run;
 mod terminals;
 
 use crate::Transport;
+use place::Place;
 
 /// A row: a program and the work that it does.
 pub struct Program {
@@ -33,6 +37,8 @@ pub struct Program {
     pub does: &'static str,
     /// The kernels to do it on.
     pub on: &'static [Transport],
+    /// The file systems of each to do it on.
+    pub at: &'static [Place],
     /// Whether it uses the network: the host's run then gets a network namespace of its own.
     pub network: bool,
     /// What goes to the rump kernel (rumphijack(3)); the usual for none.
@@ -43,18 +49,23 @@ pub struct Program {
 
 /// All rows, family by family.
 pub fn all() -> impl Iterator<Item = &'static Program> {
-    [files::ROWS, network::ROWS, processes::ROWS, terminals::ROWS].into_iter().flatten()
+    [files::ROWS, places::ROWS, network::ROWS, processes::ROWS, terminals::ROWS].into_iter().flatten()
 }
 
 /// What every script begins with: functions for all, and the end of what a failed one leaves running.
 const PRELUDE: &str = include_str!("prelude.sh");
 
 /// Expands a family's rows; `"tar" on UNIX uses "tar gzip": "packs …";` becomes
-/// `Program { name: "tar", on: UNIX, uses: "tar gzip", does: "packs …", script: include_str!("files/tar.sh"), … }`.
+/// `Program { name: "tar", on: UNIX, uses: "tar gzip", does: "packs …", script: include_str!("files/tar.sh"), … }`. A family may say
+/// at its head which file systems its rows are on.
 macro_rules! programs {
-    ($family:literal, network $network:literal, config $config:expr; $($name:literal on $on:ident uses $uses:literal: $does:literal;)*) => {
+    ($family:literal, network $network:literal, config $config:expr; $($rows:tt)*) => {
+        programs! { $family, network $network, config $config, at place::ROOT; $($rows)* }
+    };
+    ($family:literal, network $network:literal, config $config:expr, at $at:expr;
+        $($name:literal on $on:ident uses $uses:literal: $does:literal;)*) => {
         pub const ROWS: &[Program] = &[$(Program {
-            family: $family, name: $name, uses: $uses, does: $does, on: $on, network: $network,
+            family: $family, name: $name, uses: $uses, does: $does, on: $on, at: $at, network: $network,
             config: $config, script: include_str!(concat!($family, "/", $name, ".sh")),
         }),*];
     };
@@ -64,6 +75,7 @@ use programs;
 const UNIX: &[Transport] = &[Transport::Unix];
 const TCP: &[Transport] = &[Transport::Tcp];
 const ALL: &[Transport] = &Transport::REMOTE;
+const SERVERS: &[Transport] = &[Transport::Unix, Transport::Tcp];
 
 /// Commands that come from a package of another name.
 const PACKAGES: &[(&str, &str)] = &[
@@ -84,6 +96,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("gcc", "gcc libc6-dev"),
     ("ld", "binutils"),
     ("ls", "coreutils"),
+    ("mkfs.fat", "dosfstools"),
     ("more", "util-linux"),
     ("musl-gcc", "musl-tools"),
     ("nc.openbsd", "netcat-openbsd"),
@@ -153,6 +166,7 @@ mod tests {
             uses: "find xargs gcc",
             does: "",
             on: ALL,
+            at: place::ROOT,
             network: false,
             config: None,
             script: "",

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::place::ROOT;
 use super::{Program, all};
 
 /// The page, from the root of the repository.
@@ -45,9 +46,11 @@ fn heading(family: &str) -> String {
     format!("{}{rest}", first.to_uppercase())
 }
 
-/// The kernels of a row, as the page and the runner's report name them.
+/// The kernels of a row, and the file systems if it is not on the root alone, as the page and the runner's report name them.
 pub fn kernels(row: &Program) -> String {
-    row.on.iter().map(|transport| format!("{transport:?}").to_lowercase()).collect::<Vec<_>>().join(", ")
+    let kernels = row.on.iter().map(|transport| format!("{transport:?}").to_lowercase()).collect::<Vec<_>>().join(", ");
+    let places = row.at.iter().map(|place| place.name()).collect::<Vec<_>>().join(", ");
+    if row.at == ROOT { kernels } else { format!("{kernels}; on {places}") }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::place::Place;
 use super::{PRELUDE, Program};
 use crate::{Rump, Transport, limited};
 
@@ -47,30 +48,30 @@ pub fn may_isolate() -> bool {
     probe.is_ok_and(|status| status.success())
 }
 
-/// Runs the row's script on the host.
-pub fn natively(row: &Program) -> Run {
-    on_host(row, |folder, host| script(&mut limited("bash"), row, folder, host))
+/// Runs the row's script on the host, as far as it goes on a file system of the rump kernel.
+pub fn natively(row: &Program, place: Place) -> Run {
+    on_host(row, |folder, host| script(&mut limited("bash"), row, place, folder, host))
 }
 
 /// Runs the row's script on a fresh rump kernel.
-pub fn hijacked(row: &Program, transport: Transport) -> Run {
-    on_rump(row, transport, |_| {})
+pub fn hijacked(row: &Program, transport: Transport, place: Place) -> Run {
+    on_rump(row, transport, place, |_| {})
 }
 
 /// Runs the row on both sides once more and returns the ends of their traces.
-pub fn traces(row: &Program, transport: Transport) -> String {
+pub fn traces(row: &Program, transport: Transport, place: Place) -> String {
     let folder = TempDir::new().expect("temporary folder");
     let (host, rump) = (folder.path().join("host"), folder.path().join("rump"));
     if missing_strace() {
         std::fs::write(&host, "(strace is not installed)").expect("temporary file");
     } else {
-        on_host(row, |place, other| {
+        on_host(row, |folder, other| {
             let mut command = limited("strace");
             command.args(["-f", "-qq", "-o"]).arg(&host).arg("bash");
-            script(&mut command, row, place, other)
+            script(&mut command, row, place, folder, other)
         });
     }
-    on_rump(row, transport, |command| {
+    on_rump(row, transport, place, |command| {
         command.env("RUMPHIJACK_TRACE", &rump);
     });
     format!("--- host's trace\n{}\n--- {transport:?}'s trace\n{}", tail(&host), tail(&rump))
@@ -93,21 +94,24 @@ fn on_host(row: &Program, make: impl Fn(&Path, &Path) -> Command) -> Run {
     run(&mut command, &folder)
 }
 
-fn on_rump(row: &Program, transport: Transport, adjust: impl Fn(&mut Command)) -> Run {
-    let rump = Rump::start(transport);
+fn on_rump(row: &Program, transport: Transport, place: Place, adjust: impl Fn(&mut Command)) -> Run {
+    let ground = place.prepare();
+    let rump = Rump::start_with(transport, &ground.options().iter().map(String::as_str).collect::<Vec<_>>());
     let other = TempDir::new().expect("temporary folder");
     let folder = Path::new("/rump/tmp").join(row.name);
     let options = row.config.map_or_else(Vec::new, |config| vec!["--config", config]);
-    let mut command = script(&mut rump.launch(&options, "bash"), row, &folder, other.path());
+    let mut command = script(&mut rump.launch(&options, "bash"), row, place, &folder, other.path());
     adjust(&mut command);
-    run(&mut command, &folder)
+    let mut done = run(&mut command, &folder);
+    done.end = done.end.and_then(|()| ground.check(&rump.url()));
+    done
 }
 
 /// Completes a command that ends in a shell by the script and its surroundings, the same on both sides.
-fn script(shell: &mut Command, row: &Program, folder: &Path, host: &Path) -> Command {
+fn script(shell: &mut Command, row: &Program, place: Place, folder: &Path, host: &Path) -> Command {
     let text = format!("mkdir -p \"$D\"; cd \"$D\"\n{PRELUDE}{}", row.script);
     shell.args(["-euc", &text, row.name]);
-    shell.env("D", folder).env("HOME", folder).env("HOST", host);
+    shell.env("D", folder).env("HOME", folder).env("HOST", host).env("PLACE", place.name());
     shell.env("PATH", SEARCH).env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env("TERM", "dumb");
     for variable in ["TMPDIR", "XDG_CONFIG_HOME", "MAKEFLAGS", "PYTHONPATH", "EDITOR", "PAGER"] {
         shell.env_remove(variable);

@@ -89,6 +89,8 @@ enum Needs {
     LocalSockets,
     /// A folder that is a file system of 1 MiB and 20 nodes.
     SmallFileSystem,
+    /// Others of its kind at the same time, or before it.
+    Several,
 }
 
 /// A scenario: its name, what it needs, and what it does in the folder of the given name.
@@ -166,7 +168,7 @@ fn main() {
                 Needs::HandedOver => "alone handed",
                 Needs::HandedOverProcesses | Needs::JobControl => "processes handed",
                 Needs::LocalSockets => "local",
-                Needs::SmallFileSystem => "small",
+                Needs::SmallFileSystem | Needs::Several => "apart",
             };
             println!("{known} {needs}");
         }),

@@ -18,6 +18,8 @@ pub const TABLE: &[Row] = &[
     ("mmap_exit", Processes, exits),
     ("mmap_beyond_the_end", Processes, beyond_the_end),
     ("mmap_growing_file", OneProcess, growing),
+    ("mmap_meets_read_and_write", OneProcess, meets),
+    ("mmap_under_locks", Processes, under_locks),
 ];
 
 const PAGE: usize = 4096;
@@ -284,4 +286,85 @@ fn growing(folder: &str) {
         pwrite(fd, c"end".as_ptr().cast(), 3, 3 * PAGE as i64);
     }
     content("file", fd);
+}
+
+/// What is stored is read, what is written is seen: whether the mapping is the file's own memory or a copy.
+fn meets(folder: &str) {
+    create(folder, "file", &b"0123456789".repeat(1000));
+    let (fd, append) = (opened(folder, "file", O_RDWR), opened(folder, "file", O_WRONLY | O_APPEND));
+    let at = map(fd, 12_288, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+    let only_seen = map(opened(folder, "file", O_RDONLY), 12_288, PROT_READ, MAP_SHARED, 0);
+    if !mapped("mapping", at) {
+        return;
+    }
+    let write_at = |text: &str, offset| unsafe { pwrite(fd, text.as_ptr().cast(), text.len(), offset) };
+    unsafe {
+        store(at, b"stored");
+        content("read", fd);
+        write_at("written", 4_095);
+        bytes("pwrite", at.wrapping_add(4_090), 20);
+        lseek(fd, 20, SEEK_SET);
+        write(fd, c"there".as_ptr().cast(), 5);
+        bytes("write", at.wrapping_add(15), 15);
+        write(append, c"appended".as_ptr().cast(), 8);
+        bytes("append", at.wrapping_add(9_995), 15);
+        bytes("as another mapping shows it", only_seen.wrapping_add(9_995), 15);
+        ftruncate(fd, 8_200);
+        bytes("cut", at.wrapping_add(8_195), 10);
+        ftruncate(fd, 9_000);
+        store(at.wrapping_add(8_900), b"in what it grew by");
+        let mut buf = [0u8; 30];
+        pread(fd, buf.as_mut_ptr().cast(), 30, 8_890);
+        println!("{:?}", String::from_utf8_lossy(&buf));
+        let copy = opened(folder, "copy", O_RDWR | O_CREAT);
+        store(at, b"STORED");
+        let (mut from, mut to) = (0, 0);
+        show("copy_file_range", copy_file_range(fd, &mut from, copy, &mut to, 10, 0) as i64);
+        content("copied", copy);
+        (from, to) = (0, 4_000);
+        show("copy_file_range", copy_file_range(copy, &mut from, fd, &mut to, 10, 0) as i64);
+        bytes("copied into it", at.wrapping_add(3_995), 20);
+        show("fallocate", fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4));
+        bytes("a hole", at, 10);
+    }
+}
+
+/// Counts in a file by mappings that each process makes for itself; locks keep them apart.
+unsafe fn count(name: &CStr, rounds: u32) {
+    unsafe {
+        let fd = open(name.as_ptr(), O_RDWR);
+        let counters = map(fd, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0).cast::<u32>();
+        for round in 0..rounds {
+            let mut lock: flock = zeroed();
+            lock.l_len = 1;
+            lock.l_whence = SEEK_SET as i16;
+            let by_record = round % 2 == 0;
+            let counter = counters.wrapping_add(if by_record { 0 } else { PAGE / 4 + 5 });
+            lock.l_type = F_WRLCK as i16;
+            assert_eq!(if by_record { fcntl(fd, F_SETLKW, &raw const lock) } else { flock(fd, LOCK_EX) }, 0);
+            counter.write_volatile(counter.read_volatile() + 1);
+            lock.l_type = F_UNLCK as i16;
+            assert_eq!(if by_record { fcntl(fd, F_SETLK, &raw const lock) } else { flock(fd, LOCK_UN) }, 0);
+        }
+    }
+}
+
+fn under_locks(folder: &str) {
+    let name = create(folder, "counters", &[0; 2 * PAGE]);
+    unsafe {
+        let fd = open(name.as_ptr(), O_RDWR);
+        let mut lock: flock = zeroed();
+        (lock.l_type, lock.l_len) = (F_WRLCK as i16, 1);
+        show("lock", fcntl(fd, F_SETLK, &raw const lock));
+        munmap(map(fd, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0).cast(), PAGE);
+        let other = super::super::random::in_child(|| {
+            assert!(fcntl(fd, F_SETLK, &raw const lock) == -1 && errno() == EAGAIN);
+        });
+        println!("the lock is there when a mapping has gone: {}", super::super::random::all_well(&[other]));
+        close(fd);
+    }
+    let children: Vec<pid_t> = (0..4).map(|_| super::super::random::in_child(|| unsafe { count(&name, 40) })).collect();
+    println!("all well: {}", super::super::random::all_well(&children));
+    let at = map(opened(folder, "counters", O_RDONLY), 2 * PAGE, PROT_READ, MAP_PRIVATE, 0).cast::<u32>();
+    unsafe { println!("{} {}", *at, *at.wrapping_add(PAGE / 4 + 5)) };
 }

@@ -207,6 +207,21 @@ fn attributes(folder: &str) {
         empty("flistxattr", flistxattr(fd, buf.as_mut_ptr().cast(), 64));
         let missing = path(folder, "missing");
         println!("missing: {}", listxattr(missing.as_ptr(), buf.as_mut_ptr().cast(), 64) < 0);
+        // What is neither file nor directory has none of the user's anywhere.
+        let (link, fifo, own) = (path(folder, "link"), path(folder, "fifo"), c"user.own");
+        symlink(c"file".as_ptr(), link.as_ptr());
+        mkfifo(fifo.as_ptr(), 0o600);
+        show("of a link", lsetxattr(link.as_ptr(), own.as_ptr(), c"x".as_ptr().cast(), 1, 0));
+        show("of a link", lgetxattr(link.as_ptr(), own.as_ptr(), buf.as_mut_ptr().cast(), 64) as i64);
+        show("of a link", lremovexattr(link.as_ptr(), own.as_ptr()));
+        show("of a fifo", setxattr(fifo.as_ptr(), own.as_ptr(), c"x".as_ptr().cast(), 1, 0));
+        show("of an open fifo", fremovexattr(opened(folder, "fifo", O_RDWR), own.as_ptr()));
+        let long = CString::new(format!("user.{}", "n".repeat(251))).unwrap();
+        for name in [c"", &long] {
+            show("a name that is none", setxattr(file.as_ptr(), name.as_ptr(), c"x".as_ptr().cast(), 1, 0));
+            show("of nothing", getxattr(missing.as_ptr(), name.as_ptr(), buf.as_mut_ptr().cast(), 64) as i64);
+        }
+        show("a fault", fgetxattr(fd, null(), buf.as_mut_ptr().cast(), 64) as i64);
     }
 }
 

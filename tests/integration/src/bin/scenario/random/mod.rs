@@ -2,11 +2,21 @@
 //!
 //! `RANDOM_SEED` and `RANDOM_STEPS` choose another sequence; the same seed is the same sequence.
 
+mod clients;
+mod model;
+mod tree;
+
 use super::prelude::*;
 
 /// The family.
-pub const TABLE: &[Row] =
-    &[("random_operations", OneProcess, operations), ("random_operations_of_processes", Processes, processes)];
+pub const TABLE: &[Row] = &[
+    ("random_operations", OneProcess, operations),
+    ("random_operations_of_processes", Processes, processes),
+    ("random_names", OneProcess, tree::alone),
+    ("random_client_first", Several, clients::prepare),
+    ("random_client", Several, clients::client_of_several),
+    ("random_client_sums", Several, clients::sums),
+];
 
 /// The longest that the file becomes.
 const SIZE_MAX: usize = 300_000;

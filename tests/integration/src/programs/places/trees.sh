@@ -1,0 +1,11 @@
+# A tree there and back by every tool that copies; what FAT does not have (links, owners, modes) is left out there.
+mkdir -p "$HOST/tree/a/b/c" "$HOST/tree/empty" "$HOST/tree/many"
+for i in $(seq 40); do seq "$i" $((i * 20)) > "$HOST/tree/many/file number $i"; done; seq 50000 > "$HOST/tree/a/numbers"; : > "$HOST/tree/nothing"; printf '\0\1\2' > "$HOST/tree/a/b/c/bytes"; echo long > "$HOST/tree/a/$(printf 'n%.0s' $(seq 200))"; echo x > "$HOST/tree/Grüße, 漢字"
+find "$HOST/tree" -exec touch -h -d @1600000000 {} +; keep=(-a); same=(-rt --modify-window=2)
+if test "$PLACE" != msdos; then ln -s ../a/numbers "$HOST/tree/many/soft"; ln "$HOST/tree/a/numbers" "$HOST/tree/many/hard"; chmod 640 "$HOST/tree/nothing"; chmod 2751 "$HOST/tree/empty"; same=(-aH); else keep=(-r --preserve=timestamps); fi
+cp "${keep[@]}" "$HOST/tree" copy; diff -r --no-dereference "$HOST/tree" copy; cp "${keep[@]}" copy "$HOST/back"; diff -r --no-dereference "$HOST/tree" "$HOST/back"; rsync "${same[@]}" -n -i --delete --checksum "$HOST/back/" "$HOST/tree/"; echo copied
+rsync "${same[@]}" --checksum "$HOST/tree/" synced; rsync "${same[@]}" -i --checksum --delete "$HOST/tree/" synced; rm -rf "$HOST/back"; rsync "${same[@]}" --checksum synced/ "$HOST/back"; rsync "${same[@]}" -i --checksum --delete "$HOST/tree/" "$HOST/back"; diff -r --no-dereference copy synced; echo synced
+tar -cf packed.tar -C "$HOST" tree; mkdir un; tar -xf packed.tar -C un --no-same-owner; diff -r --no-dereference un/tree "$HOST/tree"; rm -rf "$HOST/un"; mkdir "$HOST/un"; tar -cf - -C un tree | tar -xf - -C "$HOST/un"; diff -r --no-dereference "$HOST/un/tree" copy; echo packed
+du -s --apparent-size -b un/tree/many/file* | awk '{ sum += $1 } END { print sum }'; find copy -type f | sort | xargs -d '\n' cksum | cksum; find copy -type f -size +100k -printf '%P %s\n' | sort; find copy -newermt @1500000000 -type f | wc -l
+mv copy/many moved; mv moved/'file number 7' copy/seven; cat copy/seven | cksum; mv -T un/tree copy/a/b/c/deep; cmp copy/a/b/c/deep/a/numbers synced/a/numbers; echo more >> copy/a/b/c/bytes; truncate -s 100000 copy/seven; stat -c %s copy/seven copy/a/b/c/bytes
+df --output=target . > /dev/null; for i in $(seq 300); do : > moved/new$i; done; ls moved | wc -l; ls moved | grep -c '^new'; rm -rf copy synced moved un; ls
