@@ -34,6 +34,9 @@ const LINK: &[u8] = b"/memfd:rumphijack-state";
 /// First line of its text.
 const MAGIC: &str = "rumphijack 1";
 
+/// The words for [`trace::files`].
+const FILES: [&str; 2] = ["trace", "summary"];
+
 /// Longest text that is believed.
 const STATE_MAX: usize = 64 << 20;
 
@@ -161,6 +164,7 @@ impl State {
             pipe.map(raw::close);
             let _ = remote.survive_exec(false);
             close_on_exec(fds::template(), true);
+            trace::files().into_iter().flatten().for_each(|file| close_on_exec(file, true));
         }
         self.orphans.into_iter().for_each(|fd| close_on_exec(fd, false));
     }
@@ -183,6 +187,7 @@ fn hand_over(remote: &Remote) -> Result<(i32, Option<i32>)> {
     let (memfd, pipe) = written(text.as_bytes())?;
     remote.survive_exec(true)?;
     close_on_exec(fds::template(), false);
+    trace::files().into_iter().flatten().for_each(|file| close_on_exec(file, false));
     close_on_exec(memfd.fd().0, false);
     if let Some(pipe) = &pipe {
         close_on_exec(pipe.fd().0, false);
@@ -226,6 +231,11 @@ fn describe(remote: &Remote) -> String {
     line(format_args!("asked {}", crate::server().unwrap_or_default()));
     line(format_args!("socket {} {}", remote.socket_fd().0, u8::from(remote.extended())));
     line(format_args!("template {}", fds::template()));
+    for (word, file) in FILES.iter().zip(trace::files()) {
+        if let Some(file) = file {
+            line(format_args!("{word} {file}"));
+        }
+    }
     line(format_args!("cwd {}", u8::from(process::cwd_in_rump())));
     for (fd, rump) in fds::range(0, u32::MAX) {
         line(format_args!("fd {fd} {}", rump.0));
@@ -248,6 +258,8 @@ pub struct Inherited {
     /// The connection, and whether the server is ours.
     socket: Option<(i32, bool)>,
     template: Option<i32>,
+    /// The files of the trace and of the summary, which the new image may not be able to open.
+    files: [Option<i32>; 2],
     /// Whether relative paths go to the rump kernel.
     pub cwd_in_rump: bool,
     fds: Vec<(i32, RumpFd)>,
@@ -297,6 +309,10 @@ impl Inherited {
                 "asked" => rest.clone_into(&mut found.asked),
                 "socket" => found.socket = Some((numbers.next()?, numbers.next()? != 0)),
                 "template" => found.template = numbers.next(),
+                word if FILES.contains(&word) => {
+                    let places = FILES.iter().zip(&mut found.files).filter(|(known, _)| **known == word);
+                    places.for_each(|(_, place)| *place = numbers.next());
+                }
                 "cwd" => found.cwd_in_rump = numbers.next()? != 0,
                 "set" => found.sets.push((numbers.next()?, RumpFd(numbers.next()?))),
                 "fd" => found.fds.push((numbers.next()?, RumpFd(numbers.next()?))),
@@ -314,6 +330,18 @@ impl Inherited {
         let (socket, extended) = self.socket?;
         let adopted = Adopted { fd: HostFd(socket), url: self.url.as_deref(), extended };
         Remote::adopt(adopted, name, retry).ok()
+    }
+
+    /// The files of the trace and of the summary. Whoever takes one up takes a duplicate; see [`Self::close_files`].
+    pub fn files(&self) -> [Option<i32>; 2] {
+        self.files
+    }
+
+    /// Closes what [`Self::files`] says.
+    pub fn close_files(&mut self) {
+        std::mem::take(&mut self.files).into_iter().flatten().for_each(|file| {
+            raw::close(file);
+        });
     }
 
     /// The template of the placeholders, if it is still there.
@@ -445,10 +473,11 @@ mod tests {
 
     #[test]
     fn what_is_handed_over_is_understood() {
-        let text = "rumphijack 1\nurl unix:///tmp/s\nasked unix://s\nsocket 900 1\ntemplate 901\ncwd 1\nfd 0 3\nfd 7 4\nset 8 5\n";
+        let text = "rumphijack 1\nurl unix:///tmp/s\nasked unix://s\nsocket 900 1\ntemplate 901\nsummary 902\ncwd 1\nfd 0 3\nfd 7 4\nset 8 5\n";
         let found = Inherited::parse(text).unwrap();
         assert_eq!((found.url.as_deref(), found.asked.as_str()), (Some("unix:///tmp/s"), "unix://s"));
         assert_eq!((found.socket, found.template, found.cwd_in_rump), (Some((900, true)), Some(901), true));
+        assert_eq!(found.files(), [None, Some(902)]);
         assert_eq!(found.fds, [(0, RumpFd(3)), (7, RumpFd(4))]);
         assert_eq!(found.sets, [(8, RumpFd(5))]);
     }

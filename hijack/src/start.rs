@@ -81,10 +81,14 @@ pub fn start() {
             .unwrap_or_else(|element| die(format_args!("RUMPHIJACK_SANDBOX: no absolute path: {element}")))
     });
     let (fdoff, deeper) = (spec.fdoff, spec.deep);
-    let inherited = Inherited::find().or_else(|| Inherited::from_original(|name| environment.get(name), fdoff));
+    let mut inherited = Inherited::find().or_else(|| Inherited::from_original(|name| environment.get(name), fdoff));
     let lasting = server.clone().or_else(|| inherited.as_ref().map(|inherited| inherited.asked.clone()));
     SETTINGS.store(Box::into_raw(Box::new(Settings { spec, server: lasting })), Ordering::Release);
-    traces.iter().flatten().filter(|value| !value.is_empty()).for_each(|value| begin_trace(value));
+    let files = inherited.as_ref().map(Inherited::files).unwrap_or_default();
+    traces.iter().flatten().filter(|value| !value.is_empty()).for_each(|value| begin_trace(value, files));
+    if let Some(inherited) = &mut inherited {
+        inherited.close_files();
+    }
     let begun = begin(&environment, server.as_deref(), retry, inherited.as_ref());
     let known = inherited.filter(|_| begun.continued);
     let template = known.as_ref().and_then(Inherited::template);
@@ -169,8 +173,8 @@ fn copy_umask() {
     }
 }
 
-fn begin_trace(value: &[u8]) {
-    if let Err(error) = trace::begin(value) {
+fn begin_trace(value: &[u8], before: [Option<i32>; 2]) {
+    if let Err(error) = trace::begin(value, before) {
         die(format_args!("trace file {}: {error}", String::from_utf8_lossy(value)));
     }
 }

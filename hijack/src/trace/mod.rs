@@ -49,14 +49,24 @@ fn is_on(what: u8) -> bool {
     ON.load(Ordering::Relaxed) & what != 0
 }
 
-/// Does what a value of RUMPHIJACK_TRACE or `trace=` asks; the error is that of opening the file.
-pub fn begin(value: &[u8]) -> abi::Result<()> {
+/// The numbers of the files that the trace and the summary go to, for exec to hand on; a file of the rump kernel goes with the others.
+pub fn files() -> [Option<i32>; 2] {
+    let number = |kind| Some(client::fds::number(kind).0).filter(|fd| *fd >= 0 && !fds::is_placeholder(*fd));
+    [Lasting::Trace, Lasting::Summary].map(number)
+}
+
+/// Does what a value of RUMPHIJACK_TRACE or `trace=` asks; the error is that of opening the file. A program that has become another user, or
+/// sees other names, goes on with the one of the image before it: `before` are the [`files`] of that.
+pub fn begin(value: &[u8], before: [Option<i32>; 2]) -> abi::Result<()> {
     let (path, what) = match value.strip_prefix(b"summary") {
         Some(b"") => return summary::begin(None).map(|()| switch_on(COUNTS)),
         Some([b':', path @ ..]) => (path, COUNTS),
         _ => (value, LINES),
     };
-    let fd = open(path)?;
+    let [lines, counts] = before;
+    let spare = if what == COUNTS { counts } else { lines };
+    let again = |fd| raw::checked(raw::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0)).ok().map(|fd| fd as i32);
+    let fd = open(path).or_else(|error| spare.and_then(again).ok_or(error))?;
     match what {
         COUNTS => summary::begin(Some(fd))?,
         _ => fds::keep(Lasting::Trace, fd)?,

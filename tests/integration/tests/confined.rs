@@ -110,6 +110,26 @@ os.wait()'
 }
 
 #[test]
+fn the_trace_goes_on_where_its_file_cannot_be_opened_any_more() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only the superuser becomes another user");
+    }
+    let (programs, rump) = (for_everybody(), Rump::start(Transport::Unix));
+    let [lines, table] = ["lines", "table"].map(|name| rump.folder().join(name));
+    let mut command = limited(programs.path().join("rumphijack"));
+    command.arg(format!("--trace={}", lines.display())).args(["--server", &rump.url(), "--config"]);
+    command.arg(format!("path=/rump,socket=all:nolocal,trace=summary:{}", table.display()));
+    command.args(["--", "setpriv", "--reuid=65534", "--clear-groups", "sh", "-ec", "/bin/ls /rump/tmp; exec /bin/pwd"]);
+    stdout(&mut command);
+    let lines = std::fs::read_to_string(lines).unwrap();
+    assert!(lines.lines().any(|line| line.contains(" rump openat(") && line.contains("/rump/tmp")), "{lines}");
+    let table = std::fs::read_to_string(table).unwrap();
+    for program in [" sh until it ran /bin/pwd", " ls", " pwd"] {
+        assert!(table.lines().any(|line| line.contains("summary of") && line.ends_with(program)), "{program}\n{table}");
+    }
+}
+
+#[test]
 fn where_the_socket_has_no_name_children_come_all_the_same() {
     if !can_hide_proc() {
         return;
