@@ -24,8 +24,9 @@ tables: ## Writes the generated parts of docs/COMPATIBILITY.md
 	$(CARGO) test --quiet --release --locked -p hijack compatibility::write_the_page -- --ignored
 	$(CARGO) run --quiet --release --locked -p integration --bin tables
 
-soak: build ## Runs what takes minutes: storms of forks and file operations, transfers under load and over bad links
+soak: build ## Runs what takes minutes: storms of forks and file operations, transfers under load and over bad links, hostile clients
 	$(CARGO) test --release --locked -p integration --test soak -- --nocapture
+	SOAK_SECONDS=60 $(CARGO) test --release --locked -p kernel --test rings -- --nocapture
 
 bench: build ## Measures against the host, side by side
 	$(CARGO) run --release --locked -p integration --bin bench

@@ -16,7 +16,7 @@ use common::{Client, Running};
 
 /// How long a hostile client goes on.
 fn for_how_long() -> Duration {
-    Duration::from_secs(std::env::var("SECONDS").map_or(1, |text| text.parse().expect("a number")))
+    Duration::from_secs(std::env::var("SOAK_SECONDS").map_or(1, |text| text.parse().expect("a number")))
 }
 
 /// The client's end of the memory, read as a link.
