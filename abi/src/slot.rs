@@ -49,6 +49,8 @@ pub struct Region {
     pub len: usize,
     /// Which way bytes may move.
     pub direction: Direction,
+    /// Whether it is the client library's own, which is there as long as the call is under way; the program's may be bad.
+    pub own: bool,
 }
 
 macro_rules! memory {
@@ -60,14 +62,16 @@ macro_rules! memory {
             pub addr: u64,
             /// Bytes that the kernel may touch; 0 when read from a slot, where it is unknown.
             pub len: usize,
+            /// See [`Region::own`].
+            pub own: bool,
         }
 
         impl $name {
             /// A null pointer.
-            pub const NULL: Self = Self { addr: 0, len: 0 };
-            /// `len` bytes at `addr`.
+            pub const NULL: Self = Self { addr: 0, len: 0, own: false };
+            /// `len` bytes of the program at `addr`.
             pub const fn at(addr: u64, len: usize) -> Self {
-                Self { addr, len }
+                Self { addr, len, own: false }
             }
             /// Whether the pointer is null.
             pub const fn is_null(&self) -> bool {
@@ -80,11 +84,11 @@ macro_rules! memory {
                 self.addr
             }
             fn from_slot(slot: u64) -> Self {
-                Self { addr: slot, len: 0 }
+                Self { addr: slot, len: 0, own: false }
             }
             fn region(&self) -> Option<Region> {
-                (self.addr != 0 && self.len != 0)
-                    .then_some(Region { addr: self.addr, len: self.len, direction: Direction::$direction })
+                let Self { addr, len, own } = *self;
+                (addr != 0 && len != 0).then_some(Region { addr, len, direction: Direction::$direction, own })
             }
         }
     )*};
@@ -101,32 +105,40 @@ memory! {
     UserStr In;
 }
 
+impl Region {
+    /// Whether it holds all of `len` bytes at `addr`.
+    pub fn holds(&self, addr: u64, len: usize) -> bool {
+        let offset = addr.checked_sub(self.addr).and_then(|offset| usize::try_from(offset).ok());
+        offset.is_some_and(|offset| offset.saturating_add(len) <= self.len)
+    }
+}
+
 impl In {
-    /// The bytes of `value`, which must stay where it is until the call returns.
+    /// The bytes of a `value` of our own, which must stay where it is until the call returns.
     pub fn new<T: ?Sized>(value: &T) -> Self {
-        Self { addr: std::ptr::from_ref(value).cast::<u8>() as u64, len: size_of_val(value) }
+        Self { addr: std::ptr::from_ref(value).cast::<u8>() as u64, len: size_of_val(value), own: true }
     }
 }
 
 impl Out {
-    /// The bytes of `value`, which must stay where it is until the call returns.
+    /// The bytes of a `value` of our own, which must stay where it is until the call returns.
     pub fn new<T: ?Sized>(value: &mut T) -> Self {
-        Self { addr: std::ptr::from_mut(value).cast::<u8>() as u64, len: size_of_val(value) }
+        Self { addr: std::ptr::from_mut(value).cast::<u8>() as u64, len: size_of_val(value), own: true }
     }
 }
 
 impl InOut {
-    /// The bytes of `value`, which must stay where it is until the call returns.
+    /// The bytes of a `value` of our own, which must stay where it is until the call returns.
     pub fn new<T: ?Sized>(value: &mut T) -> Self {
-        Self { addr: std::ptr::from_mut(value).cast::<u8>() as u64, len: size_of_val(value) }
+        Self { addr: std::ptr::from_mut(value).cast::<u8>() as u64, len: size_of_val(value), own: true }
     }
 }
 
 impl UserStr {
-    /// A C string, which must stay where it is until the call returns.
+    /// A C string of our own, which must stay where it is until the call returns.
     pub fn new(value: &std::ffi::CStr) -> Self {
         let bytes = value.to_bytes_with_nul();
-        Self { addr: bytes.as_ptr() as u64, len: bytes.len() }
+        Self { addr: bytes.as_ptr() as u64, len: bytes.len(), own: true }
     }
 }
 

@@ -143,8 +143,8 @@ fn close_both(remote: &Remote, reader: Fd, writer: Fd) {
 fn pollts(remote: &Remote, set: &mut [PollFd], timeout: Option<Duration>, terms: Terms<'_>) -> Result<usize> {
     let time = timeout.map(|time| [time.as_secs(), u64::from(time.subsec_nanos())]);
     let time = time.as_ref().map_or(In::NULL, In::new);
-    let fds = Region { addr: set.as_mut_ptr() as u64, len: size_of_val(set), direction: Direction::Both };
-    let regions = [fds, Region { addr: time.addr, len: time.len, direction: Direction::In }];
+    let fds = Region { addr: set.as_mut_ptr() as u64, len: size_of_val(set), direction: Direction::Both, own: true };
+    let regions = [fds, Region { addr: time.addr, len: time.len, direction: Direction::In, own: true }];
     let args = [fds.addr, set.len() as u64, time.addr, 0];
     let terms = Terms { regions: &regions, interruptible: true, ..terms };
     remote.syscall(nr::pollts, &args, terms).map(|retval| retval[0] as usize)

@@ -5,10 +5,11 @@
 
 use abi::Region;
 use sysproxy::frame::{FRAME_MAX, Frame, HEADER_LEN};
-use sysproxy::host::{self, memory};
+use sysproxy::host;
 use sysproxy::message::{self, ServerRequest};
 
 use crate::conn::Conn;
+use crate::regions;
 
 /// The most that a server may map at a time.
 const MAP_MAX: u64 = 64 << 20;
@@ -43,10 +44,10 @@ pub fn serve(conn: &Conn, number: u64, request: ServerRequest<'_>) -> Option<Fra
 fn copy_in(conn: &Conn, addr: u64, len: u64) -> Vec<u8> {
     let fits = usize::try_from(len).ok().filter(|len| *len <= FRAME_MAX - HEADER_LEN);
     let region = find(conn, addr, len, |region| region.direction.readable());
-    if let (Some(len), Some(_)) = (fits, region) {
+    if let (Some(len), Some(region)) = (fits, &region) {
         let mut bytes = vec![0; len];
-        // SAFETY: the program named this memory as the call's to read.
-        if unsafe { memory::read(addr, &mut bytes) }.is_ok() {
+        // SAFETY: the call names it as memory to read.
+        if unsafe { regions::read(region, addr, &mut bytes) }.is_ok() {
             return bytes;
         }
     }
@@ -60,13 +61,14 @@ fn copy_in_str(conn: &Conn, addr: u64, max: u64) -> Vec<u8> {
     let room = region.map_or(0, |region| (region.addr.saturating_add(region.len as u64) - addr).min(max));
     let mut string = Vec::new();
     while (string.len() as u64) < room {
+        let Some(region) = &region else { break };
         let at = addr + string.len() as u64;
         let have = string.len();
         let piece = (PAGE - at % PAGE).min(room - have as u64);
         string.resize(have + piece as usize, 0);
         let fresh = string.get_mut(have..).unwrap_or_default();
-        // SAFETY: the program named this memory as the call's to read.
-        if unsafe { memory::read(at, fresh) }.is_err() {
+        // SAFETY: the call names it as memory to read.
+        if unsafe { regions::read(region, at, fresh) }.is_err() {
             string.clear();
             break;
         }
@@ -86,8 +88,9 @@ fn copy_in_str(conn: &Conn, addr: u64, max: u64) -> Vec<u8> {
 
 fn copy_out(conn: &Conn, addr: u64, data: &[u8]) {
     let region = find(conn, addr, data.len() as u64, |region| region.direction.writable());
-    // SAFETY: the program named this memory as the call's to overwrite.
-    if region.is_none() || unsafe { memory::write(addr, data) }.is_err() {
+    // SAFETY: the call names it as memory to overwrite.
+    let write = |region: &Region| unsafe { regions::write(region, addr, data) };
+    if region.as_ref().is_none_or(|region| write(region).is_err()) {
         blame(conn, region);
     }
 }
@@ -101,10 +104,8 @@ fn map(conn: &Conn, size: u64) -> u64 {
 
 /// Finds the memory of an outstanding call that holds all of `addr..addr + len`.
 fn find(conn: &Conn, addr: u64, len: u64, fit: impl Fn(&Region) -> bool) -> Option<Region> {
-    let holds = |region: &&Region| {
-        let offset = addr.checked_sub(region.addr);
-        fit(region) && offset.is_some_and(|offset| offset.saturating_add(len) <= region.len as u64)
-    };
+    let len = usize::try_from(len).ok()?;
+    let holds = |region: &&Region| fit(region) && region.holds(addr, len);
     conn.with_calls(|calls| calls.iter().flat_map(|call| &call.regions).find(holds).copied())
 }
 

@@ -214,13 +214,13 @@ fn prepare(memory: &mut Memory, events: &[Item]) -> Vec<Region> {
             Item::FromServer(_, frame) if frame.header.class() == Some(Class::Req) => {
                 asked = touch(frame);
                 if let Some((addr, len, direction @ Direction::Out)) = asked {
-                    regions.push(Region { addr: memory.here(addr), len: len as usize, direction });
+                    regions.push(Region { addr: memory.here(addr), len: len as usize, direction, own: false });
                 }
             }
             Item::FromClient(_, answer) => {
                 let (addr, _, direction) = asked.take().unwrap();
                 memory.at(addr, answer.body.len()).copy_from_slice(&answer.body);
-                regions.push(Region { addr: memory.here(addr), len: answer.body.len(), direction });
+                regions.push(Region { addr: memory.here(addr), len: answer.body.len(), direction, own: false });
             }
             _ => {}
         }

@@ -24,7 +24,7 @@ use kernel::rumpuser::shared::{Keeper, LinuxShared};
 use kernel::rumpuser::{Bell, LinuxBell, Parker, Rumpuser, SharedMemory, Woken};
 use kernel::usermem::UserMem;
 use rustix_futex_sync::OnceLock;
-use sysproxy::host::{self, HostFd, Owned, POLLIN, SigSet};
+use sysproxy::host::{self, HostFd, Owned, POLLIN, SigSet, memory};
 
 /// A kernel in this process, and the process that we are in it.
 pub struct Local {
@@ -62,10 +62,10 @@ impl Local {
 }
 
 impl Caller for Local {
-    fn call(&self, number: u32, args: &[u64], _regions: &[Region]) -> Result<[i64; 2]> {
+    fn call(&self, number: u32, args: &[u64], regions: &[Region]) -> Result<[i64; 2]> {
         let _blocked = Blocked::enter();
         let lwp = Lwp::new(&*self.kernel.rumpuser, 0);
-        kernel::syscall::syscall(&self.kernel, &self.proc, &lwp, number, args, &OwnMemory)
+        kernel::syscall::syscall(&self.kernel, &self.proc, &lwp, number, args, &OwnMemory { regions })
     }
 
     fn call_or_host(
@@ -127,25 +127,53 @@ impl Local {
     fn pollts(&self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize> {
         let mut time = timeout.map(Timespec::from_duration);
         let time = time.as_mut().map_or(In::NULL, |time| In::new(time));
-        let args = [InOut::new(fds).to_slot(), fds.len() as u64, time.to_slot(), 0];
-        self.call(nr::pollts, &args, &[]).map(|[count, _]| count as usize)
+        let (set, len) = (InOut::new(fds), fds.len() as u64);
+        let regions: Vec<Region> = [set.region(), time.region()].into_iter().flatten().collect();
+        self.call(nr::pollts, &[set.to_slot(), len, time.to_slot(), 0], &regions).map(|[count, _]| count as usize)
     }
 }
 
-/// The program's memory, which is ours.
-struct OwnMemory;
+/// The program's memory, in which the library's own lies.
+struct OwnMemory<'a> {
+    /// What the call has named.
+    regions: &'a [Region],
+}
 
-impl UserMem for OwnMemory {
+impl OwnMemory<'_> {
+    /// The library's own memory that holds an address, if it holds `len` bytes from there.
+    fn own(&self, addr: u64, len: usize) -> Option<&Region> {
+        self.regions.iter().find(|region| region.own && region.holds(addr, len))
+    }
+}
+
+impl UserMem for OwnMemory<'_> {
     fn copyin(&self, addr: u64, buf: &mut [u8]) -> Result<()> {
+        if self.own(addr, buf.len()).is_some() {
+            // SAFETY: the caller of the call, in this thread, keeps it.
+            unsafe { memory::read_plainly(addr, buf) };
+            return Ok(());
+        }
         crate::user::read_bytes(addr as usize, buf)
     }
 
     fn copyinstr(&self, addr: u64, max: usize) -> Result<Vec<u8>> {
+        if let Some(region) = self.own(addr, 1) {
+            let room = region.len - (addr - region.addr) as usize;
+            // SAFETY: the caller of the call, in this thread, keeps it.
+            let bytes = unsafe { core::slice::from_raw_parts(addr as *const u8, room.min(max)) };
+            let end = bytes.iter().position(|byte| *byte == 0).ok_or(Errno::ENAMETOOLONG)?;
+            return Ok(bytes.get(..end).unwrap_or_default().to_vec());
+        }
         let text = crate::user::read_string(addr as usize, max)?;
         if text.len() < max { Ok(text) } else { Err(Errno::ENAMETOOLONG) }
     }
 
     fn copyout(&self, addr: u64, data: &[u8]) -> Result<()> {
+        if self.own(addr, data.len()).is_some() {
+            // SAFETY: the caller of the call, in this thread, keeps it.
+            unsafe { memory::write_plainly(addr, data) };
+            return Ok(());
+        }
         crate::user::write_bytes(addr as usize, data)
     }
 

@@ -28,7 +28,7 @@ impl Drop for Control<'_> {
 
 /// A region of memory that a structure points to.
 fn region(bytes: &mut [u8], direction: Direction) -> Region {
-    Region { addr: bytes.as_mut_ptr() as u64, len: bytes.len(), direction }
+    Region { addr: bytes.as_mut_ptr() as u64, len: bytes.len(), direction, own: true }
 }
 
 impl<'a> Control<'a> {

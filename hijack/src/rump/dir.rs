@@ -36,7 +36,7 @@ pub fn getdents64(fd: RumpFd, buf: usize, len: usize) -> Result<usize> {
 /// Asks our own server; `ENOTTY` from any other.
 fn in_linux_layout(fd: RumpFd, buf: usize, len: usize) -> Result<usize> {
     let mut request = [buf as u64, len as u64, 0];
-    let records = Region { addr: buf as u64, len, direction: Direction::Out };
+    let records = Region { addr: buf as u64, len, direction: Direction::Out, own: false };
     stubs::with::ioctl(kernel()?, fd.fd(), JGETDENTS, InOut::new(&mut request), &[records])?;
     let [_, stored, _] = request;
     usize::try_from(stored).map_err(|_| Errno::EIO)

@@ -346,7 +346,8 @@ impl Wait {
     fn rump(&self, room: usize, left: Option<Duration>) -> Result<Option<Found>> {
         const WORDS: usize = size_of::<Kevent>() / size_of::<u64>();
         let mut words = vec![0u64; room * WORDS];
-        let events = Region { addr: words.as_mut_ptr() as u64, len: size_of_val(&*words), direction: Direction::Out };
+        let events =
+            Region { addr: words.as_mut_ptr() as u64, len: size_of_val(&*words), direction: Direction::Out, own: true };
         let limit = left.map_or(0, |left| u64::try_from(left.as_nanos()).unwrap_or(u64::MAX - 1).saturating_add(1));
         let args = [self.kqueue.0 as u64, 0, 0, events.addr, room as u64, 0, limit];
         let kernel = kernel()?;

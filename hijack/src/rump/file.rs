@@ -141,7 +141,8 @@ impl Vector {
 
     /// Makes one of its elements.
     fn of(array: Vec<IoVec>, direction: Direction) -> Self {
-        let open = |element: &IoVec| Region { addr: element.iov_base, len: element.iov_len as usize, direction };
+        let open =
+            |element: &IoVec| Region { addr: element.iov_base, len: element.iov_len as usize, direction, own: false };
         let elements = array.iter().map(open).filter(|region| region.addr != 0 && region.len != 0).collect();
         Self { array, elements }
     }

@@ -39,6 +39,26 @@ pub unsafe fn write(addr: u64, data: &[u8]) -> Result<()> {
     unsafe { copy(raw::PROCESS_VM_WRITEV, data.as_ptr() as usize, addr as usize, data.len()) }
 }
 
+/// Fills `buf` from address `addr`.
+///
+/// # Safety
+///
+/// The memory must be there.
+pub unsafe fn read_plainly(addr: u64, buf: &mut [u8]) {
+    // SAFETY: `buf` is ours; the rest is the caller's to answer for.
+    unsafe { core::ptr::copy(addr as *const u8, buf.as_mut_ptr(), buf.len()) };
+}
+
+/// Stores `data` at address `addr`.
+///
+/// # Safety
+///
+/// The memory must be there, and the caller's to overwrite.
+pub unsafe fn write_plainly(addr: u64, data: &[u8]) {
+    // SAFETY: `data` is ours; the rest is the caller's to answer for.
+    unsafe { core::ptr::copy(data.as_ptr(), addr as *mut u8, data.len()) };
+}
+
 /// Copies `len` bytes between `local`, which is good, and `remote`, which may not be.
 unsafe fn copy(call: usize, local: usize, remote: usize, len: usize) -> Result<()> {
     if len == 0 {
