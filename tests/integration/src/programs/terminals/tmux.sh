@@ -1,6 +1,6 @@
 # tmux: sessions, windows and panes, keys typed into them, what they show; a client at a terminal that attaches and detaches.
 export TMUX_TMPDIR=$HOST SHELL=/bin/sh PS1='$ '; mux() { tmux -f /dev/null "$@"; }; shows() { until mux capture-pane -p -t "$1" | grep -q "$2"; do :; done; }
-mux new-session -d -s one -x 60 -y 20 'sh'; mux list-sessions -F '#{session_name} #{window_width}x#{window_height} #{session_attached}'
+mux new-session -d -s one -n first -x 60 -y 20 'sh'; mux list-sessions -F '#{session_name} #{window_width}x#{window_height} #{session_attached}'
 mux send-keys -t one 'clear; tty | sed "s/[0-9]*$/N/"; stty size; echo typed > file; echo done 1' Enter; shows one '^done 1'; mux capture-pane -p -t one | grep -v '^\$' | grep .; cat file
 mux split-window -t one -v 'cat'; mux send-keys -t one 'into cat' Enter; shows one 'into cat'; mux list-panes -t one -F '#{pane_index} #{pane_width} #{pane_current_command}'
 mux send-keys -t one C-d; until test "$(mux list-panes -t one | wc -l)" = 1; do :; done
