@@ -304,7 +304,8 @@ pub fn map_near(text: &Range<usize>, length: usize) -> Option<usize> {
     let above = text.end.checked_next_multiple_of(STEP)?;
     let places = (1..REACH / STEP).flat_map(|step| [below.checked_sub(step * STEP), above.checked_add(step * STEP)]);
     places.flatten().find(|&place| {
-        let flags = MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE;
+        // Almost all of it is written at once.
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE | MapFlags::POPULATE;
         // SAFETY: a new mapping that replaces nothing.
         match unsafe { mmap_anonymous(place as *mut _, length, ProtFlags::READ | ProtFlags::WRITE, flags) } {
             Ok(got) if got as usize == place => true,

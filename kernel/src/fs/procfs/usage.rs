@@ -67,6 +67,13 @@ fn looked(look: &Look) -> std::sync::MutexGuard<'_, Usage> {
     usage
 }
 
+/// What is left of an average over some minutes when a millisecond has passed: exp(-1 / (60000 * minutes)), of whose series more terms than these
+/// make no difference. The function itself is libm's, which every program under the library would have to load for it.
+const fn kept_in_a_millisecond(minutes: u64) -> f64 {
+    let part = 1.0 / (60_000 * minutes) as f64;
+    1.0 - part + part * part / 2.0 - part * part * part / 6.0
+}
+
 impl Usage {
     fn note(&mut self, now: Duration, kernel: Duration, programs: HashMap<i32, Duration>) {
         let before = self.programs + self.kernel;
@@ -76,12 +83,10 @@ impl Usage {
         }
         (self.seen, self.kernel) = (programs, self.kernel.max(kernel));
         let (busy, passed) = (self.programs + self.kernel - before, now.saturating_sub(self.at));
-        if passed.is_zero() {
-            return;
-        }
+        let Some(milliseconds @ 1..) = i32::try_from(passed.as_millis()).ok().or(Some(i32::MAX)) else { return };
         let load = busy.as_secs_f64() / passed.as_secs_f64();
         for (average, minutes) in self.averages.iter_mut().zip(MINUTES) {
-            let kept = (-passed.as_secs_f64() / (minutes * 60) as f64).exp();
+            let kept = kept_in_a_millisecond(minutes).powi(milliseconds);
             *average = *average * kept + load * (1.0 - kept);
         }
         self.at = now;
