@@ -58,6 +58,7 @@ pub fn check(nr: i64, mut args: [usize; 6]) -> Result<Checked> {
             return Err(Errno::from_linux(error.raw_os_error()));
         }
         let reason = image.as_ref().and_then(|image| image.unhijackable).or(scrubbed.then_some(Reason::Scrubbed));
+        let reason = reason.or_else(|| preload::is_unreachable().then_some(Reason::Unreachable));
         if let (Some(reason), Some(_)) = (reason, &image) {
             trace::missed(nr, reason as u32, path.as_bytes());
             if fenced {

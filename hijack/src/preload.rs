@@ -7,6 +7,7 @@ use std::ffi::CString;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use abi::Result;
+use sysproxy::host;
 
 use crate::{trace, user};
 
@@ -55,6 +56,12 @@ fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn is_library(name: &[u8]) -> bool {
     name.rsplit(|byte| *byte == b'/').next() == Some(LIBRARY)
+}
+
+/// Whether the loader of a new image could not open the library. A name without a slash is looked for by the loader's own rules.
+pub fn is_unreachable() -> bool {
+    let library = kept().and_then(|kept| kept.library.as_deref());
+    library.is_some_and(|name| name.contains(&b'/') && !host::may_read(name))
 }
 
 /// What exec is to do about an environment.

@@ -35,10 +35,12 @@ pub enum Reason {
     Scrubbed = 6,
     /// Go's run-time system makes the system calls of the program, not libc.
     Go = 7,
+    /// It has become another user, or sees another root directory, and cannot open the library.
+    Unreachable = 8,
 }
 
 impl Reason {
-    const ALL: [Reason; 7] = [
+    const ALL: [Reason; 8] = [
         Reason::Static,
         Reason::SetId,
         Reason::Capabilities,
@@ -46,6 +48,7 @@ impl Reason {
         Reason::Loader,
         Reason::Scrubbed,
         Reason::Go,
+        Reason::Unreachable,
     ];
 
     /// The words for a reason by its number.
@@ -58,6 +61,7 @@ impl Reason {
             Some(Reason::Loader) => "linked with another C library than glibc",
             Some(Reason::Scrubbed) => "its environment has no LD_PRELOAD (RUMPHIJACK_STICKY=1 puts it back)",
             Some(Reason::Go) => "made with Go, whose programs make their system calls without libc",
+            Some(Reason::Unreachable) => "it cannot open the library's file as this user, or below this root directory",
             None => "unknown",
         }
     }

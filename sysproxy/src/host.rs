@@ -199,7 +199,16 @@ pub fn getcwd() -> Result<Vec<u8>> {
 
 /// Whether this process may write what is at a path, or connect to it.
 pub fn may_write(path: &[u8]) -> bool {
-    fs::accessat(fs::CWD, path, fs::Access::WRITE_OK, fs::AtFlags::EACCESS).is_ok()
+    may(path, fs::Access::WRITE_OK)
+}
+
+/// Whether this process may read what is at a path.
+pub fn may_read(path: &[u8]) -> bool {
+    may(path, fs::Access::READ_OK)
+}
+
+fn may(path: &[u8], access: fs::Access) -> bool {
+    fs::accessat(fs::CWD, path, access, fs::AtFlags::EACCESS).is_ok()
 }
 
 /// Removes a name.

@@ -140,3 +140,23 @@ fn where_the_socket_has_no_name_children_come_all_the_same() {
     let text = stdout(rump.command("unshare").args(["-rm", "sh", "-ec", script]).arg(rump.folder()));
     assert_eq!(text, "hi\nf\n");
 }
+
+#[test]
+fn a_program_whose_user_cannot_open_the_library_is_named_and_kept_in_by_a_fence() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only the superuser becomes another user");
+    }
+    let (programs, rump) = (for_everybody(), Rump::start(Transport::Unix));
+    std::fs::set_permissions(programs.path(), PermissionsExt::from_mode(0o700)).unwrap();
+    let run = |option: &str| {
+        let mut command = limited(programs.path().join("rumphijack"));
+        command.args([option, "--server", &rump.url(), "--"]);
+        let program = "import os\nos.setuid(65534)\ntry: os.execv('/bin/echo', ['echo', 'out'])\nexcept OSError as e: print(e.strerror)";
+        output(command.args(["/usr/bin/python3", "-c", program]))
+    };
+    let traced = run("--trace=/dev/stderr");
+    let text = String::from_utf8_lossy(&traced.stderr);
+    assert!(text.contains("not taken: /bin/echo: it cannot open the library's file"), "{text}");
+    assert_eq!(String::from_utf8_lossy(&traced.stdout), "out\n");
+    assert_eq!(String::from_utf8_lossy(&run("--sandbox").stdout), "Permission denied\n");
+}
