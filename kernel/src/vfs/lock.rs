@@ -10,7 +10,7 @@ use abi::fcntl::{
 };
 use abi::{Errno, Result};
 
-use super::{Kind, Vnode, VnodeFile};
+use super::{Kind, Node, Vnode, VnodeFile};
 use crate::file::OpenFile;
 use crate::proc::{Lwp, lock};
 use crate::{Cx, wait};
@@ -105,8 +105,17 @@ impl Locks {
 pub struct Waiter {
     lwp: Arc<Lwp>,
     pid: i32,
-    /// Who holds what it waits for.
-    blockers: Vec<i32>,
+    /// The file, and what it wants there.
+    node: Arc<dyn Node>,
+    wanted: Record,
+}
+
+impl Waiter {
+    /// The processes that hold what it waits for: none, once it has got it.
+    fn blockers(&self) -> Vec<i32> {
+        let locks = lock(&self.node.vnode().locks);
+        locks.blockers(&self.wanted).filter_map(|held| held.owner.pid()).collect()
+    }
 }
 
 /// Takes an entry out of the list of who waits, whatever ends the wait.
@@ -119,25 +128,29 @@ impl Waiting<'_> {
         lock(&self.cx.kernel.vfs.waiting).retain(|waiter| !Arc::ptr_eq(&waiter.lwp, self.cx.lwp));
     }
 
-    /// Notes whom the caller waits for; `EDEADLK` if one of them waits for the caller.
-    fn announce(&self, blockers: Vec<i32>) -> Result<()> {
+    /// Notes what the caller waits for; `EDEADLK` if somebody who holds it waits, by whatever way, for the caller.
+    ///
+    /// Who holds what is looked up now, with the list locked: whoever stands on the list has not returned from his call, so
+    /// that what he holds he keeps, and who has just been given his lock waits for nobody, though he is still on the list.
+    fn announce(&self, node: &Arc<dyn Node>, wanted: Record) -> Result<()> {
         let pid = self.cx.proc.pid;
         let mut waiting = lock(&self.cx.kernel.vfs.waiting);
         waiting.retain(|waiter| !Arc::ptr_eq(&waiter.lwp, self.cx.lwp));
-        let mut reached = blockers.clone();
+        let caller = Waiter { lwp: self.cx.lwp.clone(), pid, node: node.clone(), wanted };
+        let mut reached = caller.blockers();
         let mut next = 0;
         while let Some(&other) = reached.get(next) {
             next += 1;
             if other == pid {
                 return Err(Errno::EDEADLK);
             }
-            for blocker in waiting.iter().filter(|waiter| waiter.pid == other).flat_map(|waiter| &waiter.blockers) {
-                if !reached.contains(blocker) {
-                    reached.push(*blocker);
+            for blocker in waiting.iter().filter(|waiter| waiter.pid == other).flat_map(Waiter::blockers) {
+                if !reached.contains(&blocker) {
+                    reached.push(blocker);
                 }
             }
         }
-        waiting.push(Waiter { lwp: self.cx.lwp.clone(), pid, blockers });
+        waiting.push(caller);
         Ok(())
     }
 }
@@ -187,8 +200,7 @@ pub fn record_lock(cx: &Cx<'_>, open: &Arc<OpenFile>, cmd: i32, flock: &mut Floc
     let waiting = Waiting { cx };
     let try_once = || {
         let mut locks = lock(&vnode.locks);
-        let blockers: Vec<Owner> = locks.blockers(&wanted).map(|held| held.owner).collect();
-        if blockers.is_empty() {
+        if locks.blockers(&wanted).next().is_none() {
             if locks.records.len() >= RECORDS_MAX {
                 return Err(Errno::ENOLCK);
             }
@@ -197,7 +209,7 @@ pub fn record_lock(cx: &Cx<'_>, open: &Arc<OpenFile>, cmd: i32, flock: &mut Floc
         }
         drop(locks);
         if cmd == F_SETLKW {
-            waiting.announce(blockers.into_iter().filter_map(Owner::pid).collect())?;
+            waiting.announce(&file.at.node, wanted)?;
         }
         Err(Errno::EAGAIN)
     };

@@ -12,6 +12,7 @@ pub const TABLE: &[Row] = &[
     ("record_locks_go_with_any_close", Processes, any_close),
     ("record_lock_waits", Processes, waits),
     ("record_lock_deadlock", Processes, deadlock),
+    ("record_lock_crowd", Processes, crowd),
     ("ofd_locks", OneProcess, ofd_locks),
     ("ofd_locks_live_with_the_open_file", Processes, ofd_life),
 ];
@@ -203,6 +204,31 @@ fn deadlock(folder: &str) {
         let mut told = [ours, WEXITSTATUS(status)];
         told.sort_unstable();
         println!("one waits, one is told: {}", told == [0, EDEADLK]);
+    }
+}
+
+/// Some who take the same two locks time and again, always in the same order: nobody can be in a deadlock.
+fn crowd(folder: &str) {
+    create(folder, "file", b"0123456789");
+    unsafe {
+        for _ in 0..4 {
+            if fork() == 0 {
+                let fd = opened(folder, "file", O_RDWR);
+                for _ in 0..200 {
+                    let refused = [0, 1].into_iter().find(|at| set(fd, F_SETLKW, F_WRLCK, *at, 1) != 0);
+                    if refused.is_some() {
+                        _exit(errno());
+                    }
+                    set(fd, F_SETLK, F_UNLCK, 0, 0);
+                }
+                _exit(0);
+            }
+        }
+        for _ in 0..4 {
+            let mut status = 0;
+            waitpid(-1, &mut status, 0);
+            show("refused", WEXITSTATUS(status));
+        }
     }
 }
 
