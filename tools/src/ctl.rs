@@ -1,6 +1,6 @@
 //! What `rumpctl` asks of a kernel: each function is one look at it, through NetBSD's own calls.
 
-use abi::sysctl::{CTL_KERN, CTL_QUERY, KERN_PROC_ALL, KERN_PROC2};
+use abi::sysctl::{CTL_KERN, CTL_QUERY, KERN_MSGBUF, KERN_PROC_ALL, KERN_PROC2};
 use abi::{Errno, In, InOut, Out, Result, UserStr};
 use client::{Caller, stubs};
 
@@ -43,6 +43,12 @@ pub fn processes(kernel: &dyn Caller) -> Result<Vec<Process>> {
 fn c_string(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// What the kernel has said so far, the last lines of it (sysctl kern.msgbuf).
+pub fn messages(kernel: &dyn Caller) -> Result<String> {
+    let text = sysctl_read(kernel, &[CTL_KERN, KERN_MSGBUF])?;
+    Ok(String::from_utf8_lossy(&text).trim_end_matches('\0').to_owned())
 }
 
 /// Reads a sysctl value of whatever length.

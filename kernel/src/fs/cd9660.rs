@@ -3,12 +3,15 @@
 //! Rock Ridge's names and attributes count if the image has them, else Joliet's names, else the plain ones, in lower case and without
 //! the version as on Linux. No crate is used: none reads sparingly, and from several threads.
 
+mod zisofs;
+
 use std::sync::Arc;
 
 use abi::stat::makedev;
 use abi::time::Timespec;
 use abi::{Errno, Result};
 
+use self::zisofs::Packed;
 use super::Request;
 use super::readonly::{self, Format, Inode, Name};
 use super::volume::{Field, Volume};
@@ -49,6 +52,8 @@ struct Iso {
 struct Own {
     extents: Vec<(u64, u64)>,
     target: Option<Vec<u8>>,
+    /// How the content is compressed, if it is.
+    packed: Option<Packed>,
 }
 
 /// A directory record.
@@ -167,6 +172,7 @@ struct RockRidge {
     modified: Option<Timespec>,
     accessed: Option<Timespec>,
     changed: Option<Timespec>,
+    packed: Option<Packed>,
 }
 
 impl Iso {
@@ -294,6 +300,7 @@ impl RockRidge {
             }
             b"CL" if entry.len() >= 12 => self.child = Some(u64::from(entry.le32(4)) * block_bytes),
             b"RE" => self.relocated = true,
+            b"ZF" => self.packed = Packed::new(entry),
             b"TF" if entry.len() >= 5 => {
                 let size = if entry[4] & 0x80 != 0 { 17 } else { 7 };
                 let mut dates = entry[5..].chunks_exact(size).map(if size == 17 { long_date } else { short_date });
@@ -394,7 +401,9 @@ impl Format for Iso {
             let parent = position(entries, b"PL").map(|at| u64::from(entries.le32(at + 4)) * self.block_bytes);
             above = Some(parent.filter(|_| self.names == Names::RockRidge).unwrap_or(up.extent));
         }
-        let size: u64 = extents.iter().map(|(_, len)| len).sum();
+        let stored: u64 = extents.iter().map(|(_, len)| len).sum();
+        let packed = rock.packed.filter(|_| kind == Kind::Regular);
+        let size = packed.as_ref().map_or(stored, |packed| packed.size);
         let size = rock.target.as_ref().filter(|_| kind == Kind::Symlink).map_or(size, |target| target.len() as u64);
         let modified = rock.modified.unwrap_or(record.time);
         let attr = Attr {
@@ -404,14 +413,14 @@ impl Format for Iso {
             gid: rock.gid,
             rdev: if matches!(kind, Kind::Character | Kind::Block) { rock.rdev } else { 0 },
             size,
-            blocks: size.div_ceil(512),
+            blocks: stored.div_ceil(512),
             atime: rock.accessed.unwrap_or(modified),
             mtime: modified,
             ctime: rock.changed.unwrap_or(modified),
             birthtime: rock.birth.unwrap_or(modified),
         };
         let ino = self.ino(place, &rock, is_directory);
-        Ok(Inode { kind, ino, attr, above, own: Own { extents, target: rock.target } })
+        Ok(Inode { kind, ino, attr, above, own: Own { extents, target: rock.target, packed } })
     }
 
     fn entries(&self, inode: &Inode<Own>, cookie: u64, each: &mut dyn FnMut(Name<'_>) -> bool) -> Result<()> {
@@ -434,8 +443,22 @@ impl Format for Iso {
     }
 
     fn read(&self, inode: &Inode<Own>, offset: u64, buf: &mut [u8]) -> Result<()> {
+        match &inode.own.packed {
+            None => self.read_stored(&inode.own, offset, buf),
+            Some(packed) => packed.read(offset, buf, |offset, buf| self.read_stored(&inode.own, offset, buf)),
+        }
+    }
+
+    fn target(&self, inode: &Inode<Own>) -> Result<Vec<u8>> {
+        inode.own.target.clone().ok_or(Errno::EIO)
+    }
+}
+
+impl Iso {
+    /// Reads what a file has on the volume.
+    fn read_stored(&self, own: &Own, offset: u64, buf: &mut [u8]) -> Result<()> {
         let (mut begin, mut done) = (0, 0);
-        for &(place, len) in &inode.own.extents {
+        for &(place, len) in &own.extents {
             let at = offset + done as u64;
             if at < begin + len && done < buf.len() {
                 let into = at - begin;
@@ -448,12 +471,6 @@ impl Format for Iso {
         if done == buf.len() { Ok(()) } else { Err(Errno::EIO) }
     }
 
-    fn target(&self, inode: &Inode<Own>) -> Result<Vec<u8>> {
-        inode.own.target.clone().ok_or(Errno::EIO)
-    }
-}
-
-impl Iso {
     /// The number that is shown: Rock Ridge's own if it has one, so that links show as such; else where the record is.
     fn ino(&self, key: u64, rock: &RockRidge, is_directory: bool) -> u64 {
         match rock.serial.filter(|serial| *serial != 0 && !is_directory) {

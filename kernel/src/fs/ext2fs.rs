@@ -1,7 +1,9 @@
 //! ext2, ext3 and ext4, read-only (the Linux kernel's "ext4 Data Structures and Algorithms").
 //!
-//! A journal is not replayed: what was not written back before a crash is seen as before it, which the console is told. No crate
+//! What a journal has that was not written back before a crash is read from there. No crate
 //! is used: what there is knows neither numbers of inodes nor links and holes, and cannot be shared by threads.
+
+mod journal;
 
 use std::sync::Arc;
 
@@ -33,6 +35,8 @@ const INCOMPATIBLE: &[u32] = &[
     0x20000, // casefold
 ];
 const RECOVER: u32 = 0x4;
+/// Where the superblock says which inode the journal is.
+const JOURNAL: usize = 224;
 const META_BG: u32 = 0x10;
 const BITS_64: u32 = 0x80;
 
@@ -66,9 +70,15 @@ struct Own {
     inline: Option<Vec<u8>>,
 }
 
-/// Mounts a volume; `EINVAL` if there is none, or one with features that are not known.
+/// Mounts a volume; `noload` has its journal left alone. `EINVAL` if there is none, or one with features that are not known.
 pub fn mount(request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
-    request.options.none()?;
+    let mut replays = true;
+    for (name, _) in request.options.iter() {
+        match name {
+            b"noload" | b"norecovery" => replays = false,
+            _ => return Err(Errno::EINVAL),
+        }
+    }
     let volume = Volume::open(request)?;
     let raw: [u8; 1024] = volume.bytes(SUPERBLOCK).map_err(|_| Errno::EINVAL)?;
     let incompatible = raw.le32(96);
@@ -77,55 +87,72 @@ pub fn mount(request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
         return Err(Errno::EINVAL);
     }
     if incompatible & !known != 0 {
-        let text = format!("ext2fs: features that are not known: {:#x}\n", incompatible & !known);
-        request.host.console(text.as_bytes());
+        request.say(&format!("ext2fs: features that are not known: {:#x}", incompatible & !known));
         return Err(Errno::EINVAL);
     }
-    if incompatible & RECOVER != 0 {
-        request.host.console(b"ext2fs: the journal is not replayed: fsck.ext4 does it\n");
+    let mut fs = Ext2::of(volume, &raw)?;
+    if incompatible & RECOVER != 0 && !replays {
+        request.say("ext2fs: the volume was not unmounted, and its journal is left alone");
+    } else if incompatible & RECOVER != 0 {
+        let newer = journal::newer(&fs, raw.le32(JOURNAL)).inspect_err(|_| {
+            request.say("ext2fs: the volume was not unmounted, and its journal cannot be read: noload leaves it alone");
+        })?;
+        request.say(&format!("ext2fs: the volume was not unmounted: {} blocks are read from its journal", newer.len()));
+        let block_bytes = fs.block_bytes;
+        fs.volume.read_elsewhere(newer, block_bytes);
+        let raw: [u8; 1024] = fs.volume.bytes(SUPERBLOCK).map_err(|_| Errno::EINVAL)?;
+        fs = Ext2::of(fs.volume, &raw)?;
     }
-    let is_64 = incompatible & BITS_64 != 0;
-    let high = |at| if is_64 { u64::from(raw.le32(at)) << 32 } else { 0 };
-    let block_bytes = 1024u64 << raw.le32(24);
-    let blocks = u64::from(raw.le32(4)) | high(0x150);
-    let revision = raw.le32(76);
-    let (inodes, inodes_per_group) = (raw.le32(0), raw.le32(40));
-    let inode_bytes = if revision == 0 { 128 } else { u64::from(raw.le16(88)) };
-    let descriptor_bytes = if is_64 { u64::from(raw.le16(254)) } else { 32 };
-    let meta_groups_from = if incompatible & META_BG != 0 { u64::from(raw.le32(260)) } else { u64::MAX };
-    let (blocks_per_group, first_block) = (u64::from(raw.le32(32)), u64::from(raw.le32(20)));
-    let sound = (1..=inodes).contains(&inodes_per_group)
-        && blocks_per_group > 0
-        && blocks > first_block
-        && first_block <= 1
-        && inode_bytes.is_power_of_two()
-        && (128..=block_bytes).contains(&inode_bytes)
-        && descriptor_bytes.is_power_of_two()
-        && (if is_64 { 64 } else { 32 }..=block_bytes).contains(&descriptor_bytes);
-    if !sound {
-        return Err(Errno::EINVAL);
+    readonly::mount(fs)
+}
+
+impl Ext2 {
+    /// Takes the sizes from a superblock; `EINVAL` for some that cannot be.
+    fn of(volume: Volume, raw: &[u8; 1024]) -> Result<Self> {
+        let incompatible = raw.le32(96);
+        let is_64 = incompatible & BITS_64 != 0;
+        let high = |at| if is_64 { u64::from(raw.le32(at)) << 32 } else { 0 };
+        let block_bytes = 1024u64 << raw.le32(24);
+        let blocks = u64::from(raw.le32(4)) | high(0x150);
+        let revision = raw.le32(76);
+        let (inodes, inodes_per_group) = (raw.le32(0), raw.le32(40));
+        let inode_bytes = if revision == 0 { 128 } else { u64::from(raw.le16(88)) };
+        let descriptor_bytes = if is_64 { u64::from(raw.le16(254)) } else { 32 };
+        let meta_groups_from = if incompatible & META_BG != 0 { u64::from(raw.le32(260)) } else { u64::MAX };
+        let (blocks_per_group, first_block) = (u64::from(raw.le32(32)), u64::from(raw.le32(20)));
+        let sound = (1..=inodes).contains(&inodes_per_group)
+            && blocks_per_group > 0
+            && blocks > first_block
+            && first_block <= 1
+            && inode_bytes.is_power_of_two()
+            && (128..=block_bytes).contains(&inode_bytes)
+            && descriptor_bytes.is_power_of_two()
+            && (if is_64 { 64 } else { 32 }..=block_bytes).contains(&descriptor_bytes);
+        if !sound {
+            return Err(Errno::EINVAL);
+        }
+        let stat = FsStat {
+            block_size: block_bytes,
+            blocks,
+            blocks_free: (u64::from(raw.le32(12)) | high(0x158)).min(blocks),
+            blocks_kept: u64::from(raw.le32(8)) | high(0x154),
+            files: u64::from(inodes),
+            files_free: u64::from(raw.le32(16)),
+        };
+        Ok(Self {
+            volume,
+            block_bytes,
+            blocks,
+            inodes,
+            inodes_per_group,
+            inode_bytes,
+            blocks_per_group,
+            first_block,
+            descriptor_bytes,
+            meta_groups_from,
+            stat,
+        })
     }
-    let stat = FsStat {
-        block_size: block_bytes,
-        blocks,
-        blocks_free: (u64::from(raw.le32(12)) | high(0x158)).min(blocks),
-        blocks_kept: u64::from(raw.le32(8)) | high(0x154),
-        files: u64::from(inodes),
-        files_free: u64::from(raw.le32(16)),
-    };
-    readonly::mount(Ext2 {
-        volume,
-        block_bytes,
-        blocks,
-        inodes,
-        inodes_per_group,
-        inode_bytes,
-        blocks_per_group,
-        first_block,
-        descriptor_bytes,
-        meta_groups_from,
-        stat,
-    })
 }
 
 /// Whether a group begins with a copy of the superblock.

@@ -39,6 +39,17 @@ pub struct Request<'a> {
     pub options: Options<'a>,
 }
 
+impl Request<'_> {
+    /// Says on the console, and to who asks for the kernel's messages, what an errno cannot.
+    pub fn say(&self, text: &str) {
+        let line = format!("{text}\n");
+        self.host.console(line.as_bytes());
+        if let Some(view) = self.view {
+            view.vfs.note(&line);
+        }
+    }
+}
+
 /// Makes a file system; `EINVAL` for an option that it does not know.
 type Make = fn(&Request<'_>) -> Result<Arc<dyn FileSystem>>;
 

@@ -100,8 +100,12 @@ pub fn mount(request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
         return Err(Errno::EINVAL);
     }
     let Some(compression) = Compression::by_number(raw.le16(20)) else {
-        let text = format!("squashfs: compression {} is not known\n", raw.le16(20));
-        request.host.console(text.as_bytes());
+        let name = match raw.le16(20) {
+            2 => "lzma",
+            3 => "lzo",
+            _ => "of this number",
+        };
+        request.say(&format!("squashfs: compression {} ({name}) is not known", raw.le16(20)));
         return Err(Errno::EINVAL);
     };
     let bytes = raw.le64(40).min(volume.size());

@@ -29,6 +29,17 @@ pub struct Volume {
     size: u64,
     writable: bool,
     cache: Mutex<Cache>,
+    /// Blocks that are read from elsewhere, and the bytes of one.
+    moved: (HashMap<u64, Moved>, u64),
+}
+
+/// Where a block is read instead.
+#[derive(Clone, Copy)]
+pub struct Moved {
+    /// Where on the volume.
+    pub place: u64,
+    /// What the block begins with, if not with what is there; big-endian.
+    pub first: Option<u32>,
 }
 
 /// Blocks as they are on the disk. One that is asked for is young; when so many are, the old ones go, and the young are old.
@@ -59,7 +70,14 @@ impl Volume {
         if vnode.mounted.swap(true, Ordering::Relaxed) {
             return Err(Errno::EBUSY);
         }
-        Ok(Self { file, host: request.host.clone(), size, writable, cache: Mutex::default() })
+        let (host, cache, moved) = (request.host.clone(), Mutex::default(), (HashMap::new(), 1));
+        Ok(Self { file, host, size, writable, cache, moved })
+    }
+
+    /// Has blocks read from elsewhere from now on. It is for a volume that is only read.
+    pub fn read_elsewhere(&mut self, moved: HashMap<u64, Moved>, block_bytes: u64) {
+        lock(&self.cache).clear(&*self.host);
+        self.moved = (moved, block_bytes);
     }
 
     /// Length in bytes.
@@ -79,6 +97,25 @@ impl Volume {
 
     /// Fills `buf` with content, past the cache; `EIO` where the volume ends before.
     pub fn read(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let (moved, block_bytes) = &self.moved;
+        if moved.is_empty() {
+            return self.read_here(offset, buf);
+        }
+        for (block, at, piece) in pieces(*block_bytes as usize, offset, buf.len()) {
+            let from = block * block_bytes + at as u64;
+            let Some(Moved { place, first }) = moved.get(&block) else {
+                self.read_here(from, &mut buf[piece])?;
+                continue;
+            };
+            let out = &mut buf[piece];
+            self.read_here(place + at as u64, out)?;
+            let first = first.map_or(Vec::new(), |first| first.to_be_bytes().to_vec());
+            out.iter_mut().zip(first.iter().skip(at)).for_each(|(out, byte)| *out = *byte);
+        }
+        Ok(())
+    }
+
+    fn read_here(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         self.inside(offset, buf.len())?;
         let mut done = 0;
         while done < buf.len() {

@@ -42,6 +42,7 @@ pub const ROWS: &[Row] = &[
     Row::new(&[CTL_KERN, KERN_RAWPARTITION], "rawpartition", "Raw partition of a disk", Value::Int(|_| 3)),
     Row::new(&[CTL_KERN, KERN_PROC2], "proc2", "Machine-independent process information", Value::Table(proc2)),
     Row::new(&[CTL_KERN, KERN_PROC_ARGS], "proc_args", "Process argument information", Value::Table(proc_args)),
+    Row::new(&[CTL_KERN, KERN_MSGBUF], "msgbuf", "Kernel message buffer", Value::Text(|k| k.vfs.messages())),
     Row::new(&[CTL_VM], "vm", "Virtual memory", Value::Node),
     Row::new(&[CTL_VFS], "vfs", "Filesystem", Value::Node),
     Row::new(&[CTL_NET], "net", "Networking", Value::Node),

@@ -87,7 +87,12 @@ pub struct Vfs {
     waiting: Mutex<Vec<lock::Waiter>>,
     /// Held for a step of a splice(2).
     pub(crate) splicing: Mutex<()>,
+    /// What file systems had to say, the last lines of it.
+    messages: Mutex<String>,
 }
+
+/// Bytes of messages that are kept.
+const MESSAGES_MAX: usize = 16 << 10;
 
 impl Vfs {
     /// Mounts the root file system, makes the usual directories, and mounts the devices on `/dev`.
@@ -110,7 +115,22 @@ impl Vfs {
     pub fn absent(rumpuser: Arc<dyn Rumpuser>) -> Self {
         let next_device = AtomicU64::new(1);
         let (mounts, etfs, waiting) = (RwLock::default(), Etfs::default(), Mutex::default());
-        Self { rumpuser, mounts, next_device, etfs, waiting, splicing: Mutex::default() }
+        Self { rumpuser, mounts, next_device, etfs, waiting, splicing: Mutex::default(), messages: Mutex::default() }
+    }
+
+    /// Keeps a line of text; the oldest lines go.
+    pub fn note(&self, line: &str) {
+        let mut messages = crate::proc::lock(&self.messages);
+        messages.push_str(line);
+        while messages.len() > MESSAGES_MAX {
+            let end = messages.find('\n').map_or(messages.len(), |at| at + 1);
+            messages.drain(..end);
+        }
+    }
+
+    /// The lines that were kept.
+    pub fn messages(&self) -> String {
+        crate::proc::lock(&self.messages).clone()
     }
 
     /// Returns the root directory, if there is any file system.

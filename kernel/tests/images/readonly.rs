@@ -80,6 +80,51 @@ fn ext2_and_its_successors() {
 }
 
 #[test]
+fn what_the_journal_of_ext4_promises_is_read() {
+    if crate::lacks(&["mke2fs", "debugfs", "e2fsck"]) {
+        return;
+    }
+    // Two transactions: the first gives `one` and `two` new content, the second takes back what was said of `two`.
+    let script = "mkdir tree; for f in one two three; do printf old > tree/$f; truncate -s BLOCK tree/$f; done
+        OPTIONS -d tree image SIZE; block() { debugfs -R \"blocks /$1\" image 2> /dev/null | tr -d ' \\n'; }
+        printf '\\300\\073\\071\\230new' > fresh; truncate -s BLOCK fresh
+        printf 'journal_open JOURNAL\\njournal_write -b %s fresh\\njournal_write -b %s fresh\\njournal_close\\n' $(block one) $(block two) > first
+        printf 'journal_open\\njournal_write -r %s\\njournal_close\\n' $(block two) > second
+        debugfs -w -f first image > said 2>&1; debugfs -w -f second image >> said 2>&1
+        dumpe2fs -h image 2> /dev/null | grep -q needs_recovery; cp image mended; e2fsck -fy mended > /dev/null 2>&1 || [ $? = 1 ]";
+    for (options, block, size, journal) in [
+        ("mke2fs -q -t ext4 -b 4096", "4096", "16M", ""),
+        ("mke2fs -q -t ext3 -b 4096", "4096", "16M", ""),
+        ("mke2fs -q -t ext4 -b 4096 -O ^64bit,^metadata_csum", "4096", "16M", ""),
+        ("mke2fs -q -t ext4 -b 4096 -O ^64bit,metadata_csum", "4096", "16M", "-c -v 2"),
+        ("mke2fs -q -t ext4 -b 1024 -J size=1 -O 64bit,metadata_csum", "1024", "3M", "-c -v 3"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        sh(
+            folder.path(),
+            &script
+                .replace("OPTIONS", options)
+                .replace("JOURNAL", journal)
+                .replace("BLOCK", block)
+                .replace("SIZE", size),
+        );
+        let image = std::fs::read(folder.path().join("image")).unwrap();
+        let (machine, mended) =
+            (Machine::with(&image, "ext4", ""), std::fs::read(folder.path().join("mended")).unwrap());
+        assert!(machine.read("/mnt/one").unwrap().starts_with(b"\xc0\x3b\x39\x98new"), "{options}");
+        assert!(machine.read("/mnt/two").unwrap().starts_with(b"old"), "{options}");
+        assert!(machine.tree("/mnt") == Machine::with(&mended, "ext4", "").tree("/mnt"), "{options}: as e2fsck has it");
+        assert!(machine.host.console_text().contains("read from its journal"), "{}", machine.host.console_text());
+        assert!(machine.unmount() == image, "{options}: nothing is written");
+        let machine = Machine::with(&image, "ext4", "noload");
+        assert!(machine.read("/mnt/one").unwrap().starts_with(b"old"), "{options}");
+        if size == "3M" {
+            damage::hammer("ext4", &image, 1 << 20, false);
+        }
+    }
+}
+
+#[test]
 fn a_hole_is_found_in_an_ext4_file() {
     if crate::lacks(&["mke2fs", "genisoimage", "xorriso", "mksquashfs"]) {
         return;
@@ -140,6 +185,23 @@ fn iso_9660_with_joliet_and_without() {
 }
 
 #[test]
+fn iso_9660_with_compressed_files() {
+    if crate::lacks(&["xorriso"]) {
+        return;
+    }
+    let script = "xorriso -outdev image -zisofs level=9:block_size=32k -map tree / -set_filter_r --zisofs / -- -commit > /dev/null 2>&1";
+    let (folder, image) = made(script);
+    let machine = Machine::with(&image, "iso9660", "");
+    let found = machine.tree("/mnt");
+    for (path, content) in host_tree(&folder.path().join("tree")) {
+        assert!(found.get(&path) == Some(&content), "{path}");
+    }
+    let stored = machine.attr("/mnt/big").unwrap().2;
+    assert!(stored.size == 3_000_001 && stored.blocks < 1000, "it is compressed: {} blocks", stored.blocks);
+    damage::hammer("cd9660", &small(&format!("rm tree/long; {script}")), 90_000, false);
+}
+
+#[test]
 fn squashfs_by_each_compression() {
     if crate::lacks(&["mke2fs", "genisoimage", "xorriso", "mksquashfs"]) {
         return;
@@ -151,7 +213,7 @@ fn squashfs_by_each_compression() {
     let (_folder, image) = made("mksquashfs tree image -comp lzo -quiet -no-progress > /dev/null");
     let machine = Machine::new(&image);
     assert_eq!(machine.mount("squashfs", ""), Err(Errno::EINVAL));
-    assert!(machine.host.console_text().contains("compression 3 is not known"));
+    assert!(machine.host.console_text().contains("compression 3 (lzo) is not known"));
 }
 
 #[test]

@@ -171,6 +171,27 @@ fn other_images_are_what_was_put_in() {
 }
 
 #[test]
+fn rumpctl_says_why_an_image_is_refused() {
+    if lacks(&["mksquashfs", "mke2fs", "debugfs"]) {
+        return;
+    }
+    let disk = Disk::new(
+        "mkdir tree; seq 1000 > tree/n; mksquashfs tree image -comp lzo -quiet -no-progress > /dev/null
+         mke2fs -q -t ext4 -d tree dirty 8M; debugfs -w -R 'feature needs_recovery' dirty > /dev/null 2>&1",
+    );
+    let refused = disk.ctl(&["mount", "-t", "squashfs", "/dev/x", "/mnt"]);
+    let why = "squashfs: compression 3 (lzo) is not known";
+    assert_eq!(said(&refused), format!("rumpctl: /mnt: Invalid argument ({why})\n"));
+    let dirty = format!("key=/dirty,hostpath={}/dirty,size=host", disk.path().display());
+    assert!(disk.ctl(&["drive", &dirty]).status.success());
+    let mounted = disk.ctl(&["mount", "-t", "ext4", "/dirty", "/mnt"]);
+    let what = "ext2fs: the volume was not unmounted: 0 blocks are read from its journal\n";
+    assert!(mounted.status.success() && said(&mounted) == what, "{}", said(&mounted));
+    assert_eq!(disk.must("wc -l < /rump/mnt/n"), "1000\n");
+    assert_eq!(said(&disk.ctl(&["dmesg"])), format!("{why}\n{what}"));
+}
+
+#[test]
 fn a_server_that_is_killed_while_it_writes_leaves_what_fsck_mends() {
     if lacks(&["mkfs.fat", "fsck.fat", "mke2fs", "genisoimage", "mksquashfs"]) {
         return;

@@ -41,6 +41,8 @@ pub enum Command {
     },
     /// Lists the processes
     Ps,
+    /// Shows what the kernel had to say
+    Dmesg,
     /// Prints or sets values: NAME, NAME=VALUE, or all
     Sysctl {
         /// Print everything
@@ -98,6 +100,7 @@ pub fn run(command: &Command, kernel: &dyn Caller, json: bool) -> anyhow::Result
             ctl::halt(kernel, how).map(|()| Vec::new()).map_err(said("reboot"))
         }
         Command::Ps => ps(kernel, json),
+        Command::Dmesg => dmesg(kernel, json),
         Command::Sysctl { all, names } => sysctl(kernel, *all, names, json),
         Command::Ifconfig(ifconfig) => ifconfig.run(kernel, json),
         Command::Route(route) => route.run(kernel, json),
@@ -136,6 +139,12 @@ fn ps(kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
     Ok(std::iter::once(format!("{:>5} {:>5} {:>5} {:>5} COMMAND", "PID", "PPID", "UID", "NLWP"))
         .chain(all.iter().map(row))
         .collect())
+}
+
+fn dmesg(kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
+    let text = ctl::messages(kernel).map_err(said("kern.msgbuf"))?;
+    let lines = text.lines();
+    Ok(if json { array(lines.map(Value::from)) } else { lines.map(str::to_owned).collect() })
 }
 
 fn sysctl(kernel: &dyn Caller, all: bool, names: &[String], json: bool) -> anyhow::Result<Vec<String>> {

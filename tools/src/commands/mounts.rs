@@ -105,10 +105,15 @@ fn mount(
     let [kind_text, source, path, options] = [kind, source, target, options].map(CString::new);
     let (kind_text, source, path, options) = (kind_text?, source?, path?, options?);
     let (source, options) = (UserStr::new(&source), UserStr::new(&options));
+    let before = ctl::messages(kernel).unwrap_or_default();
     let done = stubs::mount_text(kernel, source, UserStr::new(&path), UserStr::new(&kind_text), flags, options);
-    done.map(|()| Vec::new()).map_err(|errno| match errno {
+    // What the kernel had to say about it: why it failed, or what to know of what is mounted now.
+    let after = ctl::messages(kernel).unwrap_or_default();
+    let said: Vec<String> = after.strip_prefix(&before).unwrap_or(&after).lines().map(str::to_owned).collect();
+    done.map(|()| said.clone()).map_err(|errno| match errno {
         abi::Errno::ENODEV => anyhow::anyhow!("{kind}: no such file system type"),
-        errno => anyhow::anyhow!("{target}: {errno}"),
+        errno if said.is_empty() => anyhow::anyhow!("{target}: {errno}"),
+        errno => anyhow::anyhow!("{target}: {errno} ({})", said.join("; ")),
     })
 }
 

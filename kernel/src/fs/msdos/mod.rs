@@ -168,8 +168,7 @@ pub fn mount(request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
     }
     let was_clean = volume.bytes::<1>(layout.state)?[0] & 1 == 0;
     if !was_clean {
-        let text = b"msdos: the volume was not unmounted: some data may be lost, fsck.fat mends it\n";
-        request.host.console(text);
+        request.say("msdos: the volume was not unmounted: some data may be lost, fsck.fat mends it");
     }
     let (table, tree) = (Mutex::default(), Mutex::default());
     let read_only = AtomicBool::new(read_only);
