@@ -1,7 +1,7 @@
 //! The drive specification of `rump_server -d`: `key=K,hostpath=P,size=N|host[,offset=O][,type=blk|chr|reg]`, and what
 //! it means for the host file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::str::FromStr;
@@ -143,10 +143,10 @@ impl Drive {
         let metadata = file.metadata().map_err(|error| Refused("etfs hostpath open", error))?;
         let window = match self.size {
             Size::Bytes(size) => Partition { offset: self.offset, size },
-            Size::Host if metadata.len() == 0 => {
-                return Err(refused("size=host, but cannot query non-zero size", Errno::INVAL));
-            }
-            Size::Host => Partition { offset: 0, size: metadata.len() },
+            Size::Host => match all_of(&file, &metadata) {
+                0 => return Err(refused("size=host, but cannot query non-zero size", Errno::INVAL)),
+                size => Partition { offset: 0, size },
+            },
             Size::Partition(letter) => partition(&file, letter)?,
         };
         let end = window.offset.saturating_add(window.size);
@@ -155,6 +155,16 @@ impl Drive {
         }
         Ok(window)
     }
+}
+
+/// Bytes of a host file; a block device has them, but no `st_size`.
+fn all_of(mut file: &File, metadata: &Metadata) -> u64 {
+    use std::io::{Seek, SeekFrom};
+    use std::os::unix::fs::FileTypeExt;
+    if !metadata.file_type().is_block_device() {
+        return metadata.len();
+    }
+    file.seek(SeekFrom::End(0)).unwrap_or(0)
 }
 
 fn refused(what: &'static str, error: Errno) -> Refused {

@@ -97,7 +97,12 @@ impl Etfs {
         if host.kind() == HostKind::Other {
             return Err(Errno::EINVAL);
         }
-        let rest = host.size()?.checked_sub(window.offset).ok_or(Errno::EINVAL)?;
+        let whole = match host.kind() {
+            // It has no end of its own: as much is shown as was asked for.
+            HostKind::Character => window.offset.saturating_add(window.size.unwrap_or(0)),
+            _ => host.size()?,
+        };
+        let rest = whole.checked_sub(window.offset).ok_or(Errno::EINVAL)?;
         let size = window.size.unwrap_or(rest);
         if size > rest {
             return Err(Errno::EINVAL);

@@ -81,35 +81,39 @@ pub fn mount(request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
     }
     let volume = Volume::open(request)?;
     let raw: [u8; 1024] = volume.bytes(SUPERBLOCK).map_err(|_| Errno::EINVAL)?;
-    let incompatible = raw.le32(96);
-    let known = INCOMPATIBLE.iter().fold(0, |known, feature| known | feature);
-    if raw.le16(56) != 0xef53 || raw.le32(24) > 6 {
-        return Err(Errno::EINVAL);
-    }
-    if incompatible & !known != 0 {
-        request.say(&format!("ext2fs: features that are not known: {:#x}", incompatible & !known));
-        return Err(Errno::EINVAL);
-    }
-    let mut fs = Ext2::of(volume, &raw)?;
-    if incompatible & RECOVER != 0 && !replays {
+    let mut fs = Ext2::of(volume, &raw, request)?;
+    let recovers = raw.le32(96) & RECOVER != 0;
+    if recovers && !replays {
         request.say("ext2fs: the volume was not unmounted, and its journal is left alone");
-    } else if incompatible & RECOVER != 0 {
+    } else if recovers {
         let newer = journal::newer(&fs, raw.le32(JOURNAL)).inspect_err(|_| {
             request.say("ext2fs: the volume was not unmounted, and its journal cannot be read: noload leaves it alone");
         })?;
         request.say(&format!("ext2fs: the volume was not unmounted: {} blocks are read from its journal", newer.len()));
         let block_bytes = fs.block_bytes;
         fs.volume.read_elsewhere(newer, block_bytes);
+        // The superblock may be among them.
         let raw: [u8; 1024] = fs.volume.bytes(SUPERBLOCK).map_err(|_| Errno::EINVAL)?;
-        fs = Ext2::of(fs.volume, &raw)?;
+        fs = Ext2::of(fs.volume, &raw, request)?;
+        if fs.block_bytes != block_bytes {
+            return Err(Errno::EINVAL);
+        }
     }
     readonly::mount(fs)
 }
 
 impl Ext2 {
-    /// Takes the sizes from a superblock; `EINVAL` for some that cannot be.
-    fn of(volume: Volume, raw: &[u8; 1024]) -> Result<Self> {
+    /// Takes the sizes from a superblock; `EINVAL` for some that cannot be, and for features that are not known.
+    fn of(volume: Volume, raw: &[u8; 1024], request: &Request<'_>) -> Result<Self> {
         let incompatible = raw.le32(96);
+        let known = INCOMPATIBLE.iter().fold(0, |known, feature| known | feature);
+        if raw.le16(56) != 0xef53 || raw.le32(24) > 6 {
+            return Err(Errno::EINVAL);
+        }
+        if incompatible & !known != 0 {
+            request.say(&format!("ext2fs: features that are not known: {:#x}", incompatible & !known));
+            return Err(Errno::EINVAL);
+        }
         let is_64 = incompatible & BITS_64 != 0;
         let high = |at| if is_64 { u64::from(raw.le32(at)) << 32 } else { 0 };
         let block_bytes = 1024u64 << raw.le32(24);

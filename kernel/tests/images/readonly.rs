@@ -121,6 +121,16 @@ fn what_the_journal_of_ext4_promises_is_read() {
         if size == "3M" {
             damage::hammer("ext4", &image, 1 << 20, false);
         }
+        if options.contains("ext3") {
+            // A journal that comes to the same block again and again could be endless.
+            let twice =
+                "debugfs -w -R \"sif <8> block[2] $(debugfs -R 'bmap <8> 1' image 2> /dev/null)\" image 2> said";
+            sh(folder.path(), twice);
+            let machine = Machine::new(&std::fs::read(folder.path().join("image")).unwrap());
+            assert_eq!(machine.mount("ext4", ""), Err(Errno::EINVAL));
+            assert!(machine.host.console_text().contains("its journal cannot be read"));
+            assert_eq!(machine.mount("ext4", "noload"), Ok(()));
+        }
     }
 }
 

@@ -170,6 +170,50 @@ fn other_images_are_what_was_put_in() {
     }
 }
 
+/// A loop device of the host over a file, as long as the value.
+struct Loop(String);
+
+impl Loop {
+    /// `None` where the host lets us make none.
+    fn over(file: &Path) -> Option<Self> {
+        let made = output(limited("/usr/sbin/losetup").args(["-f", "--show"]).arg(file));
+        made.status.success().then(|| Self(String::from_utf8_lossy(&made.stdout).trim().to_owned()))
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        output(limited("/usr/sbin/losetup").args(["-d", &self.0]));
+    }
+}
+
+#[test]
+fn devices_of_the_host_are_disks() {
+    if lacks(&["mkfs.fat", "fsck.fat", "mcopy"]) {
+        return;
+    }
+    let disk = Disk::new("mkfs.fat -C image 4000 > /dev/null 2>&1; mkfs.fat -C other 4000 > /dev/null 2>&1");
+    let drive = |spec: &str| assert!(disk.ctl(&["drive", spec]).status.success(), "{spec}");
+    drive("key=/zeros,hostpath=/dev/zero,type=chr,size=4096");
+    assert_eq!(
+        disk.must("stat -c %F /rump/zeros; dd if=/rump/zeros bs=512 count=1 2> /dev/null | head -c 5 | od -An -tx1"),
+        "character special file\n 00 00 00 00 00\n"
+    );
+    let Some(device) = Loop::over(&disk.path().join("other")) else {
+        eprintln!("skipped: no loop devices");
+        return;
+    };
+    drive(&format!("key=/dev/disk,hostpath={},size=host", device.0));
+    drive(&format!("key=/dev/end,hostpath={},offset=512,size=1024", device.0));
+    disk.must("mount -i -n -t vfat /rump/dev/disk /rump/mnt; seq 1000 > /rump/mnt/f; umount -i -n /rump/mnt");
+    assert_eq!(
+        disk.must("stat -c %F /rump/dev/disk; od -An -tx1 -N 2 /rump/dev/end; wc -c < /rump/dev/end"),
+        "block special file\n f8 ff\n1024\n"
+    );
+    drop(device);
+    disk.host("fsck.fat -n other; mcopy -i other ::f - | cmp - <(seq 1000)");
+}
+
 #[test]
 fn rumpctl_says_why_an_image_is_refused() {
     if lacks(&["mksquashfs", "mke2fs", "debugfs"]) {

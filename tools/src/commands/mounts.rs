@@ -109,12 +109,18 @@ fn mount(
     let done = stubs::mount_text(kernel, source, UserStr::new(&path), UserStr::new(&kind_text), flags, options);
     // What the kernel had to say about it: why it failed, or what to know of what is mounted now.
     let after = ctl::messages(kernel).unwrap_or_default();
-    let said: Vec<String> = after.strip_prefix(&before).unwrap_or(&after).lines().map(str::to_owned).collect();
+    let said: Vec<String> = new_lines(&before, &after).map(str::to_owned).collect();
     done.map(|()| said.clone()).map_err(|errno| match errno {
         abi::Errno::ENODEV => anyhow::anyhow!("{kind}: no such file system type"),
         errno if said.is_empty() => anyhow::anyhow!("{target}: {errno}"),
         errno => anyhow::anyhow!("{target}: {errno} ({})", said.join("; ")),
     })
+}
+
+/// What text has been added at its end; lines may have gone from its beginning.
+fn new_lines<'a>(before: &str, after: &'a str) -> impl Iterator<Item = &'a str> {
+    let kept = std::iter::successors(Some(before), |text| text.split_once('\n').map(|(_, rest)| rest));
+    kept.filter_map(|kept| after.strip_prefix(kept)).next().unwrap_or(after).lines()
 }
 
 impl Umount {
@@ -144,4 +150,19 @@ fn list(kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
         format!("{} on {} type {}{tail}", m.from, m.on, m.kind)
     };
     Ok(all.iter().map(row).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::new_lines;
+
+    #[test]
+    fn new_lines_are_found_when_old_ones_have_gone() {
+        let new = |before, after| new_lines(before, after).collect::<Vec<_>>();
+        assert_eq!(new("", "a\n"), ["a"]);
+        assert_eq!(new("a\nb\n", "a\nb\nc\nd\n"), ["c", "d"]);
+        assert_eq!(new("a\nb\n", "b\nc\n"), ["c"]);
+        assert_eq!(new("a\nb\n", "a\nb\n"), [""; 0]);
+        assert_eq!(new("a\n", "x\ny\n"), ["x", "y"]);
+    }
 }

@@ -4,7 +4,7 @@
 //! The volume is only read, so nothing is written back: the blocks of complete transactions are read from where the journal has them.
 //! Checksums are not looked at; a transaction without its commit block does not count, and neither do "fast commits".
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use abi::{Errno, Result};
 
@@ -70,7 +70,7 @@ fn reaches(one: u32, other: u32) -> bool {
 pub fn newer(fs: &Ext2, inode: u32) -> Result<HashMap<u64, Moved>> {
     let own = fs.inode(u64::from(inode), None).map_err(|_| Errno::EINVAL)?.own;
     let mut journal = Journal { fs, own, features: 0, first: 0, end: 0 };
-    let (_, head) = journal.block(0).map_err(|_| Errno::EINVAL)?;
+    let head = journal.place(0).and_then(|place| journal.content(place)).map_err(|_| Errno::EINVAL)?;
     let (kind, start, sequence) = (be32(&head, 4), be32(&head, 28), be32(&head, 24));
     if be32(&head, 0) != MAGIC || !matches!(kind, 3 | 4) || u64::from(be32(&head, 12)) != fs.block_bytes {
         return Err(Errno::EINVAL);
@@ -97,42 +97,49 @@ pub fn newer(fs: &Ext2, inode: u32) -> Result<HashMap<u64, Moved>> {
 }
 
 impl Journal<'_> {
-    /// Reads a block of the journal; where it is on the volume, and its content.
-    fn block(&self, index: u32) -> Result<(u64, Vec<u8>)> {
+    /// Where a block of the journal is on the volume.
+    fn place(&self, index: u32) -> Result<u64> {
         let (Some(block), _) = self.fs.map(&self.own, u64::from(index))? else { return Err(Errno::EIO) };
-        let place = self.fs.block(block)?;
+        self.fs.block(block)
+    }
+
+    fn content(&self, place: u64) -> Result<Vec<u8>> {
         let mut content = vec![0; self.fs.block_bytes as usize];
         self.fs.volume.read(place, &mut content)?;
-        Ok((place, content))
+        Ok(content)
     }
 
     fn after(&self, index: u32) -> u32 {
         if index + 1 >= self.end { self.first } else { index + 1 }
     }
 
-    /// Reads transactions until one is not complete, which is where the log ends; each block is looked at once at most.
+    /// Reads transactions until one is not complete, which is where the log ends.
+    ///
+    /// Each block is looked at once at most, so that what it takes is bounded by what the image has; `EINVAL` for a journal that
+    /// claims to be longer by having blocks in it twice.
     fn read(&self, start: u32, sequence: u32) -> Result<Log> {
         let (mut log, mut open) = (Log::default(), Log::default());
-        let (mut at, mut sequence, mut left) = (start, sequence, self.end - self.first);
-        while left > 0 {
-            let Ok((_, block)) = self.block(at) else { break };
+        let (mut at, mut sequence, mut seen) = (start, sequence, HashSet::new());
+        let mut next = || -> Result<Option<u64>> {
+            let Ok(place) = self.place(at) else { return Ok(None) };
+            let again = !seen.insert(place);
+            if again && at != start {
+                return Err(Errno::EINVAL);
+            }
+            at = self.after(at);
+            Ok((!again).then_some(place))
+        };
+        while let Some(place) = next()? {
+            let Ok(block) = self.content(place) else { break };
             if be32(&block, 0) != MAGIC || be32(&block, 8) != sequence {
                 break;
             }
-            (at, left) = (self.after(at), left - 1);
             match be32(&block, 4) {
                 DESCRIPTOR => {
                     for (number, flags) in self.tags(&block) {
-                        if left == 0 {
-                            break;
-                        }
-                        let (Some(place), _) = self.fs.map(&self.own, u64::from(at))? else {
-                            return Err(Errno::EINVAL);
-                        };
-                        let moved =
-                            Moved { place: self.fs.block(place)?, first: (flags & ESCAPED != 0).then_some(MAGIC) };
-                        open.blocks.push((sequence, number, moved));
-                        (at, left) = (self.after(at), left - 1);
+                        let Some(place) = next()? else { return Ok(log) };
+                        let first = (flags & ESCAPED != 0).then_some(MAGIC);
+                        open.blocks.push((sequence, number, Moved { place, first }));
                     }
                 }
                 REVOKE => self.revokes(&block, |block| {
