@@ -43,7 +43,7 @@ impl Side {
     fn new(host: &Arc<SimHost>, last: u8) -> Side {
         let inet = Arc::new(Inet::new(host.clone()));
         let wire = Arc::<Mutex<Wire>>::default();
-        let device = Box::new(TestDevice(wire.clone()));
+        let device = Box::new(TestDevice(wire.clone(), None));
         inet.with(|stack| {
             let at = stack.base.links.add(Link::new("tst0", 2, device, Instant::ZERO, u64::from(last)));
             stack.base.add_address(at, IpCidr::new(IpAddress::v4(192, 0, 2, last), 24)).unwrap();

@@ -1,8 +1,10 @@
-//! TCP segment by segment, in the manner of packetdrill: a script says what a program calls, what arrives and what must leave, and
+//! The stack packet by packet, in the manner of packetdrill: a script says what a program calls, what arrives and what must leave, and
 //! when. The scripts stand in `packets/scripts`; their language is explained in `packets/script.rs`.
 
 #[path = "packets/device.rs"]
 mod device;
+#[path = "packets/frames.rs"]
+mod frames;
 #[path = "packets/machine.rs"]
 mod machine;
 #[path = "packets/script.rs"]
@@ -16,7 +18,7 @@ fn segments_are_as_the_scripts_say() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/packets/scripts");
     let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     names.sort();
-    assert!(names.len() >= 20, "only {} scripts", names.len());
+    assert!(names.len() >= 100, "only {} scripts", names.len());
     let failed: Vec<String> = names
         .iter()
         .filter_map(|path| {

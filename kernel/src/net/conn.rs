@@ -11,6 +11,7 @@ use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::IpEndpoint;
 
+use super::edge::{Edge, Verdict};
 use super::link::Link;
 
 /// The states of RFC 9293, with the numbers that `TCP_INFO` reports.
@@ -59,8 +60,8 @@ pub struct Tuning {
     pub no_delay: bool,
     /// Wait for more before a small segment is sent; that there is more is told by [`Hold`].
     pub cork: bool,
-    /// Idle time before a probe, and how long the peer may then be silent.
-    pub keep_alive: Option<(Duration, Duration)>,
+    /// When the peer is asked whether it is there.
+    pub keep_alive: Option<KeepAlive>,
     /// TTL or hop limit.
     pub hop_limit: Option<u8>,
     /// How long a connect may take.
@@ -69,6 +70,21 @@ pub struct Tuning {
     pub receive_buffer: usize,
     /// `SO_SNDBUF`; the same.
     pub send_buffer: usize,
+    /// `IP_TOS` or `IPV6_TCLASS`.
+    pub class: u8,
+    /// `TCP_MAXSEG`.
+    pub max_segment: Option<u16>,
+}
+
+/// `SO_KEEPALIVE` with its three times (tcp(7)).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KeepAlive {
+    /// Idle time before the first question.
+    pub idle: Duration,
+    /// Time between two.
+    pub interval: Duration,
+    /// How many may stay without an answer.
+    pub count: u32,
 }
 
 /// How bytes wait that more is to follow (`MSG_MORE`, `TCP_CORK`): those that make no whole segment, until a time.
@@ -162,6 +178,12 @@ pub trait TcpConn: Send {
     fn abort(&mut self);
     /// Changes the settings.
     fn tune(&mut self, tuning: &Tuning);
+    /// How much data a segment may carry, if the two sides have said so.
+    fn segment(&self) -> Option<usize> {
+        None
+    }
+    /// Says that the stream is urgent up to the byte before `end`, counted from its first.
+    fn urge(&mut self, _end: u64) {}
 }
 
 /// Fill of the two buffers of a connection, in bytes.
@@ -195,7 +217,10 @@ pub struct Smol {
     set: SocketSet<'static>,
     handle: SocketHandle,
     connect_timeout: Duration,
-    keep_alive: Option<(Duration, Duration)>,
+    /// When the peer is asked next whether it is there, and how often it was without an answer; the engine's own way knows one time only.
+    question: Option<(Instant, u32)>,
+    /// What its segments pass.
+    edge: Edge,
     /// Taken to be sent, but waiting for more; the engine has room for it.
     held: Held,
     /// As it was set last.
@@ -212,7 +237,7 @@ impl Smol {
         let handle = set.add(socket);
         let (held, tuning) = (Held::default(), *tuning);
         let connect_timeout = tuning.connect_timeout;
-        let mut conn = Self { set, handle, connect_timeout, keep_alive: None, held, tuning };
+        let mut conn = Self { set, handle, connect_timeout, question: None, edge: Edge::default(), held, tuning };
         conn.tune(&tuning);
         conn
     }
@@ -247,6 +272,28 @@ impl Smol {
         Ok(conn)
     }
 
+    /// Asks the peer whether it is there, when that is due; ends the connection when it has not answered so often.
+    fn ask(&mut self, link: &mut Link, now: Instant) {
+        let open = matches!(self.state(), TcpState::Established | TcpState::CloseWait | TcpState::FinWait2);
+        let Some(times) = self.tuning.keep_alive.filter(|_| open) else {
+            self.question = None;
+            return;
+        };
+        // What is on its way is asked for by itself.
+        let waits = self.socket().send_queue() > 0;
+        match self.question.filter(|_| !waits) {
+            None => self.question = Some((now + times.idle.into(), 0)),
+            Some((at, _)) if at > now => {}
+            Some((_, asked)) if asked >= times.count => self.socket_mut().abort(),
+            Some((_, asked)) => {
+                if let Some(question) = self.edge.question(self.tuning.hop_limit) {
+                    link.leave_packet(now, question);
+                }
+                self.question = Some((now + times.interval.into(), asked + 1));
+            }
+        }
+    }
+
     fn socket(&self) -> &tcp::Socket<'static> {
         self.set.get(self.handle)
     }
@@ -255,13 +302,10 @@ impl Smol {
         self.set.get_mut(self.handle)
     }
 
-    /// smoltcp's time limit also ends idle connections, so it stands only while connecting and beside keep-alive.
+    /// smoltcp's time limit also ends idle connections, so it stands only while connecting.
     fn apply_timeout(&mut self) {
-        let limit = match (self.state(), self.keep_alive) {
-            (TcpState::SynSent | TcpState::SynReceived, _) => Some(self.connect_timeout),
-            (_, Some((idle, silence))) => Some(idle + silence),
-            _ => None,
-        };
+        let connecting = matches!(self.state(), TcpState::SynSent | TcpState::SynReceived);
+        let limit = connecting.then_some(self.connect_timeout);
         self.socket_mut().set_timeout(limit.map(Into::into));
     }
 }
@@ -269,7 +313,18 @@ impl Smol {
 impl TcpConn for Smol {
     fn on_segment(&mut self, link: &mut Link, now: Instant, frame: &[u8]) {
         let before = self.state();
-        link.ingress(now, frame, &mut self.set);
+        // Who says something is not asked for a while.
+        self.question = None;
+        match self.edge.arrives(now, frame, before) {
+            Verdict::Take => link.ingress(now, frame, &mut self.set, &mut self.edge),
+            Verdict::TakeAs(frame) => link.ingress(now, &frame, &mut self.set, &mut self.edge),
+            Verdict::TakeAndAnswer(answer) => {
+                link.ingress(now, frame, &mut self.set, &mut self.edge);
+                link.leave_packet(now, answer);
+            }
+            Verdict::Answer(answer) => link.leave_packet(now, answer),
+            Verdict::Drop => {}
+        }
         if self.state() != before {
             self.apply_timeout();
         }
@@ -279,11 +334,13 @@ impl TcpConn for Smol {
         if self.held.is_due(now) {
             self.release();
         }
-        while link.egress(now, &mut self.set) {}
+        self.ask(link, now);
+        while link.egress(now, &mut self.set, &mut self.edge) {}
     }
 
     fn deadline(&mut self, link: &mut Link, now: Instant) -> Option<Instant> {
-        [link.deadline(now, &self.set), self.held.until()].into_iter().flatten().min()
+        let question = self.question.map(|(at, _)| at);
+        [link.deadline(now, &self.set), self.held.until(), question].into_iter().flatten().min()
     }
 
     fn state(&self) -> TcpState {
@@ -346,11 +403,21 @@ impl TcpConn for Smol {
         if before.cork && !tuning.cork || tuning.no_delay && !before.no_delay {
             self.release();
         }
-        self.keep_alive = tuning.keep_alive;
+        if before.keep_alive != tuning.keep_alive {
+            self.question = None;
+        }
+        (self.edge.class, self.edge.max_segment) = (tuning.class, tuning.max_segment);
         let socket = self.socket_mut();
         socket.set_nagle_enabled(!tuning.no_delay);
         socket.set_hop_limit(tuning.hop_limit.filter(|&limit| limit != 0));
-        socket.set_keep_alive(tuning.keep_alive.map(|(idle, _)| idle.into()));
         self.apply_timeout();
+    }
+
+    fn segment(&self) -> Option<usize> {
+        self.edge.segment()
+    }
+
+    fn urge(&mut self, end: u64) {
+        self.edge.urge(end);
     }
 }

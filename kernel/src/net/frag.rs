@@ -9,6 +9,8 @@ use super::packet::{self, IPV4_HEADER, IPV6_HEADER, Packet};
 
 /// How long the parts of a packet are waited for (Linux's `ipfrag_time`).
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The same for IPv6 (RFC 8200, 4.5).
+const PATIENCE6: Duration = Duration::from_secs(60);
 /// Bytes of all packets that are not whole yet.
 const MAX_BYTES: usize = 4 << 20;
 /// Parts of one packet.
@@ -57,7 +59,7 @@ impl Reassembly {
             pieces: Vec::new(),
             total: None,
             hop_limit: part.hop_limit,
-            until: now + PATIENCE,
+            until: now + if matches!(part.to, IpAddress::Ipv6(_)) { PATIENCE6 } else { PATIENCE },
             bytes: 0,
             first: None,
         };

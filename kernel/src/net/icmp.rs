@@ -190,9 +190,6 @@ impl Base {
         if !self.is_ours(&report.local.addr) {
             return;
         }
-        if let Kind::TooBig { mtu } = kind {
-            self.learn_path_mtu(report.remote.addr, mtu);
-        }
         self.reports.push(Report { from: packet.from, ..report });
     }
 

@@ -6,6 +6,7 @@ use smoltcp::phy::{self, Checksum, ChecksumCapabilities, DeviceCapabilities, Med
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr, Ipv4Address, Ipv6Address};
 
+use super::edge::Edge;
 use crate::dev::net::{NetDevice, Null};
 
 /// Addresses of one interface at most.
@@ -37,8 +38,6 @@ pub struct Link {
     pub out: Vec<Vec<u8>>,
     /// smoltcp's interface. It answers for any address: which ones are ours is decided here.
     interface: Interface,
-    /// A set without a socket: a packet given to it gets the answer of a closed port.
-    nobody: SocketSet<'static>,
     seed: u64,
 }
 
@@ -71,7 +70,6 @@ impl Link {
             solicit: None,
             out,
             interface,
-            nobody: SocketSet::new(Vec::new()),
             seed,
         }
     }
@@ -202,21 +200,20 @@ impl Link {
         })
     }
 
-    /// Gives a packet to one set of sockets; answers go out.
-    pub fn ingress(&mut self, now: Instant, packet: &[u8], sockets: &mut SocketSet<'static>) {
-        let mut wire = Wire { device: &mut *self.device, out: &mut self.out, packet: Some(packet) };
+    /// Gives a packet to one set of sockets; answers go out past the edge.
+    pub fn ingress(&mut self, now: Instant, packet: &[u8], sockets: &mut SocketSet<'static>, edge: &mut Edge) {
+        let mut wire = Wire { device: &mut *self.device, out: &mut self.out, packet: Some(packet), edge: Some(edge) };
         self.interface.poll_ingress_single(now, &mut wire, sockets);
     }
 
-    /// Answers a TCP segment that nobody wants by a reset.
-    pub fn refuse(&mut self, now: Instant, packet: &[u8]) {
-        let mut wire = Wire { device: &mut *self.device, out: &mut self.out, packet: Some(packet) };
-        self.interface.poll_ingress_single(now, &mut wire, &mut self.nobody);
+    /// Leaves a packet for the stack, which finds its way.
+    pub fn leave_packet(&mut self, now: Instant, packet: Vec<u8>) {
+        send(&mut *self.device, &mut self.out, now, packet);
     }
 
-    /// Lets the sockets of a set send one packet each; whether one did.
-    pub fn egress(&mut self, now: Instant, sockets: &mut SocketSet<'static>) -> bool {
-        let mut wire = Wire { device: &mut *self.device, out: &mut self.out, packet: None };
+    /// Lets the sockets of a set send one packet each, past the edge; whether one did.
+    pub fn egress(&mut self, now: Instant, sockets: &mut SocketSet<'static>, edge: &mut Edge) -> bool {
+        let mut wire = Wire { device: &mut *self.device, out: &mut self.out, packet: None, edge: Some(edge) };
         let sent = self.interface.poll_egress(now, &mut wire, sockets);
         sent == smoltcp::iface::PollResult::SocketStateChanged
     }
@@ -330,7 +327,7 @@ pub fn solicited_node(addr: &Ipv6Address) -> Ipv6Address {
 fn machine(device: &mut dyn NetDevice, out: &mut Vec<Vec<u8>>, now: Instant, seed: u64) -> Interface {
     let mut config = Config::new(HardwareAddress::Ip);
     config.random_seed = seed;
-    let mut interface = Interface::new(config, &mut Wire { device, out, packet: None }, now);
+    let mut interface = Interface::new(config, &mut Wire { device, out, packet: None, edge: None }, now);
     interface.set_any_ip(true);
     interface
 }
@@ -341,6 +338,7 @@ struct Wire<'a> {
     device: &'a mut dyn NetDevice,
     out: &'a mut Vec<Vec<u8>>,
     packet: Option<&'a [u8]>,
+    edge: Option<&'a mut Edge>,
 }
 
 struct Rx<'a>(&'a [u8]);
@@ -348,7 +346,16 @@ struct Rx<'a>(&'a [u8]);
 struct Tx<'a> {
     device: &'a mut dyn NetDevice,
     out: &'a mut Vec<Vec<u8>>,
+    edge: Option<&'a mut Edge>,
     now: Instant,
+}
+
+/// What goes out of the loopback comes in at once; anything else waits for the stack.
+fn send(device: &mut dyn NetDevice, out: &mut Vec<Vec<u8>>, now: Instant, packet: Vec<u8>) {
+    match device.is_loopback() {
+        true => device.transmit(now, packet),
+        false => out.push(packet),
+    }
 }
 
 impl phy::Device for Wire<'_> {
@@ -363,11 +370,11 @@ impl phy::Device for Wire<'_> {
 
     fn receive(&mut self, now: Instant) -> Option<(Rx<'_>, Tx<'_>)> {
         let packet = self.packet.take()?;
-        Some((Rx(packet), Tx { device: &mut *self.device, out: &mut *self.out, now }))
+        Some((Rx(packet), Tx { device: &mut *self.device, out: &mut *self.out, edge: self.edge.as_deref_mut(), now }))
     }
 
     fn transmit(&mut self, now: Instant) -> Option<Tx<'_>> {
-        Some(Tx { device: &mut *self.device, out: &mut *self.out, now })
+        Some(Tx { device: &mut *self.device, out: &mut *self.out, edge: self.edge.as_deref_mut(), now })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -392,10 +399,11 @@ impl phy::TxToken for Tx<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let mut packet = self.device.buffer(len);
         let result = f(&mut packet);
-        match self.device.is_loopback() {
-            true => self.device.transmit(self.now, packet),
-            false => self.out.push(packet),
+        let checksums = !self.device.is_loopback();
+        if let Some(edge) = self.edge {
+            edge.leaves(&mut packet, checksums);
         }
+        send(self.device, self.out, self.now, packet);
         result
     }
 }

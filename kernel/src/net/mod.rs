@@ -9,6 +9,7 @@ pub mod checksum;
 pub mod conn;
 pub mod device;
 pub mod dgram;
+pub mod edge;
 pub mod ether;
 pub mod frag;
 pub mod icmp;

@@ -331,15 +331,17 @@ impl Options {
 
     /// Returns what concerns a TCP connection.
     pub fn tuning(&self, ipv4: bool) -> super::conn::Tuning {
-        let silence = self.keep_interval * self.keep_count;
+        let (idle, interval, count) = (self.keep_idle, self.keep_interval, self.keep_count);
         super::conn::Tuning {
             no_delay: self.no_delay,
             cork: self.is_corked(),
-            keep_alive: self.has(SO_KEEPALIVE).then_some((self.keep_idle, silence)),
+            keep_alive: self.has(SO_KEEPALIVE).then_some(super::conn::KeepAlive { idle, interval, count }),
             hop_limit: self.hops(ipv4),
             connect_timeout: self.keep_init,
             receive_buffer: self.receive_buffer,
             send_buffer: self.send_buffer,
+            class: self.class(ipv4),
+            max_segment: self.max_segment().and_then(|size| u16::try_from(size).ok()),
         }
     }
 

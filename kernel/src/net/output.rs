@@ -10,7 +10,7 @@ use super::neighbour::Action;
 use super::packet::Packet;
 use super::route::{Route, Via};
 use super::stack::{Base, Way};
-use super::{ether, frag};
+use super::{edge, ether, frag};
 
 /// How long a path is believed to be narrow (RFC 8201, 4).
 const PATH_MTU_AGE: Duration = Duration::from_secs(600);
@@ -157,6 +157,9 @@ impl Base {
         }
         if dont_fragment {
             return self.refuse(at, &parsed, icmp::Problem::TooBig(mtu));
+        }
+        if own && let Some(segments) = edge::cut(&packet, mtu) {
+            return segments.into_iter().for_each(|segment| self.send_to(link, hop, segment));
         }
         let id = self.random.draw() as u32;
         for piece in frag::fragment(&packet, mtu, id) {

@@ -388,13 +388,19 @@ impl Stack {
         if !packet.to.is_unicast() || self.base.links[at].is_broadcast(&packet.to) {
             return;
         }
+        let trusted = self.base.links[at].device.is_loopback();
         let local = IpEndpoint::new(packet.to, segment.dst_port());
         let remote = IpEndpoint::new(packet.from, segment.src_port());
-        let flags = super::tcp::Flags { syn: segment.syn() && !segment.ack(), rst: segment.rst() };
         let plain = packet.has_options().then(|| packet.plain());
         let bytes = plain.as_deref().unwrap_or(packet.bytes);
-        if !self.tcp.input(&mut self.base, at, bytes, local, remote, flags) {
-            self.base.links[at].refuse(self.base.now, bytes);
+        if !trusted && !segment.verify_checksum(&packet.from, &packet.to) {
+            self.base.statistics.bad += 1;
+            return;
+        }
+        if !self.tcp.input(&mut self.base, at, bytes, local, remote, &segment)
+            && let Some(reset) = super::edge::reset(packet, &segment)
+        {
+            self.base.links[at].leave_packet(self.base.now, reset);
         }
     }
 
@@ -429,6 +435,13 @@ impl Stack {
 
     /// Tells the socket that has sent a packet what became of it.
     pub fn icmp_error(&mut self, report: &Report) {
+        // Nobody is believed about connections that are not there (RFC 5927, 7.2).
+        let known = report.protocol != IpProtocol::Tcp || self.tcp.knows(report.local, report.remote);
+        if let icmp::Kind::TooBig { mtu } = report.kind
+            && known
+        {
+            self.base.learn_path_mtu(report.remote.addr, mtu);
+        }
         match report.protocol {
             IpProtocol::Tcp => self.tcp.icmp_error(&mut self.base, report),
             IpProtocol::Udp => self.udp.icmp_error(&mut self.base, report),

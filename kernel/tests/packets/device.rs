@@ -7,6 +7,7 @@ use kernel::dev::net::{Counters, NetDevice};
 use kernel::proc::lock;
 use smoltcp::phy::Medium;
 use smoltcp::time::Instant;
+use smoltcp::wire::EthernetAddress;
 
 /// What is on the wire, both ways.
 #[derive(Default)]
@@ -17,12 +18,15 @@ pub struct Wire {
     pub leaving: VecDeque<Vec<u8>>,
 }
 
-/// The kernel's side of the wire.
-pub struct TestDevice(pub Arc<Mutex<Wire>>);
+/// The kernel's side of the wire; with a hardware address it is Ethernet.
+pub struct TestDevice(pub Arc<Mutex<Wire>>, pub Option<EthernetAddress>);
 
 impl NetDevice for TestDevice {
     fn medium(&self) -> Medium {
-        Medium::Ip
+        if self.1.is_some() { Medium::Ethernet } else { Medium::Ip }
+    }
+    fn mac(&self) -> Option<EthernetAddress> {
+        self.1
     }
     fn mtu(&self) -> usize {
         1500

@@ -8,6 +8,7 @@ use abi::Errno;
 use abi::socket::*;
 use kernel::net::Socket;
 use kernel::net::addr::Family;
+use kernel::net::dgram::DgramSocket;
 use kernel::net::link::Link;
 use kernel::net::stack::Inet;
 use kernel::net::tcp::TcpSocket;
@@ -17,10 +18,12 @@ use kernel::rumpuser::sim::SimHost;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::time::Instant;
 use smoltcp::wire::{
-    IpCidr, IpProtocol, IpRepr, Ipv4Address, Ipv4Packet, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
+    EthernetAddress, IpAddress, IpCidr, IpProtocol, IpRepr, Ipv4Address, Ipv4Packet, TcpControl, TcpPacket, TcpRepr,
+    TcpSeqNumber,
 };
 
 use crate::device::{TestDevice, Wire};
+use crate::frames;
 use crate::script::{Action, Line, Segment};
 
 /// The kernel's address.
@@ -40,6 +43,10 @@ struct Machine {
     inet: Arc<Inet>,
     wire: Arc<Mutex<Wire>>,
     sockets: HashMap<String, Arc<TcpSocket>>,
+    datagrams: HashMap<String, Arc<DgramSocket>>,
+    /// The packet that has left last.
+    last: Vec<u8>,
+    ethernet: bool,
     /// Our first sequence number, by the peer's port.
     iss: HashMap<u16, u32>,
     /// The port that segments arrive at.
@@ -53,16 +60,32 @@ pub fn run(lines: &[Line]) -> Result<(), String> {
     let host = SimHost::new(7);
     let inet = Arc::new(Inet::new(host.clone()));
     let wire = Arc::<Mutex<Wire>>::default();
-    let device = Box::new(TestDevice(wire.clone()));
+    let ethernet = lines.iter().any(|line| matches!(&line.action, Action::Call(words, _) if words[0] == "ethernet"));
+    let device = Box::new(TestDevice(wire.clone(), ethernet.then_some(EthernetAddress(frames::OUR_MAC))));
     let base = |error: Errno| format!("the device: {error:?}");
     inet.with(|stack| {
         let at = stack.base.links.add(Link::new("tst0", 2, device, Instant::ZERO, 99));
-        stack.base.add_address(at, IpCidr::new(OURS.into(), 24))
+        stack.base.settings.dad_count = 0;
+        stack.base.add_address(at, IpCidr::new(frames::OURS6, 64))?;
+        stack.base.add_address(at, IpCidr::new(OURS.into(), 24))?;
+        stack.base.settings.dad_count = 1;
+        Ok(())
     })
     .map_err(base)?;
     lock(&wire).leaving.clear();
-    let mut machine =
-        Machine { host, inet, wire, sockets: HashMap::new(), iss: HashMap::new(), port: 0, ahead: Duration::ZERO };
+    let (datagrams, last) = (HashMap::new(), Vec::new());
+    let mut machine = Machine {
+        datagrams,
+        last,
+        ethernet,
+        host,
+        inet,
+        wire,
+        sockets: HashMap::new(),
+        iss: HashMap::new(),
+        port: 0,
+        ahead: Duration::ZERO,
+    };
     lines.iter().try_for_each(|line| machine.step(line).map_err(|error| format!("line {}: {error}", line.number)))
 }
 
@@ -71,7 +94,7 @@ impl Machine {
         // Who looked for a segment has looked a little beyond the line's time.
         let after = line.after.saturating_sub(self.ahead);
         self.ahead = self.ahead.saturating_sub(line.after);
-        if matches!(line.action, Action::Leaves(_)) && after > TOLERANCE {
+        if matches!(line.action, Action::Leaves(_) | Action::FrameLeaves(_)) && after > TOLERANCE {
             self.advance(after - TOLERANCE);
             if let Some(early) = lock(&self.wire).leaving.front() {
                 return Err(format!("too early: {}", self.show(early)));
@@ -88,6 +111,21 @@ impl Machine {
                 Ok(())
             }
             Action::Leaves(segment) => self.leave(segment),
+            Action::FrameArrives(words) => {
+                let frame = frames::make(words, &self.last, self.ethernet).ok_or("no such frame")?;
+                lock(&self.wire).arriving.push_back(frame);
+                self.inet.with(|_| ());
+                Ok(())
+            }
+            Action::FrameLeaves(words) => {
+                let frame = lock(&self.wire).leaving.pop_front().ok_or("nothing has left")?;
+                self.last = frames::bare(&frame, self.ethernet).to_vec();
+                let shown = frames::show(&frame, self.ethernet);
+                let words: Vec<&str> = words.split_whitespace().collect();
+                let right =
+                    shown.split_whitespace().zip(&words).filter(|(is, wanted)| is == *wanted).count() == words.len();
+                if right { Ok(()) } else { Err(format!("it is > {shown}")) }
+            }
             Action::Nothing => match lock(&self.wire).leaving.front() {
                 None => Ok(()),
                 Some(frame) => Err(format!("there is {}", self.show(frame))),
@@ -138,6 +176,47 @@ impl Machine {
                 self.sockets.insert(new.into(), socket);
                 0
             }),
+            ["ethernet"] => Ok(0),
+            ["address", addr] => {
+                let addr: std::net::IpAddr = addr.parse().map_err(|_| "no address")?;
+                let (addr, prefix) = (IpAddress::from(addr), if addr.is_ipv4() { 24 } else { 64 });
+                let at = self.inet.look(|stack| stack.base.link_by_index(2)).unwrap_or(1);
+                self.inet.with(|stack| stack.base.add_address(at, IpCidr::new(addr, prefix))).map(|()| 0)
+            }
+            ["sendoob", name, len] => self.socket(name)?.send_all(&vec![b'u'; number(len)?], false, true),
+            ["recvoob", name] => self.socket(name)?.recv_oob().map(usize::from),
+            ["mark", name] => self.socket(name)?.at_mark().map(usize::from),
+            ["udp" | "udp6", name, port] => {
+                let four = words[0] == "udp";
+                let socket = DgramSocket::udp(&self.inet, if four { Family::V4 } else { Family::V6 { v6only: true } });
+                let port = number(port)? as u16;
+                let done = socket.bind_to(&self.end(four, true, port));
+                self.datagrams.insert(name.into(), socket);
+                done.map(|()| 0)
+            }
+            ["sendto", name, port, len] => {
+                let socket = self.datagrams.get(name).cloned().ok_or("no such socket")?;
+                let to = self.end(socket.domain().0 == AF_INET, false, number(port)? as u16);
+                socket.send_bytes(&vec![b'd'; number(len)?], Some(&to))
+            }
+            ["recvfrom", name] => {
+                let socket = self.datagrams.get(name).cloned().ok_or("no such socket")?;
+                let mut buf = vec![0; 65536];
+                let got = socket.recv_bytes(&mut buf, false).map(|received| received.len);
+                if let Ok(len) = got
+                    && buf[..len].iter().enumerate().any(|(at, byte)| *byte != (at % 251) as u8)
+                {
+                    return Err("it is not what was sent".into());
+                }
+                got
+            }
+            ["error", name] if self.datagrams.contains_key(name) => {
+                let value = self.datagrams[name].option(SOL_SOCKET, SO_ERROR, 4).unwrap_or_default();
+                match value.first_chunk().map_or(0, |error| i32::from_le_bytes(*error)) {
+                    0 => Ok(0),
+                    error => Err(Errno::from_raw(error)),
+                }
+            }
             ["send", name, len] => self.socket(name)?.send_bytes(&vec![b'x'; number(len)?]),
             ["recv", name, len] => self.socket(name)?.recv_bytes(&mut vec![0; number(len)?], false),
             ["shutdown", name, how] => {
@@ -185,6 +264,8 @@ impl Machine {
             "keepcnt" => (IPPROTO_TCP, TCP_KEEPCNT),
             "rcvbuf" => (SOL_SOCKET, SO_RCVBUF),
             "linger" => (SOL_SOCKET, SO_LINGER),
+            "tos" => (IPPROTO_IP, IP_TOS),
+            "oobinline" => (SOL_SOCKET, SO_OOBINLINE),
             "maxseg" => (IPPROTO_TCP, TCP_MAXSEG),
             "cork" => (IPPROTO_TCP_EXT, TCP_CORK),
             "usertimeout" => (IPPROTO_TCP_EXT, TCP_USER_TIMEOUT),
@@ -232,6 +313,16 @@ impl Machine {
         ip.emit(&mut frame[..], &checksums);
         let mut packet = TcpPacket::new_unchecked(&mut frame[ip.header_len()..]);
         tcp.emit(&mut packet, &PEER.into(), &OURS.into(), &checksums);
+        // What the representation has no word for.
+        if has('S') && has('F') {
+            packet.set_fin(true);
+        }
+        if let Some(urgent) = field("urg") {
+            packet.set_urg(true);
+            packet.set_urgent_at(urgent as u16);
+        }
+        packet.fill_checksum(&PEER.into(), &OURS.into());
+        let frame = frames::framed(frame, self.ethernet);
         lock(&self.wire).arriving.push_back(frame);
         self.inet.with(|_| ());
     }
@@ -239,6 +330,8 @@ impl Machine {
     /// Takes the next segment off the wire and compares.
     fn leave(&mut self, segment: &Segment) -> Result<(), String> {
         let frame = lock(&self.wire).leaving.pop_front().ok_or("nothing has left")?;
+        let frame = frames::bare(&frame, self.ethernet).to_vec();
+        self.last.clone_from(&frame);
         let ip = Ipv4Packet::new_checked(&frame[..]).map_err(|error| error.to_string())?;
         let tcp = TcpPacket::new_checked(ip.payload()).map_err(|error| error.to_string())?;
         if !tcp.verify_checksum(&OURS.into(), &PEER.into()) || !ip.verify_checksum() {
@@ -277,6 +370,9 @@ impl Machine {
         fields.insert("win".into(), tcp.window_len().into());
         fields.insert("from".into(), tcp.src_port().into());
         fields.insert("port".into(), tcp.dst_port().into());
+        if tcp.urg() {
+            fields.insert("urg".into(), tcp.urgent_at().into());
+        }
         fields.insert("tos".into(), i64::from(ip.dscp() << 2 | ip.ecn()));
         let repr = TcpRepr::parse(&tcp, &OURS.into(), &PEER.into(), &ChecksumCapabilities::default());
         if let Ok(TcpRepr { max_seg_size: Some(mss), .. }) = repr {
@@ -285,8 +381,23 @@ impl Machine {
         Segment { flags: flags.iter().filter(|(_, on)| *on).map(|(flag, _)| *flag).collect(), fields }
     }
 
+    /// An end of a datagram.
+    fn end(&self, four: bool, ours: bool, port: u16) -> Sockaddr {
+        match four {
+            true => Sockaddr::Inet { addr: if ours { OURS } else { PEER }.octets(), port },
+            false => {
+                let addr = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, if ours { 1 } else { 2 });
+                Sockaddr::Inet6 { addr: addr.octets(), port, flowinfo: 0, scope_id: 0 }
+            }
+        }
+    }
+
     fn show(&self, frame: &[u8]) -> String {
-        let Segment { flags, fields } = self.fields(frame);
+        let bytes = frames::bare(frame, self.ethernet);
+        if bytes.get(9) != Some(&6) || bytes[0] >> 4 != 4 {
+            return format!("> {}", frames::show(frame, self.ethernet));
+        }
+        let Segment { flags, fields } = self.fields(frames::bare(frame, self.ethernet));
         let mut fields: Vec<_> = fields.into_iter().map(|(name, value)| format!("{name} {value}")).collect();
         fields.sort();
         format!("> {flags} {}", fields.join(" "))

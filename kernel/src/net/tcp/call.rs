@@ -162,10 +162,6 @@ impl Tcp {
             TcpState::Established | TcpState::CloseWait => {}
             _ => return Err(Errno::EPIPE),
         }
-        if urgent && conn.mate.is_none() {
-            // The engine has no urgent pointer, and data that is only said to be urgent would be worse than none.
-            return Err(Errno::EOPNOTSUPP);
-        }
         let hold = (more || pcb.options.is_corked())
             .then(|| Hold { segment: segment(conn, base.links[conn.link].device.mtu()), until: base.now + CORKED });
         let taken = conn.engine.send(data, hold);

@@ -1,5 +1,7 @@
 //! How TCP sockets and connections end.
 
+use smoltcp::wire::IpEndpoint;
+
 use super::{Id, MAX_ORPHANS, Pcb, Role, Tcp};
 use crate::net::conn::TcpState;
 use crate::net::icmp::{Kind, Report};
@@ -26,6 +28,11 @@ impl Tcp {
         }
         self.orphans += 1;
         self.emit(base, id);
+    }
+
+    /// Whether there is a connection between two ends.
+    pub fn knows(&self, local: IpEndpoint, remote: IpEndpoint) -> bool {
+        self.flows.contains_key(&(local, remote))
     }
 
     /// Takes note of what became of a segment. A connect that is told so ends, as on Linux; an open connection goes on trying.

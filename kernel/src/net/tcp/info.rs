@@ -31,7 +31,8 @@ pub fn tcp_info(pcb: &Pcb, mtu: impl Fn(usize) -> usize) -> Vec<u8> {
 /// Returns the bytes of data that fit a segment.
 pub fn segment(conn: &Conn, mtu: usize) -> usize {
     let headers = if conn.local.addr.version() == IpVersion::Ipv4 { 40 } else { 60 };
-    mtu.saturating_sub(headers)
+    let fits = mtu.saturating_sub(headers);
+    conn.engine.segment().map_or(fits, |said| said.min(fits))
 }
 
 fn put(info: &mut [u8], at: usize, value: usize) {

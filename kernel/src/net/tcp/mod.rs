@@ -17,7 +17,7 @@ use abi::poll::{POLLIN, POLLRDNORM};
 use abi::socket::{SO_REUSEADDR, SO_REUSEPORT, Sockaddr};
 use abi::{Errno, Result};
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{IpEndpoint, IpVersion};
+use smoltcp::wire::{IpEndpoint, IpVersion, TcpPacket};
 
 use crate::net::addr::{Binding, Family};
 use crate::net::conn::{Ending, Smol, TcpConn, TcpState};
@@ -33,15 +33,6 @@ pub use self::socket::TcpSocket;
 const FIN_WAIT_2: Duration = Duration::from_secs(60);
 /// Orphans at most; beyond that a closed connection is reset at once.
 const MAX_ORPHANS: usize = 4096;
-
-/// What the stack looks at in a segment before an engine does.
-#[derive(Clone, Copy, Debug)]
-pub struct Flags {
-    /// SYN without ACK.
-    pub syn: bool,
-    /// RST.
-    pub rst: bool,
-}
 
 /// A connection and what the stack remembers of it.
 pub struct Conn {
@@ -72,6 +63,8 @@ pub struct Conn {
     written: u64,
     /// The urgent byte that has come last.
     urgent: Option<urgent::Urgent>,
+    /// What segments have said of urgent bytes.
+    pointer: urgent::Pointer,
     /// Bytes that were acknowledged, and since when no more are, though some should be.
     stalled: (u64, Option<Instant>),
     /// What ICMP last said of the way to the peer: the reason, if the connection times out.
@@ -251,7 +244,9 @@ impl Tcp {
                 conn.engine.abort();
             }
             if !*owned && conn.seen == TcpState::FinWait2 && conn.fin_limit.is_some_and(|limit| limit <= base.now) {
-                conn.engine.abort();
+                // Without a word, as on Linux.
+                self.forget(base, id);
+                return true;
             }
         }
         self.emit(base, id);
@@ -266,17 +261,25 @@ impl Tcp {
         frame: &[u8],
         local: IpEndpoint,
         remote: IpEndpoint,
-        flags: Flags,
+        segment: &TcpPacket<&[u8]>,
     ) -> bool {
+        let begins = segment.syn() && !segment.ack() && !segment.rst();
         let known = self.flows.get(&(local, remote)).copied();
         // A new connection may begin where an old one is only remembered (RFC 1122, 4.2.2.13).
-        let stale = known.filter(|&id| flags.syn && self.state(id) == TcpState::TimeWait);
+        let stale = known.filter(|&id| begins && self.state(id) == TcpState::TimeWait);
         if let Some(id) = stale {
             self.forget(base, id);
         }
         let id = match known.filter(|_| stale.is_none()) {
             Some(id) => id,
-            None if flags.syn => match self.listener(base, link, local, remote) {
+            // RFC 9293, 3.10.7.2: a listener hears neither what says nothing nor a SYN that also ends.
+            None if (begins && segment.fin() || !segment.ack() && !segment.syn())
+                && !segment.rst()
+                && self.listener(base, link, local, remote).is_some() =>
+            {
+                return true;
+            }
+            None if begins => match self.listener(base, link, local, remote) {
                 Some(listener) => match self.embryo(base, link, listener, local, remote) {
                     Some(id) => id,
                     // The queue is full: the peer will try again.
@@ -288,7 +291,8 @@ impl Tcp {
         };
         let Ok(Pcb { role: Role::Connection(conn), .. }) = self.pcb_mut(id) else { return false };
         conn.engine.on_segment(&mut base.links[link], base.now, frame);
-        self.settle(base, id, flags.rst);
+        self.look_for_urgent(base, id, segment);
+        self.settle(base, id, segment.rst());
         self.emit(base, id);
         true
     }
@@ -602,6 +606,7 @@ impl Conn {
             read: 0,
             written: 0,
             urgent: None,
+            pointer: urgent::Pointer::default(),
             stalled: (0, None),
             reserved,
             told: Told::default(),

@@ -13,7 +13,7 @@ use crate::file::{Events, File};
 use crate::net::addr::{Binding, Family};
 use crate::net::conn::TcpState;
 use crate::net::port::Id;
-use crate::net::stack::{Inet, Stack};
+use crate::net::stack::Inet;
 use crate::net::{Control, Received, Socket, device, ioctl};
 use crate::wait::WaitQueue;
 
@@ -97,7 +97,8 @@ impl TcpSocket {
         self.send_all(data, false, false)
     }
 
-    fn send_all(&self, data: &[u8], more: bool, urgent: bool) -> Result<usize> {
+    /// Sends, of which there will be `more`, or the last byte of which is `urgent`.
+    pub fn send_all(&self, data: &[u8], more: bool, urgent: bool) -> Result<usize> {
         let mut sent = 0;
         loop {
             match self.inet.with(|stack| stack.tcp.send(&mut stack.base, self.id, &data[sent..], more, urgent)) {
@@ -137,6 +138,20 @@ impl TcpSocket {
                 stack.tcp.emit(&mut stack.base, self.id);
             }
             Ok(())
+        })
+    }
+
+    /// Receives the urgent byte (`MSG_OOB`).
+    pub fn recv_oob(&self) -> Result<u8> {
+        let mut byte = [0];
+        self.inet.with(|stack| stack.tcp.recv_urgent(self.id, &mut byte, false)).map(|_| byte[0])
+    }
+
+    /// Whether the urgent byte comes next (sockatmark(3)).
+    pub fn at_mark(&self) -> Result<bool> {
+        self.inet.look(|stack| match &stack.tcp.pcb(self.id)?.role {
+            Role::Connection(conn) => Ok(conn.at_mark()),
+            _ => Ok(false),
         })
     }
 
@@ -257,11 +272,7 @@ impl Socket for TcpSocket {
             return Ok(Received { len, flags: told, ..Received::default() });
         }
         let len = self.recv_bytes(buf, flags & MSG_PEEK != 0)?;
-        let mark = |stack: &Stack| match &stack.tcp.pcb(self.id)?.role {
-            Role::Connection(conn) => Ok(conn.at_mark()),
-            _ => Ok::<_, Errno>(false),
-        };
-        let at_mark = flags & MSG_WAITALL != 0 && self.inet.look(mark)?;
+        let at_mark = flags & MSG_WAITALL != 0 && self.at_mark()?;
         Ok(Received { len, at_mark, ..Received::default() })
     }
 

@@ -3,8 +3,10 @@
 use abi::poll::{POLLIN, POLLPRI, POLLRDNORM};
 use abi::socket::SO_OOBINLINE;
 use abi::{Errno, Result};
+use smoltcp::wire::TcpPacket;
 
 use super::{Conn, Id, Pcb, Role, Tcp};
+use crate::net::conn::TcpState;
 use crate::net::stack::Base;
 
 /// The urgent byte of a connection.
@@ -16,6 +18,17 @@ pub struct Urgent {
     byte: u8,
     /// Whether it was received with `MSG_OOB`.
     taken: bool,
+}
+
+/// What segments have said of urgent bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pointer {
+    /// The number of the peer's SYN.
+    begin: Option<u32>,
+    /// The place that was pointed to last.
+    last: Option<u64>,
+    /// The place of a byte that has not come yet.
+    awaited: Option<u64>,
 }
 
 impl Conn {
@@ -68,12 +81,50 @@ impl Conn {
 impl Tcp {
     /// Marks the byte that a socket has written last as urgent.
     pub(super) fn mark_urgent(&mut self, base: &mut Base, id: Id, byte: u8) {
-        let Some(Pcb { role: Role::Connection(Conn { written, mate: Some(mate), .. }), .. }) = self.pcbs.get(&id)
-        else {
+        let Some(Pcb { role: Role::Connection(conn), .. }) = self.pcbs.get_mut(&id) else { return };
+        match conn.mate {
+            Some(mate) => {
+                let at = conn.written - 1;
+                self.urgent_arrives(base, mate, at, byte);
+            }
+            None => conn.engine.urge(conn.written),
+        }
+    }
+
+    /// Looks for urgent data in a segment: at what it points to, and for the byte that an earlier one has pointed to.
+    pub(super) fn look_for_urgent(&mut self, base: &mut Base, id: Id, segment: &TcpPacket<&[u8]>) {
+        let Some(Pcb { role: Role::Connection(conn), .. }) = self.pcbs.get_mut(&id) else { return };
+        if segment.syn() {
+            conn.pointer.begin = Some(segment.seq_number().0 as u32);
+        }
+        let Some(begin) = conn.pointer.begin else { return };
+        if conn.seen < TcpState::Established || conn.seen.peer_is_done() || segment.rst() {
             return;
-        };
-        let (at, mate) = (*written - 1, *mate);
-        let Some(pcb) = self.pcbs.get_mut(&mate) else { return };
+        }
+        // Places in the stream from numbers of 32 bits: they lie near what was read last.
+        let read = conn.read;
+        let place =
+            |seq: u32| read.checked_add_signed(i64::from(seq.wrapping_sub(begin.wrapping_add(1 + read as u32)) as i32));
+        let seq = segment.seq_number().0 as u32;
+        if segment.urg()
+            && segment.urgent_at() > 0
+            && let Some(at) = place(seq.wrapping_add(u32::from(segment.urgent_at()) - 1))
+            && conn.pointer.last.is_none_or(|last| at > last)
+            && at >= read
+        {
+            (conn.pointer.last, conn.pointer.awaited) = (Some(at), Some(at));
+        }
+        let (Some(at), Some(start)) = (conn.pointer.awaited, place(seq)) else { return };
+        let byte = at.checked_sub(start).and_then(|offset| segment.payload().get(usize::try_from(offset).ok()?));
+        if let Some(byte) = byte.copied() {
+            conn.pointer.awaited = None;
+            self.urgent_arrives(base, id, at, byte);
+        }
+    }
+
+    /// Tells a socket of an urgent byte at a place of what it receives.
+    fn urgent_arrives(&mut self, base: &mut Base, id: Id, at: u64, byte: u8) {
+        let Some(pcb) = self.pcbs.get_mut(&id) else { return };
         let inline = pcb.options.has(SO_OOBINLINE);
         let Role::Connection(conn) = &mut pcb.role else { return };
         if conn.at_mark() && !inline && conn.read < at {
