@@ -15,6 +15,9 @@ use super::packet::{self, Packet};
 const CHALLENGES: Duration = Duration::from_millis(500);
 /// The kind of TCP's option for the size of segments (RFC 9293, 3.2).
 const OPTION_MSS: u8 = 2;
+/// The one that shifts windows (RFC 7323, 2.2), and the most that it may.
+const OPTION_SCALE: u8 = 3;
+const MAX_SCALE: u8 = 14;
 
 /// What was said last.
 #[derive(Clone, Copy)]
@@ -64,6 +67,8 @@ pub struct Edge {
     /// What the peer takes in a segment, if it says so.
     peer_segment: Option<u16>,
     said: Option<Said>,
+    /// By how many bits our windows are shifted, if the peer agrees.
+    scale: u8,
     ends: Option<Ends>,
     /// Our answer to the peer's SYN, as long as it may have to be repeated.
     greeting: Vec<u8>,
@@ -97,6 +102,9 @@ impl Edge {
         let seq = segment.seq_number();
         if segment.syn() {
             self.begin = Some(seq);
+            let options = segment.options_mut();
+            let scale = find_option(options, (OPTION_SCALE, 3)).and_then(|at| options.get(at).copied());
+            self.scale = scale.unwrap_or(0).min(MAX_SCALE);
         }
         let mut changed = segment.syn() && self.announce(&mut segment);
         if let Some(end) = self.urgent.filter(|_| !segment.syn() && !segment.rst()) {
@@ -132,7 +140,7 @@ impl Edge {
     fn announce(&self, segment: &mut TcpPacket<&mut [u8]>) -> bool {
         let Some(wanted) = self.max_segment else { return false };
         let options = segment.options_mut();
-        let Some(at) = find_size(options) else { return false };
+        let Some(at) = find_option(options, (OPTION_MSS, 4)) else { return false };
         let Some(Ok(size)) = options.get_mut(at..at + 2).map(<&mut [u8; 2]>::try_from) else { return false };
         *size = wanted.min(u16::from_be_bytes(*size)).to_be_bytes();
         true
@@ -173,8 +181,9 @@ impl Edge {
             }
             // RFC 5961, 3.2: a reset must be exact; one that is only near is asked for again.
             Some(said) if segment.rst() && said.ack.is_some_and(|ack| ack != seq) => {
-                let near =
-                    said.ack.is_some_and(|ack| (seq.0 as u32).wrapping_sub(ack.0 as u32) < u32::from(said.window));
+                // A peer that does not shift has us take more for near than it is: all that costs is an answer.
+                let window = u32::from(said.window) << self.scale;
+                let near = said.ack.is_some_and(|ack| (seq.0 as u32).wrapping_sub(ack.0 as u32) < window);
                 if near { self.challenge(now, said) } else { Verdict::Drop }
             }
             // An end before what comes before it: the engine forgets it, and does not say what is missing (RFC 9293, 3.10.7.4, first).
@@ -240,14 +249,14 @@ impl Edge {
     }
 }
 
-/// Where the size of segments stands among options.
-fn find_size(options: &[u8]) -> Option<usize> {
+/// Where the value of an option stands, by its kind and its length.
+fn find_option(options: &[u8], wanted: (u8, u8)) -> Option<usize> {
     let mut at = 0;
     loop {
         match (*options.get(at)?, options.get(at + 1)) {
             (0, _) => return None,
             (1, _) => at += 1,
-            (OPTION_MSS, Some(4)) => return Some(at + 2),
+            (kind, Some(length)) if (kind, *length) == wanted => return Some(at + 2),
             (_, Some(length)) if *length >= 2 => at += usize::from(*length),
             _ => return None,
         }

@@ -49,7 +49,7 @@ impl Tcp {
             options,
             binding: Some(Binding { family, addr: Some(remote.addr), port: remote.port }),
             bound_explicitly: false,
-            role: Role::Connection(conn),
+            role: Role::Connection(Box::new(conn)),
             error: None,
             shut_read: false,
             shut_write: false,

@@ -96,7 +96,7 @@ pub enum Role {
         ready: VecDeque<Id>,
     },
     /// Has or had a connection.
-    Connection(Conn),
+    Connection(Box<Conn>),
 }
 
 /// A TCP socket.
@@ -352,7 +352,7 @@ impl Tcp {
             options,
             binding: Some(binding),
             bound_explicitly: false,
-            role: Role::Connection(Conn::new(Box::new(engine), local, remote, link, reserved)),
+            role: Role::Connection(Box::new(Conn::new(Box::new(engine), local, remote, link, reserved))),
             error: None,
             shut_read: false,
             shut_write: false,
@@ -510,7 +510,7 @@ impl Tcp {
         }
         self.flows.insert(flow, id);
         if let Some(pcb) = self.pcbs.get_mut(&id) {
-            pcb.role = Role::Connection(conn);
+            pcb.role = Role::Connection(Box::new(conn));
         }
         self.emit(base, id);
     }
