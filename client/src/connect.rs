@@ -1,6 +1,7 @@
 //! How a connection begins: socket, banner, handshake.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use abi::{Errno, Result};
@@ -29,6 +30,14 @@ pub fn set_prefix(prefix: &[u8]) {
 
 fn prefix() -> &'static [u8] {
     PREFIX.get().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// What [`speak_plainly`] was given.
+static PLAIN: AtomicBool = AtomicBool::new(false);
+
+/// Says, before the first connection, whether the original protocol is to be spoken even to our own kind of server.
+pub fn speak_plainly(plainly: bool) {
+    PLAIN.store(plainly, Ordering::Relaxed);
 }
 
 /// How a client introduces itself.
@@ -98,7 +107,7 @@ pub fn begin(mut link: Box<dyn Link>, first: u64) -> host::Result<Arc<Conn>> {
     Ok(Arc::new(Conn::new(link, socket, extended, first)))
 }
 
-/// Reads the banner and returns whether the server is ours.
+/// Reads the banner and returns whether the server is to be spoken to as ours.
 ///
 /// `ECONNREFUSED` if there is none: the server is full, or no such server.
 fn read_banner(link: &dyn Link) -> host::Result<bool> {
@@ -116,7 +125,7 @@ fn read_banner(link: &dyn Link) -> host::Result<bool> {
             Err(error) => return Err(error),
         }
     }
-    Ok(banner::extended(&line))
+    Ok(banner::extended(&line) && !PLAIN.load(Ordering::Relaxed))
 }
 
 /// Introduces the client. The errno of the server's refusal; `ENOTCONN` if it hangs up.

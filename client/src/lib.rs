@@ -29,7 +29,7 @@ use abi::poll::PollFd;
 use abi::{Region, Result};
 use sysproxy::host::Owned;
 
-pub use connect::{ConnectError, Handshake, program_name, set_prefix};
+pub use connect::{ConnectError, Handshake, program_name, set_prefix, speak_plainly};
 pub use heir::Heir;
 pub use remote::{Adopted, Remote};
 pub use retry::Retry;

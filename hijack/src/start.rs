@@ -76,6 +76,7 @@ pub fn start() {
     let sticky = environment.get("RUMPHIJACK_STICKY").is_some_and(|value| !matches!(value, b"" | b"0"));
     preload::init(environment.entries(), sticky);
     client::set_prefix(spec.prefix.as_deref().unwrap_or_default());
+    client::speak_plainly(spec.plain_wire);
     let sandbox = environment.get("RUMPHIJACK_SANDBOX").map(|value| {
         Sandbox::parse(value)
             .unwrap_or_else(|element| die(format_args!("RUMPHIJACK_SANDBOX: no absolute path: {element}")))

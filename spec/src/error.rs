@@ -33,6 +33,8 @@ pub enum SpecError {
     Regex(String, String),
     /// `deep=` with neither auto nor off.
     Deep(String),
+    /// `extended=` with neither auto nor off.
+    Extended(String),
     /// `trace=` without a name.
     Trace,
 }
@@ -59,6 +61,7 @@ impl fmt::Display for SpecError {
             SpecError::FdoffRange => f.write_str("fdoff out of range"),
             SpecError::Regex(expression, why) => write!(f, "invalid pathre expression {expression}: {why}"),
             SpecError::Deep(value) => write!(f, "deep value should be auto or off, gave: {value}"),
+            SpecError::Extended(value) => write!(f, "extended value should be auto or off, gave: {value}"),
             SpecError::Trace => f.write_str("trace needs the name of a file"),
         }
     }

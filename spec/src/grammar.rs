@@ -28,6 +28,7 @@ const KEYWORDS: &[(&str, Keyword)] = &[
     ("pathre", Keyword::Pathre),
     ("deep", Keyword::Deep),
     ("trace", Keyword::Trace),
+    ("extended", Keyword::Extended),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,7 @@ enum Keyword {
     Pathre,
     Deep,
     Trace,
+    Extended,
 }
 
 impl Spec {
@@ -81,6 +83,7 @@ impl Spec {
             Keyword::Fdoff => self.fdoff = fdoff(arg)?,
             Keyword::Pathre => self.pathre = Some(expression(arg)?),
             Keyword::Deep => self.deep = deep(arg)?,
+            Keyword::Extended => self.plain_wire = extended(arg)?,
             Keyword::Trace if arg.is_empty() => return Err(SpecError::Trace),
             Keyword::Trace => self.trace = Some(arg.to_vec()),
         }
@@ -173,6 +176,15 @@ fn deep(arg: &[u8]) -> Result<Deep, SpecError> {
         b"auto" => Ok(Deep::Auto),
         b"off" => Ok(Deep::Off),
         _ => Err(SpecError::Deep(text(arg))),
+    }
+}
+
+/// Returns whether the original protocol is to be spoken as it is.
+fn extended(arg: &[u8]) -> Result<bool, SpecError> {
+    match arg {
+        b"auto" => Ok(false),
+        b"off" => Ok(true),
+        _ => Err(SpecError::Extended(text(arg))),
     }
 }
 
@@ -350,6 +362,8 @@ mod tests {
     #[test]
     fn our_own_keywords_are_checked() {
         assert_eq!(refused("deep=on"), "deep value should be auto or off, gave: on");
+        assert!(spec("extended=off").plain_wire && !spec("extended=auto").plain_wire && !spec("").plain_wire);
+        assert_eq!(refused("extended=on"), "extended value should be auto or off, gave: on");
         assert_eq!(refused("trace="), "trace needs the name of a file");
         assert!(refused("pathre=(").starts_with("invalid pathre expression (: "));
     }

@@ -1,7 +1,7 @@
 //! What a user asks for: the RUMPHIJACK string (rumphijack(3)), that is which calls, paths and sockets go to the rump kernel.
 //!
-//! [`Spec::parse`] takes the original's grammar with the original's messages, and three keywords of
-//! ours: `pathre=REGEX`, `deep=auto|off`, `trace=FILE`. Differences from the original: a value of
+//! [`Spec::parse`] takes the original's grammar with the original's messages, and four keywords of
+//! ours: `pathre=REGEX`, `deep=auto|off`, `trace=FILE`, `extended=auto|off`. Differences from the original: a value of
 //! any length is obeyed (there, one beyond 1023 characters counts as unset), empty elements of
 //! `blanket` are skipped (there, they leave a wild pointer), an unset `fdoff` is 0, and
 //! `RUMPHIJACK_RETRYCONNECT=0` is accepted, as its manual says.
@@ -43,6 +43,8 @@ pub struct Spec {
     pub fdoff: i32,
     /// `deep=`: whether libc's inner system calls are diverted too.
     pub deep: Deep,
+    /// `extended=off`: a server is spoken to in the original protocol, even one that knows our extensions.
+    pub plain_wire: bool,
     /// `trace=`: the file that says which kernel served each call.
     pub trace: Option<Vec<u8>>,
 }

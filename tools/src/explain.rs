@@ -110,6 +110,9 @@ fn configuration(text: &mut String, spec: &Spec) {
             Deep::Off => "off: the calls that libc makes inside itself are the host's (stdio, opendir, getaddrinfo, …)",
         },
     );
+    if spec.plain_wire {
+        line(text, "extended", "off: the original protocol, without extensions and shared memory");
+    }
     if let Some(file) = &spec.trace {
         line(text, "trace", lossy(file));
     }
