@@ -3,7 +3,7 @@ CARGO ?= cargo
 BIN := target/release
 
 .DEFAULT_GOAL := help
-.PHONY: soak help build run test integration tables bench goodput lint fmt doc install clean
+.PHONY: soak help build run test integration tables bench inner goodput lint fmt doc install clean
 
 help: ## Lists the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -28,8 +28,12 @@ soak: build ## Runs what takes minutes: storms of forks and file operations, tra
 	$(CARGO) test --release --locked -p integration --test soak -- --nocapture
 	SOAK_SECONDS=60 $(CARGO) test --release --locked -p kernel --test rings -- --nocapture
 
-bench: build ## Measures against the host, side by side
-	$(CARGO) run --release --locked -p integration --bin bench
+ROWS ?=
+bench: build ## Measures against the host, side by side (docs/BENCHMARKS.md); ROWS="tcp poll" selects
+	$(BIN)/bench $(ROWS)
+
+inner: ## Measures inner parts by themselves (criterion)
+	$(CARGO) bench --locked -p sysproxy -p kernel -p hijack --bench frames --bench inner --bench descriptors
 
 goodput: ## Prints what a bulk transfer reaches over links that lose packets, against Reno's theory
 	$(CARGO) test --quiet --release --locked -p kernel --test goodput -- --nocapture

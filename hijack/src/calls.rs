@@ -625,7 +625,7 @@ mod tests {
 
     #[test]
     fn what_each_call_costs_that_passes_by_is_measured() {
-        let measured = include_str!("../../tests/integration/src/bin/bench/rows.rs");
+        let measured = include_str!("../../tests/integration/src/bin/bench/passing/calls.rs");
         for row in TABLE {
             assert!(measured.contains(&format!("({},", row.name)), "{}: no row in the benchmark", row.name);
         }

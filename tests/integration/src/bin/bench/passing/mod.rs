@@ -1,8 +1,12 @@
 //! What a call of the host costs more under the library: nanoseconds of each row, natively and through either front door.
 //!
-//! The programs that make the calls, with the library and without, take turns, and a block's value is its quickest sample: other programs and the
-//! processor's clock then disturb all alike. Within a block, samples of the call alternate with those of the bare system call, for the
-//! kernel is quicker in one process than in another by more than is to be measured: what counts is how much more the call costs than the bare one.
+//! The programs that make the calls, with the library and without, take turns, and a block's value is its quickest sample: other
+//! programs and the processor's clock then disturb all alike. There are several programs of each kind, one after the other, for where
+//! the loader happens to place things makes a difference. Within a block, samples of the call alternate with those of the bare system
+//! call, for the kernel is quicker in one process than in another by more than is to be measured: what counts is how much more the call
+//! costs than the bare one.
+
+mod calls;
 
 use std::ffi::{CStr, c_void};
 use std::hint::black_box;
@@ -10,19 +14,19 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
+use calls::{Host, Row};
 use integration::{Rump, built};
+use serde_json::{Value, json};
 
 use crate::median;
-use crate::rows::{self, Host, Row};
+use crate::run::Effort;
 
 /// Calls of one sample, short enough that most samples are not interrupted.
 const CALLS: u32 = 64;
 /// Samples of a block.
 const SAMPLES: usize = 24;
 /// Blocks of each kind, of which the median counts.
-const ROUNDS: usize = 7;
-/// Programs of each kind, one after the other: where the loader happens to place things makes a difference.
-const STARTS: usize = 7;
+const BLOCKS: usize = 7;
 /// What a call may cost more, in nanoseconds: through front door 1 alone, through both, and inside libc.
 const BOUNDS: [f64; 3] = [5.0, 15.0, 15.0];
 
@@ -71,7 +75,7 @@ fn block(mut call: impl FnMut(), mut bare: impl FnMut()) -> [f64; 2] {
 }
 
 /// Measures a block of a row: the call, and the bare system call.
-fn measure(row: &Row, inner: bool, bare: Seven) -> [f64; 2] {
+fn one(row: &Row, inner: bool, bare: Seven) -> [f64; 2] {
     let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (row.args, row.raw);
     let number = row.number as usize;
     // SAFETY: the functions take their words in the six registers; those that a function does not have it does not look at. The
@@ -106,12 +110,12 @@ pub fn worker(rump: bool) {
         let socket = libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM, 0);
         Host { fd, file, set, socket, path: c"/etc/nothing-here", room }
     };
-    let (rows, bare) = (rows::rows(&host), bare());
+    let (rows, bare) = (calls::rows(&host), bare());
     for line in std::io::stdin().lines().map_while(Result::ok) {
         let (row, inner) = line.split_once(' ').expect("a row and a way");
         let row: usize = row.parse().expect("a number");
         let Some(row) = rows.get(row) else { break };
-        let [call, bare] = measure(row, inner == "inner", bare);
+        let [call, bare] = one(row, inner == "inner", bare);
         println!("{call:.2} {:.2}", call - bare);
     }
 }
@@ -126,7 +130,7 @@ struct Worker {
 impl Worker {
     fn start(rump: Option<(&Rump, &str)>) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("our own path"));
-        command.arg("passing").stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg("--passing-worker").stdin(Stdio::piped()).stdout(Stdio::piped());
         if let Some((rump, spec)) = rump {
             command.env("LD_PRELOAD", built("librumphijack.so")).env("RUMP_SERVER", rump.url()).env("RUMPHIJACK", spec);
             command.arg("rump");
@@ -155,42 +159,76 @@ impl Drop for Worker {
 }
 
 /// What a row costs natively, and what more through the first door alone, through both, and inside libc.
-fn costs(workers: &mut [Worker; 3], row: usize) -> [f64; 4] {
+fn costs(workers: &mut [Worker; 3], row: usize, rounds: usize) -> [f64; 4] {
     let mut blocks: [Vec<f64>; 4] = Default::default();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let [native, first, both] = workers;
         let one =
             [native.block(row, "outer"), first.block(row, "outer"), both.block(row, "outer"), both.block(row, "inner")];
         blocks[0].push(one[0][0]);
         (1..4).for_each(|at| blocks[at].push(one[at][1] - one[0][1]));
     }
-    blocks.map(median)
+    blocks.map(|figures| median(&figures))
 }
 
-/// Prints the table of all rows, or of those whose name `only` is part of, and how many cost more than they may.
-pub fn table(rump: &Rump, only: &str) {
+/// What was found of a call.
+pub struct Found {
+    name: String,
+    /// Nanoseconds of the call natively.
+    native: f64,
+    /// Nanoseconds more through front door 1 alone, through both, and inside libc.
+    more: [f64; 3],
+    /// Why it may cost more than [`BOUNDS`].
+    dearer: Option<&'static str>,
+}
+
+impl Found {
+    /// Whether it costs more than it may.
+    fn dear(&self) -> bool {
+        self.dearer.is_none() && self.more.iter().zip(BOUNDS).any(|(more, bound)| *more > bound)
+    }
+}
+
+/// Measures all rows.
+pub fn measure(rump: &Rump, effort: &Effort) -> Vec<Found> {
     let spec = "path=/rump,socket=all:nolocal";
     let nowhere = Host { fd: 0, file: 0, socket: 0, set: 0, path: c"", room: Box::leak(Box::new([0; 1024])) };
-    let rows = rows::rows(&nowhere);
-    let named = |row: &Row| name(row).contains(only);
-    let wanted: Vec<usize> = (0..rows.len()).filter(|row| named(&rows[*row])).collect();
+    let rows = calls::rows(&nowhere);
     let mut found: Vec<Vec<[f64; 4]>> = vec![Vec::new(); rows.len()];
-    for _ in 0..STARTS {
+    let blocks = if effort.quick { 1 } else { BLOCKS };
+    for _ in 0..effort.rounds {
         let off = format!("{spec},deep=off");
         let mut workers = [None, Some((rump, off.as_str())), Some((rump, spec))].map(Worker::start);
-        wanted.iter().for_each(|row| found[*row].push(costs(&mut workers, *row)));
+        found.iter_mut().enumerate().for_each(|(row, found)| found.push(costs(&mut workers, row, blocks)));
     }
-    println!("\n{:<34} {:>10} {:>8} {:>8} {:>8}", "host call passing by", "native ns", "door 1", "both", "in libc");
-    let mut over = 0;
-    for row in wanted {
-        let [native, first, both, inner] =
-            [0, 1, 2, 3].map(|at| median(found[row].iter().map(|one| one[at]).collect()));
-        let dear = [first, both, inner].iter().zip(BOUNDS).any(|(more, bound)| *more > bound);
-        over += usize::from(dear && rows[row].dearer.is_none());
-        let note = rows[row].dearer.unwrap_or(if dear { "more than it may" } else { "" });
-        println!("{:<34} {native:>10.1} {first:>+8.1} {both:>+8.1} {inner:>+8.1}  {note}", name(&rows[row]));
+    let digest = |(row, found): (&Row, &Vec<[f64; 4]>)| {
+        let [native, more @ ..] = [0, 1, 2, 3].map(|at| median(&found.iter().map(|one| one[at]).collect::<Vec<_>>()));
+        Found { name: name(row), native, more, dearer: row.dearer }
+    };
+    rows.iter().zip(&found).map(digest).collect()
+}
+
+/// Prints the table, and how many cost more than they may.
+pub fn print(found: &[Found]) {
+    println!("\n{:<34} {:>10} {:>8} {:>8} {:>8}", "host calls passing by", "native ns", "door 1", "both", "in libc");
+    for one in found {
+        let [first, both, inner] = one.more;
+        let note = one.dearer.unwrap_or(if one.dear() { "more than it may" } else { "" });
+        println!("{:<34} {:>10.1} {first:>+8.1} {both:>+8.1} {inner:>+8.1}  {note}", one.name, one.native);
     }
-    println!("{over} rows cost more than {BOUNDS:?} ns");
+    let middle = |at: usize| median(&found.iter().map(|one| one.more[at]).collect::<Vec<_>>());
+    println!("{:<34} {:>10} {:>+8.1} {:>+8.1} {:>+8.1}", "median of all", "", middle(0), middle(1), middle(2));
+    let dear = found.iter().filter(|one| one.dear()).count();
+    println!("{dear} of {} cost more than {BOUNDS:?} ns", found.len());
+}
+
+/// The same for machines.
+pub fn json(found: &[Found]) -> Value {
+    let one = |one: &Found| {
+        json!({ "call": one.name, "native ns": one.native, "door 1": one.more[0], "both doors": one.more[1],
+            "in libc": one.more[2], "dearer because": one.dearer, "holds": !one.dear() })
+    };
+    found.iter().map(one).collect()
 }
 
 fn name(row: &Row) -> String {
@@ -198,22 +236,4 @@ fn name(row: &Row) -> String {
         return row.function.to_string_lossy().into_owned();
     }
     format!("syscall({})", row.number)
-}
-
-/// Prints how long `true` takes from its start to its end, natively and under the library.
-pub fn start_up(rump: &Rump) {
-    let spawn = |preload: bool| {
-        let mut command = Command::new("/bin/true");
-        if preload {
-            command.env("LD_PRELOAD", built("librumphijack.so")).env("RUMP_SERVER", rump.url());
-        }
-        let begin = Instant::now();
-        assert!(command.status().expect("true").success());
-        begin.elapsed().as_secs_f64() * 1000.0
-    };
-    // The first start may have to search libc.
-    spawn(true);
-    let (native, ours): (Vec<f64>, Vec<f64>) = (0..300).map(|_| (spawn(false), spawn(true))).unzip();
-    let (native, ours) = (median(native), median(ours));
-    println!("{:<30} {native:>10.2} {ours:>10.2} {:>+8.2}", "300 starts of true, median", ours - native);
 }
