@@ -88,6 +88,11 @@ impl Remote {
         Ok(Self::with(conn, Some(endpoint), retry, signals))
     }
 
+    /// The absolute form of the locator of a server, which a change of the working directory does not touch.
+    pub fn absolute(url: &str) -> core::result::Result<String, ConnectError> {
+        Ok(endpoint(url)?.url())
+    }
+
     /// Asks the server at `url`, on a connection of its own, whether it is ours.
     pub fn is_ours(url: &str) -> core::result::Result<bool, ConnectError> {
         let _blocked = Blocked::enter();

@@ -16,6 +16,7 @@ use client::{Heir, Remote, guest};
 
 use crate::calls::Outcome;
 use crate::fds::{self, RumpFd};
+use crate::later::Later;
 use crate::process::{self, Rump};
 use crate::rump::copies;
 use crate::{alloc, cancel, first, pages, raw, roomy, trace};
@@ -37,6 +38,8 @@ struct Plan {
     name: u32,
     /// The copy of the rump process, if there could be one.
     heir: Option<Heir>,
+    /// The server, if the parent has not connected to it.
+    later: Option<&'static Later>,
     table: Vec<(i32, RumpFd)>,
 }
 
@@ -139,7 +142,7 @@ pub fn get_or_make() -> &'static Borrower {
     let _blocked = Blocked::enter();
     let plan = SPAWNING.get();
     let child: &Borrower = Box::leak(Box::new(Borrower {
-        remote: claim(plan.and_then(|plan| plan.heir)),
+        remote: plan.and_then(claim),
         cwd_in_rump: AtomicBool::new(process::cwd_in_rump()),
         // SAFETY: a word of zeros is an atomic one. Pages of it that nobody touches are no memory.
         table: unsafe { Box::new_zeroed_slice(fds::NUMBERS).assume_init() },
@@ -154,13 +157,21 @@ pub fn get_or_make() -> &'static Borrower {
     child
 }
 
-/// Claims the copy of the rump process.
-fn claim(heir: Option<Heir>) -> Option<Remote> {
+/// Where such a child is to connect that has not needed it yet.
+pub fn later() -> Option<&'static Later> {
+    if BORROWER.get().is_some() { None } else { SPAWNING.get()?.later }
+}
+
+/// Claims the copy of the rump process, or connects where there was none.
+fn claim(plan: &Plan) -> Option<Remote> {
+    if let Some(later) = plan.later {
+        return later.connect_guest().ok();
+    }
     let Some(Rump::Remote(parent)) = process::rump() else {
         trace::say(format_args!("spawn: the kernel is in the parent's process: the child has none"));
         return None;
     };
-    let claimed = heir.and_then(|heir| parent.guest_child(heir).ok());
+    let claimed = plan.heir.and_then(|heir| parent.guest_child(heir).ok());
     if claimed.is_none() {
         trace::say(format_args!("spawn: the child has no rump process: its copy cannot be claimed"));
     }
@@ -169,24 +180,31 @@ fn claim(heir: Option<Heir>) -> Option<Remote> {
 
 /// Gets ready for a child in this memory that the calling thread will make. `false` if it has one already.
 pub fn begin() -> Result<bool> {
-    let (Some(rump), None) = (process::rump(), SPAWNING.get()) else { return Ok(false) };
+    if !process::ready() || SPAWNING.get().is_some() {
+        return Ok(false);
+    }
     let _blocked = Blocked::enter();
     // What the new image maps of the same files, and what it reads.
     copies::flush_all();
     let lock = fds::lock();
-    let heir = if let Rump::Remote(remote) = rump { Some(remote.prefork()?) } else { None };
+    // Looked at under the lock: whoever connects meanwhile has no descriptors in the table yet.
+    let (heir, later) = match process::rump() {
+        Some(Rump::Remote(remote)) => (Some(remote.prefork()?), None),
+        Some(Rump::Later(later)) => (None, Some(later)),
+        _ => (None, None),
+    };
     let table = fds::entries(0, u32::MAX);
     drop(lock);
-    plan(heir, table);
+    plan(heir, later, table);
     Ok(true)
 }
 
-fn plan(heir: Option<Heir>, table: Vec<(i32, RumpFd)>) {
+fn plan(heir: Option<Heir>, later: Option<&'static Later>, table: Vec<(i32, RumpFd)>) {
     static NAMES: AtomicU32 = AtomicU32::new(0);
     first::attend();
     let name = NAMES.fetch_add(1, Ordering::Relaxed) % (guest::NAMES - 1) + 1;
     guest::expect(name);
-    SPAWNING.set(Some(Box::leak(Box::new(Plan { name, heir, table }))));
+    SPAWNING.set(Some(Box::leak(Box::new(Plan { name, heir, later, table }))));
 }
 
 /// Forgets what the child did: it has its own memory now, or has ended.
@@ -272,7 +290,7 @@ fn prepare() -> bool {
     if begun.is_err() {
         // The child has no rump process, which is said when it wants one.
         let _blocked = Blocked::enter();
-        plan(None, fds::entries(0, u32::MAX));
+        plan(None, None, fds::entries(0, u32::MAX));
     }
     begun != Ok(false)
 }

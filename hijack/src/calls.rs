@@ -398,7 +398,6 @@ calls! {
     by fd(fd) SYS_timerfd_gettime(fd, value) => refuse::wrong_kind();
     by fd(fd) SYS_signalfd(fd, mask, size) => refuse::wrong_kind();
     by fd(fd) SYS_signalfd4(fd, mask, size, flags) => refuse::wrong_kind();
-    by fd(fd) SYS_setns(fd, kind) => refuse::wrong_kind();
     by fd(fd) SYS_fsconfig(fd, command, key, value, aux) => refuse::wrong_kind();
     by fd(fd) SYS_fsmount(fd, flags, attributes) => refuse::wrong_kind();
     by fd(fd) SYS_getdents(fd, buf, len) => dir::getdents(buf, len);
@@ -464,7 +463,6 @@ calls! {
     by path(path) SYS_swapoff(path) => refuse::wrong_kind();
     by path(path) SYS_acct(path) => refuse::not_built_in();
     by path(path) SYS_uselib(path) => refuse::not_built_in();
-    by path(path) SYS_chroot(path) => dir::chroot();
     by outside(dir, path) SYS_openat2(dir, path, how, size) => open::openat2(dir, path, how, size);
     by names(dir, path, dir2, link) SYS_linkat(dir, path, dir2, link, flags) => both::linkat(dir, path, dir2, link, flags);
     by names(dir, from, dir2, to) SYS_renameat2(dir, from, dir2, to, flags) => both::renameat2(dir, from, dir2, to, flags);
@@ -472,6 +470,9 @@ calls! {
     by outside(fd) SYS_fchdir(fd) => process::fchdir(fd);
     by inside() SYS_getcwd(buf, size) => process::getcwd(buf, size);
     by call() SYS_umask(mask) => process::umask(mask);
+    by call() SYS_chroot(path) => process::chroot(path);
+    by call() SYS_unshare(flags) => process::unshare(flags);
+    by call() SYS_setns(fd, kind) => process::setns(fd);
 
     by call() SYS_sync() => both::sync();
 

@@ -14,6 +14,9 @@ const VFORK: usize = libc::CLONE_VFORK as usize;
 /// The table of descriptors stays the parent's.
 pub const FILES: usize = libc::CLONE_FILES as usize;
 
+/// Other names of files, another network, other users.
+pub const NAMES: i32 = libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWUSER;
+
 /// What a child made by given flags needs of the library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -37,8 +40,11 @@ pub fn kind(flags: usize) -> Kind {
     }
 }
 
-/// Says what such a child will miss.
+/// Says what such a child will miss, and connects while the server can be reached.
 pub fn remark(flags: usize) {
+    if flags as i32 & NAMES != 0 && kind(flags) != Kind::Thread {
+        process::connect_before_it_is_late();
+    }
     match kind(flags) {
         Kind::Companion => {
             trace::say(format_args!("clone: a child in this memory acts on its parent's rump descriptors"))

@@ -20,6 +20,7 @@ use sysproxy::host::{self, HostFd, Owned, POLLNVAL, PollFd};
 use crate::calls::{self, Outcome};
 use crate::fds::{self, RumpFd};
 use crate::original::{self, Numbers};
+use crate::process::Handed;
 use crate::route::{self, Owner};
 use crate::rump::copies;
 use crate::rump::program::Program;
@@ -140,6 +141,8 @@ struct State {
     _pinned: Pinned,
     /// The memfd, and the pipe if there is one.
     memfd: Option<(i32, Option<i32>)>,
+    /// The connection that was made to survive.
+    remote: Option<&'static Remote>,
     /// Placeholders that only the library made close-on-exec, because no kernel will be behind them.
     orphans: Vec<i32>,
 }
@@ -147,22 +150,24 @@ struct State {
 impl State {
     fn hand_over() -> Self {
         let pinned = cfds::pin();
-        match process::remote() {
-            Some(remote) => {
-                let memfd = hand_over(remote).inspect_err(|error| {
-                    trace::say(format_args!("exec: the new program begins without rump descriptors: {error}"));
-                });
-                Self { _pinned: pinned, memfd: memfd.ok(), orphans: Vec::new() }
-            }
-            None => Self { _pinned: pinned, memfd: None, orphans: leave_behind() },
+        let handed = process::to_hand_on();
+        if let Handed::Nothing = handed {
+            return Self { _pinned: pinned, memfd: None, remote: None, orphans: leave_behind() };
         }
+        let memfd = hand_over(&handed).inspect_err(|error| {
+            trace::say(format_args!("exec: the new program begins without rump descriptors: {error}"));
+        });
+        let remote = if let Handed::Remote(remote) = handed { Some(remote) } else { None };
+        Self { _pinned: pinned, memfd: memfd.ok(), remote, orphans: Vec::new() }
     }
 
     fn take_back(self) {
-        if let (Some((memfd, pipe)), Some(remote)) = (self.memfd, process::remote()) {
+        if let Some((memfd, pipe)) = self.memfd {
             raw::close(memfd);
             pipe.map(raw::close);
-            let _ = remote.survive_exec(false);
+            if let Some(remote) = self.remote {
+                let _ = remote.survive_exec(false);
+            }
             close_on_exec(fds::template(), true);
             trace::files().into_iter().flatten().for_each(|file| close_on_exec(file, true));
         }
@@ -182,10 +187,12 @@ fn leave_behind() -> Vec<i32> {
     numbers
 }
 
-fn hand_over(remote: &Remote) -> Result<(i32, Option<i32>)> {
-    let text = describe(remote);
+fn hand_over(handed: &Handed) -> Result<(i32, Option<i32>)> {
+    let text = describe(handed);
     let (memfd, pipe) = written(text.as_bytes())?;
-    remote.survive_exec(true)?;
+    if let Handed::Remote(remote) = handed {
+        remote.survive_exec(true)?;
+    }
     close_on_exec(fds::template(), false);
     trace::files().into_iter().flatten().for_each(|file| close_on_exec(file, false));
     close_on_exec(memfd.fd().0, false);
@@ -220,16 +227,23 @@ fn write_all(fd: HostFd, mut rest: &[u8]) -> Result<()> {
 }
 
 /// The text of the memfd: a word and its values a line.
-fn describe(remote: &Remote) -> String {
+fn describe(handed: &Handed) -> String {
     let mut text = format!("{MAGIC}\n");
     let mut line = |arguments: std::fmt::Arguments<'_>| {
         let _ = writeln!(text, "{arguments}");
     };
-    if let Some(url) = remote.url() {
+    let url = match handed {
+        Handed::Remote(remote) => remote.url(),
+        Handed::Later(later) => Some(later.url().to_owned()),
+        Handed::Nothing => None,
+    };
+    if let Some(url) = url {
         line(format_args!("url {url}"));
     }
     line(format_args!("asked {}", crate::server().unwrap_or_default()));
-    line(format_args!("socket {} {}", remote.socket_fd().0, u8::from(remote.extended())));
+    if let Handed::Remote(remote) = handed {
+        line(format_args!("socket {} {}", remote.socket_fd().0, u8::from(remote.extended())));
+    }
     line(format_args!("template {}", fds::template()));
     for (word, file) in FILES.iter().zip(trace::files()) {
         if let Some(file) = file {
@@ -320,6 +334,12 @@ impl Inherited {
             }
         }
         Some(found)
+    }
+
+    /// Where the server is, if it is `server` and the earlier image had not connected to it.
+    pub fn unconnected_to(&self, server: Option<&str>) -> Option<&str> {
+        let url = self.url.as_deref().filter(|_| self.socket.is_none())?;
+        crate::start::same_server(server, &self.asked, Some(url)).then_some(url)
     }
 
     /// Goes on with the connection if it leads to `server`; the new image is called `name`.

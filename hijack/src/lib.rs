@@ -31,6 +31,7 @@ pub mod fds;
 pub mod first;
 mod image;
 mod job;
+mod later;
 mod local;
 mod original;
 pub mod pages;

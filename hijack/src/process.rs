@@ -10,19 +10,23 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
 use abi::fcntl::F_CLOSEM;
 use abi::{Errno, Fd, In, InOut, Result};
+use client::lock::Lock;
 use client::signals::{Blocked, Held};
 use client::{Caller, Heir, Remote, stubs};
 
 use crate::borrower::{self, shares_memory};
 use crate::calls::{self, Outcome};
+use crate::later::Later;
 use crate::local::Local;
 use crate::quick::LINE;
 use crate::route::{self, Owner};
 use crate::rump::{copies, dir};
-use crate::{alloc, entry, fds, first, pages, raw, sandbox, sets, trace};
+use crate::{alloc, clone, entry, fds, first, pages, raw, sandbox, sets, trace};
 
 /// Where the rump process is.
 pub enum Rump {
+    /// On a server, to which the process connects when it needs it.
+    Later(Later),
     /// On a server.
     Remote(Remote),
     /// In a kernel of this process.
@@ -31,7 +35,7 @@ pub enum Rump {
     Lost,
 }
 
-/// The rump process; leaked when a fork replaces it, null before the constructor.
+/// The rump process; leaked when another replaces it, null before the constructor.
 static RUMP: AtomicPtr<Rump> = AtomicPtr::new(core::ptr::null_mut());
 
 /// The process that the tables describe.
@@ -40,6 +44,9 @@ static PID: AtomicI32 = AtomicI32::new(0);
 /// Non-zero in memory whose owner has a rump process: the host zeroes it in the child of every kind of fork, so that one which
 /// came about behind the library's back is noticed and does not speak on its parent's connection. Null if the host is too old.
 static CLAIMED: AtomicPtr<AtomicU32> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Held by the thread that connects, and over fork.
+static CONNECTING: Lock<()> = Lock::new(());
 
 thread_local! {
     /// What a fork is to claim.
@@ -129,15 +136,66 @@ pub fn kernel() -> Result<&'static dyn Caller> {
         let remote = borrower::get_or_make().remote().ok_or(Errno::ENOTCONN)?;
         return Ok(remote);
     }
+    if let Some(Rump::Later(later)) = rump() {
+        connect(later)?;
+    }
     match rump() {
         Some(Rump::Remote(_)) if unclaimed() => Err(Errno::ENOTCONN),
         Some(Rump::Remote(remote)) => Ok(remote),
         Some(Rump::Local(local)) => Ok(local),
-        Some(Rump::Lost) | None => Err(Errno::ENOTCONN),
+        Some(Rump::Lost | Rump::Later(_)) | None => Err(Errno::ENOTCONN),
     }
 }
 
-/// The connection that an exec hands on: none for a kernel in this process.
+/// Connects to the server, in the one thread that comes first.
+#[cold]
+fn connect(later: &Later) -> Result<()> {
+    let _blocked = Blocked::enter();
+    let _held = Held::enter();
+    let _connecting = CONNECTING.lock();
+    if matches!(rump(), Some(Rump::Later(_))) {
+        let remote = later.connect()?;
+        set_claimed();
+        RUMP.store(Box::into_raw(Box::new(Rump::Remote(remote))), Ordering::Release);
+    }
+    Ok(())
+}
+
+/// Connects a process that is about to become what may not reach the server any more: another user, or one that sees other names
+/// of files, another network, or may make few calls.
+pub fn connect_before_it_is_late() {
+    if rump().is_some() {
+        // The trace, or the first call, says what is wrong.
+        let _ = kernel();
+    }
+}
+
+/// What an exec hands on.
+pub enum Handed {
+    /// The connection.
+    Remote(&'static Remote),
+    /// Where to connect.
+    Later(&'static Later),
+    /// A kernel of this process ends with it.
+    Nothing,
+}
+
+/// What an exec hands on.
+pub fn to_hand_on() -> Handed {
+    let later = if shares_memory() {
+        borrower::later()
+    } else if let Some(Rump::Later(later)) = rump() {
+        Some(later)
+    } else {
+        None
+    };
+    match later {
+        Some(later) => Handed::Later(later),
+        None => remote().map_or(Handed::Nothing, Handed::Remote),
+    }
+}
+
+/// The connection, if there is one already and no kernel in this process.
 pub fn remote() -> Option<&'static Remote> {
     if shares_memory() {
         return borrower::get_or_make().remote();
@@ -208,6 +266,7 @@ extern "C" fn before_fork() {
     let _held = Held::enter();
     copies::before_fork();
     fds::before_fork();
+    core::mem::forget(CONNECTING.lock());
     if FORKING.get().is_some_and(|copy| copy.changes != fds::changes()) {
         // Another thread has opened or closed something since: the child would have one thing in its table, another in the copy.
         give_back(&FORKING);
@@ -227,6 +286,7 @@ fn unlock() -> Option<Blocked> {
     unsafe {
         alloc::after_fork();
         client::fds::after_fork();
+        CONNECTING.force_unlock();
         fds::after_fork();
         copies::after_fork();
     }
@@ -254,9 +314,11 @@ fn begin_child(shared: bool) {
     sets::after_fork_in_child();
     set_claimed();
     borrower::forget();
-    if let Some(Rump::Local(_)) = rump() {
+    if let Some(Rump::Local(_) | Rump::Later(_)) = rump() {
         // The parent's wakes the parent's threads.
         let _ = client::fds::prepare(true);
+    }
+    if let Some(Rump::Local(_)) = rump() {
         trace::say(format_args!("fork: the kernel is in this process: the child goes on with a copy of it"));
     }
     // A mapping can be left out of a fork.
@@ -336,10 +398,49 @@ pub fn getcwd(buf: usize, size: usize) -> Outcome {
 
 /// See umask(2): both kernels have one, and the host's answers.
 pub fn umask(mask: u32) -> Outcome {
-    if rump().is_some() {
-        let _blocked = Blocked::enter();
+    let _blocked = Blocked::enter();
+    if shares_memory() || !noted_for_later(mask) {
         let _ = kernel().and_then(|kernel| stubs::umask(kernel, mask & 0o777));
     }
+    Outcome::Host
+}
+
+/// Notes the umask for a connection that is not made yet; `false` if there is one.
+fn noted_for_later(mask: u32) -> bool {
+    let _connecting = CONNECTING.lock();
+    match rump() {
+        Some(Rump::Later(later)) => later.note_umask(mask),
+        Some(_) => return false,
+        None => {}
+    }
+    true
+}
+
+/// See chroot(2): `EPERM` for a folder of the rump kernel, since only half of the program's paths could be held below it.
+pub fn chroot(path: usize) -> Outcome {
+    match route::path(path) {
+        Owner::Host => {
+            connect_before_it_is_late();
+            Outcome::Host
+        }
+        _ => calls::outcome(Err(Errno::EPERM)),
+    }
+}
+
+/// See unshare(2).
+pub fn unshare(flags: i32) -> Outcome {
+    if flags & clone::NAMES != 0 {
+        connect_before_it_is_late();
+    }
+    Outcome::Host
+}
+
+/// See setns(2).
+pub fn setns(fd: i32) -> Outcome {
+    if fds::lookup(fd).is_some() {
+        return calls::outcome(Err(Errno::EINVAL));
+    }
+    connect_before_it_is_late();
     Outcome::Host
 }
 
@@ -361,6 +462,7 @@ pub fn ends() {
 
 /// Runs a function that changes the ids of the process, and tells the rump kernel what they are then.
 pub fn change_ids<R>(change: impl FnOnce() -> R) -> R {
+    connect_before_it_is_late();
     let answer = change();
     if rump().is_some() {
         let _blocked = Blocked::enter();

@@ -6,16 +6,15 @@ use std::ffi::CString;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use abi::Errno;
 use client::signals::Blocked;
-use client::{Handshake, Remote, Retry, program_name, stubs};
+use client::{Retry, program_name, stubs};
 use spec::sandbox::Sandbox;
 use spec::{Deep, Spec};
-use sysproxy::host;
 use sysproxy::{Locator, Role};
 
 use crate::environment::Environment;
 use crate::exec::Inherited;
+use crate::later::{self, Later};
 use crate::local::Local;
 use crate::process::{self, Rump};
 use crate::{calls, deep, fds, first, pages, preload, quick, raw, sandbox, trace};
@@ -59,9 +58,7 @@ pub fn server() -> Option<&'static str> {
 
 /// Ends the program with a line.
 fn die(message: impl Display) -> ! {
-    let name = program_name();
-    host::warn(&format!("{}: {message}", String::from_utf8_lossy(&name)));
-    host::exit(1)
+    later::die(&message.to_string())
 }
 
 /// Takes up work. Called once, by the loader.
@@ -121,10 +118,14 @@ struct Begun {
     continued: bool,
 }
 
-/// Finds the rump process: that of the image before, a new one on the server, or a kernel in this process.
+/// Finds the rump process: that of the image before, one that is still to be made on the server, or a kernel in this process.
 fn begin(environment: &Environment, server: Option<&str>, retry: Retry, inherited: Option<&Inherited>) -> Begun {
     let name = program_name();
     if let Some(inherited) = inherited {
+        if let Some(url) = inherited.unconnected_to(server) {
+            let later = Later::new(url, retry).unwrap_or_else(|error| die(error));
+            return Begun { rump: Rump::Later(later), continued: true };
+        }
         if let Some(remote) = inherited.adopt_if(server, &name, retry) {
             return Begun { rump: Rump::Remote(remote), continued: true };
         }
@@ -135,23 +136,9 @@ fn begin(environment: &Environment, server: Option<&str>, retry: Retry, inherite
         None | Some("local:") => {
             Rump::Local(Local::boot(&name, |name| environment.text(name)).unwrap_or_else(|error| die(error)))
         }
-        Some(url) => match Remote::connect(url, Handshake::Guest(name), retry) {
-            Ok(remote) => Rump::Remote(remote),
-            Err(client::ConnectError { message: Some(message), .. }) => die(message),
-            Err(client::ConnectError { errno, .. }) => {
-                die(format_args!("cannot reach rump server {url}: {}", reason(errno)))
-            }
-        },
+        Some(url) => Rump::Later(Later::new(url, retry).unwrap_or_else(|error| die(error))),
     };
     Begun { rump, continued: false }
-}
-
-/// Why a server cannot be reached, and what to do about it.
-fn reason(errno: Errno) -> String {
-    match errno {
-        Errno::ENOENT | Errno::ECONNREFUSED => format!("{errno} (is rump_server running?)"),
-        errno => errno.to_string(),
-    }
 }
 
 /// Whether `server` leads to the server of the image before: `asked` is what that was given, `url` its absolute form. An
@@ -167,6 +154,10 @@ pub fn same_server(server: Option<&str>, asked: &str, url: Option<&str>) -> bool
 
 /// Gives a fresh rump process the umask of this one.
 fn copy_umask() {
+    if let Some(Rump::Later(_)) = process::rump() {
+        // It brings its own.
+        return;
+    }
     let mask = raw::call(libc::SYS_umask, [0]) as usize;
     raw::call(libc::SYS_umask, [mask]);
     if mask != 0o022 {

@@ -125,8 +125,3 @@ pub fn getcwd(buf: usize, size: usize) -> Result<usize> {
     user::write_bytes(buf, &visible)?;
     Ok(visible.len())
 }
-
-/// See chroot(2); `EPERM`, since only half of the program's paths could be held below it.
-pub fn chroot(_at: &RumpAt) -> Result<usize> {
-    Err(Errno::EPERM)
-}

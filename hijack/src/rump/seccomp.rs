@@ -37,8 +37,11 @@ const ARCHITECTURE: u32 = 0xc000_003e;
 
 /// See prctl(2): `PR_SET_SECCOMP`.
 pub fn prctl(option: i32, mode: usize, program: usize) -> Outcome {
+    if option != libc::PR_SET_SECCOMP {
+        return Outcome::Host;
+    }
+    process::connect_before_it_is_late();
     match u32::try_from(mode) {
-        _ if option != libc::PR_SET_SECCOMP => Outcome::Host,
         Ok(libc::SECCOMP_MODE_FILTER) => {
             install(program, |program| raw::call(libc::SYS_prctl, [option as usize, mode, program]))
         }
@@ -49,6 +52,7 @@ pub fn prctl(option: i32, mode: usize, program: usize) -> Outcome {
 
 /// See seccomp(2).
 pub fn seccomp(operation: u32, flags: usize, program: usize) -> Outcome {
+    process::connect_before_it_is_late();
     match operation {
         libc::SECCOMP_SET_MODE_FILTER => {
             install(program, |program| raw::call(libc::SYS_seccomp, [operation as usize, flags, program]))

@@ -238,6 +238,7 @@ symbols! {
     fn execveat(dir: c_int, path: *const c_char, argv: *const *const c_char, envp: *const *const c_char, flags: c_int) -> c_int = SYS_execveat(dir, path, argv, envp, flags);
     fn fexecve(fd: c_int, argv: *const *const c_char, envp: *const *const c_char) -> c_int = SYS_execveat(fd, c"".as_ptr(), argv, envp, AT_EMPTY_PATH);
     fn _exit(status: c_int) -> () = SYS_exit_group(status), also _Exit;
+    fn unshare(flags: c_int) -> c_int = SYS_unshare(flags);
     fn setns(fd: c_int, kind: c_int) -> c_int = SYS_setns(fd, kind);
     fn prctl(option: c_int, second: usize, third: usize, fourth: usize, fifth: usize) -> c_int = SYS_prctl(option, second, third, fourth, fifth);
 }

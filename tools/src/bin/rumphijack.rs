@@ -13,6 +13,7 @@ use clap::Parser;
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use signal_hook::consts::{SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use spec::image::Reason;
+use sysproxy::Locator;
 use tools::explain;
 use tools::starter::{Role, Started, start};
 
@@ -102,6 +103,13 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         (None, Some(private)) => private.url.clone(),
         (None, None) => unreachable!("a server was given or started"),
     };
+    // Programs find out when they need it.
+    if let Some(url) = args.server.as_ref().and_then(|url| url.to_str())
+        && let Ok(Locator::Remote(endpoint)) = Locator::parse(url, sysproxy::Role::Client)
+        && !endpoint.reachable()
+    {
+        anyhow::bail!("cannot reach rump server {url} (is rump_server running?)");
+    }
     let mut command = Command::new(&args.program[0]);
     command.args(&args.program[1..]).env("RUMP_SERVER", server);
     // Another C library's loader would end the program for want of what the library needs.

@@ -26,6 +26,7 @@ pub const ONCE: &[(c_long, &str)] = &[
     (SYS_execve, "a failed one is looked at, a good one ends the program"),
     (SYS_execveat, "a failed one is looked at, a good one ends the program"),
     (SYS_exit_group, "ends the process"),
+    (SYS_unshare, "changes what the process sees"),
     (SYS_seccomp, "changes what the process may do"),
     (SYS_sync, "writes all file systems of the host"),
     (SYS_io_uring_setup, "answered by the library"),
@@ -235,6 +236,8 @@ const DEARER: &[(c_long, &str)] = &[
     (SYS_openat2, "only syscall(2) makes it"),
     (SYS_pselect6, "a jump back more, which the processor does not foresee after a system call"),
     (SYS_umask, "the rump process is told as well"),
+    (SYS_chroot, "the server may be out of reach afterwards: the library sees to its connection first"),
+    (SYS_setns, "as chroot"),
     (SYS_epoll_create, "the set is noted; libc makes none inside"),
     (SYS_epoll_create1, "the set is noted; libc makes none inside"),
 ];
