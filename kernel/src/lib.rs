@@ -58,7 +58,7 @@ pub struct Kernel {
     /// Sockets and the network stack.
     pub net: net::Net,
     /// Tables that parts of the kernel show below `/proc/net`.
-    pub reports: &'static [(&'static str, Report)],
+    pub reports: Vec<(&'static str, Report)>,
     /// Pseudo terminals.
     pub terminals: Arc<tty::Terminals>,
     /// CPU time, as procfs has seen it.
@@ -112,7 +112,7 @@ impl Kernel {
             names,
             vfs,
             net,
-            reports: net::report::TABLE,
+            reports: net::report::tables().collect(),
             terminals: Arc::default(),
             usage: Mutex::default(),
             timer_sleepers,

@@ -16,7 +16,6 @@ use crate::proc::{Proc, lock};
 use crate::sysctl;
 use crate::vfs::{FileSystem, Kind, View};
 
-mod net;
 mod status;
 mod usage;
 
@@ -70,7 +69,7 @@ const PROCESS: &[Row] = &[
     ("maps", 0o444, What::Text(|look| of_host(look, "maps"))),
     ("mountinfo", 0o444, What::Text(status::mountinfo)),
     ("mounts", 0o444, What::Text(status::mounts)),
-    ("net", 0o555, What::Both(net::SOCKETS, net::registered)),
+    ("net", 0o555, What::Made(tables)),
     ("root", 0o777, What::Link(|look| place(look, |proc| lock(&proc.cwd).root.clone()))),
     ("stat", 0o444, What::Text(status::stat)),
     ("statm", 0o444, What::Text(|look| of_host(look, "statm").or_else(|_| Ok(b"0 0 0 0 0 0 0\n".to_vec())))),
@@ -88,6 +87,11 @@ pub fn mount(request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
 fn processes(look: &Look) -> Vec<(String, What)> {
     let all = look.kernel.procs.list();
     all.iter().filter(|proc| proc.pid > 0).map(|proc| (proc.known_as().to_string(), What::Process(proc.pid))).collect()
+}
+
+/// The tables that the network has registered: this file system names no part of it.
+fn tables(look: &Look) -> Vec<(String, What)> {
+    look.kernel.reports.iter().map(|(name, make)| ((*name).to_owned(), What::Report(*make))).collect()
 }
 
 /// What the host shows of a process; `ENOENT` if it is not certain which one it is.

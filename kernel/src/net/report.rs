@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+mod sockets;
+
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr, Ipv4Address};
 
 use super::neighbour::State;
@@ -10,8 +12,11 @@ use super::route::Via;
 use crate::{Kernel, Report};
 
 /// The tables by their names.
-pub const TABLE: &[(&str, Report)] =
-    &[("arp", arp), ("dev", dev), ("if_inet6", if_inet6), ("route", route), ("snmp", snmp)];
+pub fn tables() -> impl Iterator<Item = (&'static str, Report)> {
+    let own: [(&str, Report); 5] =
+        [("arp", arp), ("dev", dev), ("if_inet6", if_inet6), ("route", route), ("snmp", snmp)];
+    own.into_iter().chain(sockets::TABLE.iter().copied())
+}
 
 /// Counters of the interfaces; the names are those of the rump kernel.
 fn dev(kernel: &Kernel) -> Vec<u8> {
@@ -120,7 +125,7 @@ fn snmp(kernel: &Kernel) -> Vec<u8> {
         "Ip: Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos InDiscards InDelivers OutRequests OutDiscards \
          OutNoRoutes ReasmTimeout ReasmReqds ReasmOKs ReasmFails FragOKs FragFails FragCreates\n\
          Ip: {} 64 {} {} {} {} 0 0 {} {} 0 {} 0 {} {} 0 0 0 {}\n\
-         Icmp: InMsgs OutMsgs\nIcmp: {} {}\n",
+         Icmp: InMsgs OutMsgs\nIcmp: {} {}\nTcp: CurrEstab\nTcp: {}\n",
         if forwarding { 1 } else { 2 },
         seen.received,
         seen.bad,
@@ -134,6 +139,7 @@ fn snmp(kernel: &Kernel) -> Vec<u8> {
         seen.fragments,
         seen.icmp_in,
         seen.icmp_out,
+        sockets::established(kernel),
     )
     .into_bytes()
 }

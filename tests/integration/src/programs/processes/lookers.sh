@@ -2,7 +2,7 @@
 if test -n "${RUMP_SERVER:-}"; then mkdir -p /rump/proc; mount -t procfs proc /rump/proc; fi
 python3 -c '
 import os, signal, socket
-server = socket.create_server(("127.0.0.1", 8080)); client = socket.create_connection(("127.0.0.1", 8080)); accepted = server.accept()[0]; datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); datagrams.bind(("127.0.0.1", 8081))
+server = socket.create_server(("127.0.0.1", 8080)); client = socket.create_connection(("127.0.0.1", 8080)); accepted = server.accept()[0]; datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); datagrams.bind(("127.0.0.1", 8081)); waiting = socket.create_connection(("127.0.0.1", 8080)); waiting.sendall(bytes(1000))
 print(len({os.fstat(one.fileno()).st_ino for one in (server, client, accepted, datagrams)}), "numbers"); file = open("held", "w"); open("ready", "w").close()
 while not os.path.exists("enough"): sum(range(100000))
 signal.pause()' & pid=$!
@@ -11,6 +11,7 @@ ps -o comm=,nlwp= -p $pid; test "$(ps -o ppid= -p $pid | tr -d ' ')" = $$ && ech
 test "$(ps -o etimes= -p $pid)" -lt 600 && echo began just now; test "$(date -d "$(ps -o lstart= -p $pid)" +%s)" -ge $(($(date +%s) - 600)) && echo and not long ago
 tr '\0' ' ' < /proc/$pid/cmdline | head -c 10; echo; grep -c '^Name:.python3$' /proc/$pid/status; readlink /proc/$pid/cwd | sed 's,^/rump,,; s,.*/,,'; ls -l /proc/$pid/fd | grep -c 'socket:'; ls -l /proc/$pid/fd | grep -c '/held$'; stat -L -c %F /proc/$pid/fd/* | grep -c socket
 netstat -tlnp | awk -v pid=$pid '$4 ~ /:8080/ { print $4, $6, ($7 == pid "/python3") }'; netstat -tn | grep -c ESTABLISHED; netstat -ulnp | awk -v pid=$pid '$4 ~ /:8081/ { print $4, ($6 == pid "/python3") }'; ss -tlnp 2> /dev/null | grep -c "127.0.0.1:8080 .*pid=$pid"
+until netstat -tn | awk '$4 ~ /:8080$/ { print $2, $6 }' | grep -x '1000 ESTABLISHED'; do :; done; awk '$2 ~ /:1F90$/ { print $4, $5, ($10 == 0) }' /proc/net/tcp | sort; ss -s | sed -n 's/.*(estab \([0-9]*\),.*/\1 are open/p'
 lsof -w -a -p $pid -i -n -P | awk 'NR > 1 { print $1, $5, $(NF - 1), $NF }' | sed -E 's,127.0.0.1:[0-9]{5},port,'; lsof -w -t held | grep -cx $pid || true
 until test "$(awk '{ print ($14 > 2) }' /proc/$pid/stat)" = 1; do :; done; echo has used time; top -b -n 1 -p $pid | awk -v pid=$pid '$1 == pid { print "top shows", $NF }'
 busy() { awk '$1 == "cpu" { print $2 + $4 }' /proc/stat; }; before=$(busy); until test "$(busy)" -gt "$before"; do :; done; echo the CPUs were busy; : > enough
