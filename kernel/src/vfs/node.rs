@@ -245,6 +245,10 @@ pub trait Node: Any + Send + Sync {
     fn read_at(&self, _offset: u64, _buf: &mut [u8]) -> Result<usize> {
         Err(Errno::EINVAL)
     }
+    /// Reads from a file as for `O_NOATIME`. It is for who notes accesses without being told; others just read.
+    fn read_quietly(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        self.read_at(offset, buf)
+    }
     /// Told that a file, directory or symbolic link was read: the time of the last access.
     fn accessed(&self) {}
     /// Writes to a file; returns where the data ended and how much was taken.

@@ -201,7 +201,9 @@ impl VnodeFile {
         match &self.body {
             Body::Node if self.at.node.vnode().kind == Kind::Directory => Err(Errno::EISDIR),
             Body::Node => {
-                let len = self.at.node.read_at(offset, buf)?;
+                let node = &self.at.node;
+                let quietly = self.silent.load(Ordering::Relaxed);
+                let len = if quietly { node.read_quietly(offset, buf) } else { node.read_at(offset, buf) }?;
                 self.accessed();
                 Ok(len)
             }
@@ -228,7 +230,10 @@ impl VnodeFile {
             let Body::Node = self.body else { return File::write(self, data) };
             let mut position = lock(&self.position);
             let (end, len) = self.write_node(Position::At(*position), data, flags)?;
-            *position = end;
+            // A write of nothing does not even go to the end for `O_APPEND`.
+            if len > 0 {
+                *position = end;
+            }
             return Ok(len);
         };
         match &self.body {
@@ -336,12 +341,7 @@ impl File for VnodeFile {
     fn write(&self, buf: &[u8]) -> Result<usize> {
         self.at.mount.alive()?;
         match &self.body {
-            Body::Node => {
-                let mut position = lock(&self.position);
-                let (end, len) = self.write_node(Position::At(*position), buf, 0)?;
-                *position = end;
-                Ok(len)
-            }
+            Body::Node => self.write_flagged(None, buf, 0),
             Body::Disk(disk) => {
                 let mut position = lock(&self.position);
                 let len = disk.write_at(*position, buf)?;

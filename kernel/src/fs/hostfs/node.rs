@@ -34,6 +34,8 @@ pub(super) struct FolderNode {
     above: Mutex<Weak<FolderNode>>,
     /// The content, opened for the first who reads, writes, or does both, and kept as long as the node.
     content: [OnceLock<Box<dyn HostFile>>; 3],
+    /// The content, opened for who reads without a trace.
+    quiet: OnceLock<Box<dyn HostFile>>,
 }
 
 impl FolderNode {
@@ -46,6 +48,7 @@ impl FolderNode {
             id,
             above: Mutex::default(),
             content: Default::default(),
+            quiet: OnceLock::new(),
         })
     }
 
@@ -198,6 +201,21 @@ impl Node for FolderNode {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         self.reader()?.read_at(offset, buf)
+    }
+
+    fn read_quietly(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        if self.shared.reads_quietly() || self.vnode.kind != Kind::Regular {
+            return self.read_at(offset, buf);
+        }
+        let reader = match self.quiet.get() {
+            Some(open) => open,
+            None => match self.host.open(Access::Read, true) {
+                Ok(open) => self.quiet.get_or_init(|| open),
+                // It was open for reading before; to leave no trace is no promise.
+                Err(_) => return self.read_at(offset, buf),
+            },
+        };
+        reader.read_at(offset, buf)
     }
 
     fn write_at(&self, position: Position, data: &[u8]) -> Result<(u64, usize)> {
