@@ -1,4 +1,6 @@
 //! A tree as Linux's manual pages describe it, in memory: what each call on it answers, and what the tree is afterwards.
+//!
+//! The kernel's own property test (`kernel/tests/vfs_model.rs`) uses it, too. Paths end in a name, not in a dot.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +35,8 @@ pub struct Model {
     nodes: Vec<Node>,
     /// What an absolute target of a link begins with if it leads into the tree.
     top: String,
+    /// The working directory: where paths begin without a `/`.
+    pub at: Id,
 }
 
 /// Where a walk ended: a directory, the last name, and what it names.
@@ -46,7 +50,7 @@ impl Model {
     /// An empty tree whose top has this path.
     pub fn new(top: &str) -> Self {
         let directory = Node::Directory { entries: BTreeMap::new(), parent: TOP };
-        Self { nodes: vec![directory], top: top.to_owned() }
+        Self { nodes: vec![directory], top: top.to_owned(), at: TOP }
     }
 
     /// An object.
@@ -73,11 +77,16 @@ impl Model {
         }
     }
 
-    /// Walks a path below the top (namei); `follow` says whether a link at its end is followed.
+    /// Walks a path (namei); `follow` says whether a link at its end is followed.
     fn walk(&self, path: &str, follow: bool) -> Answer<Found> {
-        let mut left: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
-        let (mut at, mut links) = (TOP, 0);
+        let absolute = path.strip_prefix('/');
+        let mut left: Vec<String> = absolute.unwrap_or(path).split('/').rev().map(str::to_owned).collect();
+        let (mut at, mut links) = (if absolute.is_some() { TOP } else { self.at }, 0);
         while let Some(name) = left.pop() {
+            if name == ".." {
+                at = self.above(at)?;
+                continue;
+            }
             let what = self.entries(at)?.get(&name).copied();
             match what.map(|id| &self.nodes[id]) {
                 Some(Node::Link(target)) if follow || !left.is_empty() => {
@@ -98,6 +107,11 @@ impl Model {
         unreachable!("a path has a last name, and so has a target")
     }
 
+    /// The directory above one, which a removed one keeps.
+    fn above(&self, id: Id) -> Answer<Id> {
+        if let Node::Directory { parent, .. } = &self.nodes[id] { Ok(*parent) } else { Err(ENOTDIR) }
+    }
+
     fn find(&self, path: &str, follow: bool) -> Answer<Id> {
         self.walk(path, follow)?.what.ok_or(ENOENT)
     }
@@ -105,7 +119,16 @@ impl Model {
     /// A place for a new name.
     fn place(&self, path: &str) -> Answer<Found> {
         let found = self.walk(path, false)?;
-        if found.what.is_some() { Err(EEXIST) } else { Ok(found) }
+        match found.what {
+            Some(_) => Err(EEXIST),
+            None if self.is_removed(found.directory) => Err(ENOENT),
+            None => Ok(found),
+        }
+    }
+
+    /// Whether a directory has been removed; nothing can be made in it any more.
+    fn is_removed(&self, directory: Id) -> bool {
+        self.in_tree().all(|id| id != directory)
     }
 
     fn add(&mut self, Found { directory, name, .. }: Found, node: Node) -> Id {
@@ -145,7 +168,7 @@ impl Model {
         let id = match found.what {
             Some(_) if exclusive => return Err(EEXIST),
             Some(id) => id,
-            None if flags & O_CREAT == 0 => return Err(ENOENT),
+            None if flags & O_CREAT == 0 || self.is_removed(found.directory) => return Err(ENOENT),
             None => return Ok(self.add(found, Node::File(Vec::new()))),
         };
         match &mut self.nodes[id] {
@@ -234,6 +257,9 @@ impl Model {
         }
         if to.what == Some(moved) {
             return Ok(());
+        }
+        if to.what.is_none() && self.is_removed(to.directory) {
+            return Err(ENOENT);
         }
         let is_directory = |id: Id| matches!(self.nodes[id], Node::Directory { .. });
         match to.what {
