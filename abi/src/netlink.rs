@@ -39,7 +39,7 @@ numbers! {
     "Routing table": u8 { RT_TABLE_MAIN 254, RT_TABLE_LOCAL 255, }
     "How far something reaches": u8 { RT_SCOPE_UNIVERSE 0, RT_SCOPE_LINK 253, RT_SCOPE_HOST 254, }
     "Kind of a route": u8 { RTN_UNICAST 1, RTN_LOCAL 2, RTN_BLACKHOLE 6, RTN_UNREACHABLE 7, RTN_PROHIBIT 8, }
-    "Who made a route": u8 { RTPROT_KERNEL 2, RTPROT_BOOT 3, RTPROT_STATIC 4, RTPROT_RA 9, }
+    "Who made a route": u8 { RTPROT_REDIRECT 1, RTPROT_KERNEL 2, RTPROT_BOOT 3, RTPROT_STATIC 4, RTPROT_RA 9, }
     "Kind of an interface": u16 { ARPHRD_ETHER 1, ARPHRD_LOOPBACK 772, }
     "Flag of an interface": u32 {
         IFF_UP 0x1, IFF_BROADCAST 0x2, IFF_LOOPBACK 0x8, IFF_RUNNING 0x40, IFF_MULTICAST 0x1000, IFF_LOWER_UP 0x1_0000,

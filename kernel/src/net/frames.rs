@@ -328,6 +328,83 @@ fn errors_do_not_answer_errors_and_are_limited() {
     assert_eq!(host.sent(1).len(), 1);
 }
 
+/// A redirect for what goes from `own` to `far`.
+fn redirect(from: IpAddress, own: IpAddress, gateway: IpAddress, far: IpAddress) -> Vec<u8> {
+    let quoted = echo(own, far, 64, 8);
+    let (hops, message) = match (gateway, far) {
+        (IpAddress::Ipv6(gateway), IpAddress::Ipv6(far)) => {
+            (255, [&[137, 0, 0, 0, 0, 0, 0, 0][..], &gateway.octets(), &far.octets()].concat())
+        }
+        (IpAddress::Ipv4(gateway), _) => (64, [&[5, 1, 0, 0][..], &gateway.octets(), &quoted].concat()),
+        _ => panic!("of one version"),
+    };
+    ip(&icmp(from, own, hops, message))
+}
+
+#[test]
+fn only_the_router_itself_is_believed_that_another_one_is_better() {
+    let near = |host| IpAddress::v6(0xfe80, 0, 0, 0, 0, 0, 0, host);
+    let far6 = IpAddress::v6(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
+    for (own, router, better, far) in
+        [(v4(1, 1), v4(1, 254), v4(1, 253), IpAddress::v4(192, 0, 2, 7)), (v6(1, 1), near(254), near(253), far6)]
+    {
+        let mut host = Host::new(1);
+        let everything = IpCidr::new(if own == v4(1, 1) { IpAddress::v4(0, 0, 0, 0) } else { near(0) }, 0);
+        host.stack.base.add_route(everything, Via::Gateway(router), Some(1), 0, None).unwrap();
+        let via = |host: &Host| host.stack.base.route_for(&far, None).map(|route| route.via);
+        host.arrive(1, redirect(better, own, better, far));
+        assert_eq!(via(&host), Some(Via::Gateway(router)), "not by the one who wants it");
+        host.arrive(1, redirect(router, own, own, far));
+        assert_eq!(via(&host), Some(Via::Gateway(router)), "not by this host");
+        let elsewhere = if own == v4(1, 1) { v4(7, 7) } else { v6(7, 7) };
+        host.arrive(1, redirect(router, own, elsewhere, far));
+        assert_eq!(via(&host), Some(Via::Gateway(router)), "not by one that is not on the link");
+        host.arrive(1, redirect(router, own, better, far));
+        assert_eq!(via(&host), Some(Via::Gateway(better)));
+        // The better one knows an even better one, and not the first any more.
+        host.arrive(1, redirect(router, own, router, far));
+        assert_eq!(via(&host), Some(Via::Gateway(better)));
+        host.pump(601_000);
+        assert_eq!(via(&host), Some(Via::Gateway(router)));
+        (host.stack.base.settings.accept_redirects4, host.stack.base.settings.accept_redirects6) = (false, false);
+        host.arrive(1, redirect(router, own, better, far));
+        assert_eq!(via(&host), Some(Via::Gateway(router)), "not without being allowed to");
+    }
+}
+
+#[test]
+fn who_could_send_to_a_nearer_router_is_told_and_the_packet_is_passed_on() {
+    let near = IpAddress::v6(0xfe80, 0, 0, 0, 0, 0, 0, 253);
+    let far6 = IpAddress::v6(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
+    for (peer, router, far, kind) in
+        [(v4(1, 2), v4(1, 253), IpAddress::v4(192, 0, 2, 7), (5, 1)), (v6(1, 2), near, far6, (137, 0))]
+    {
+        let mut host = Host::new(1);
+        (host.stack.base.settings.forward4, host.stack.base.settings.forward6) = (true, true);
+        host.know(1, peer);
+        host.know(1, router);
+        host.stack.base.add_route(IpCidr::new(far, 24), Via::Gateway(router), Some(1), 0, None).unwrap();
+        host.arrive(1, ip(&echo(peer, far, 64, 20)));
+        let sent = host.sent(1);
+        let (told, told_kind) = inside(&sent[0]);
+        assert_eq!((sent.len(), told.to, told_kind), (2, peer, kind));
+        match router {
+            IpAddress::Ipv4(router) => assert_eq!(told.payload[4..8], router.octets()),
+            IpAddress::Ipv6(router) => {
+                assert_eq!((&told.payload[8..24], told.hop_limit), (&router.octets()[..], 255));
+                assert_eq!(told.payload[40..48], [2, 1, 2, 0, 0, 0, 0, 9], "its hardware address");
+                assert_eq!(told.payload.len() % 8, 0);
+            }
+        }
+        assert_eq!((inside(&sent[1]).0.to, inside(&sent[1]).0.hop_limit), (far, 63));
+        // A router that sends here what goes by itself is not told to do so.
+        if far != far6 {
+            host.arrive(1, ip(&echo(router, far, 64, 20)));
+            assert_eq!(host.sent(1).len(), 1);
+        }
+    }
+}
+
 #[test]
 fn no_frame_does_harm() {
     let mut host = Host::new(2);
@@ -341,6 +418,8 @@ fn no_frame_does_harm() {
         ip(&echo(v6(1, 2), v6(2, 2), 64, 40)),
         ip(&icmp(v4(1, 2), v4(1, 1), 64, [&[3, 4, 0, 0, 0, 0, 2, 0][..], &tcp].concat())),
         ip(&tcp),
+        redirect(v4(1, 2), v4(1, 1), v4(1, 3), v4(9, 9)),
+        redirect(v6(1, 2), v6(1, 1), v6(1, 3), v6(9, 9)),
     ];
     seeds.extend(frag::fragment(&echo(v4(1, 2), v4(1, 1), 64, 3000), 1400, 3).iter().map(|piece| ip(piece)));
     seeds.extend(frag::fragment(&echo(v6(1, 2), v6(1, 1), 64, 3000), 1400, 3).iter().map(|piece| ip(piece)));

@@ -127,6 +127,7 @@ impl Problem {
     }
 }
 
+const REDIRECT4: u8 = 5;
 const ECHO4: u8 = 8;
 const ECHO6: u8 = 128;
 const ECHO_REPLY6: u8 = 129;
@@ -153,6 +154,9 @@ impl Base {
         match (v4, head[0]) {
             (true, ECHO4) | (false, ECHO6) if head[1] == 0 => self.echo(at, packet),
             (true, 3 | 11 | 12) | (false, 1..=4) => self.error_input(packet, head, body),
+            (true, REDIRECT4) if head[1] < 4 => {
+                let _ = self.redirect4(at, packet.from, [head[4], head[5], head[6], head[7]], body);
+            }
             (false, ndp::ROUTER_SOLICIT..=ndp::REDIRECT) => drop(self.ndp_input(at, packet)),
             _ => {}
         }
@@ -226,7 +230,8 @@ impl Base {
         self.send_icmp(at, source, packet.from, body, 0);
     }
 
-    fn send_icmp(&mut self, at: usize, from: IpAddress, to: IpAddress, mut body: Vec<u8>, class: u8) {
+    /// Sends a message, whose checksum is filled in.
+    pub(super) fn send_icmp(&mut self, at: usize, from: IpAddress, to: IpAddress, mut body: Vec<u8>, class: u8) {
         let protocol = if matches!(to, IpAddress::Ipv4(_)) { IpProtocol::Icmp } else { IpProtocol::Icmpv6 };
         body[2..4].fill(0);
         let sum = match protocol {
@@ -243,7 +248,8 @@ impl Base {
         self.output(link, packet);
     }
 
-    fn may_send_error(&mut self) -> bool {
+    /// Whether one more message that nobody has asked for may be sent now.
+    pub(super) fn may_send_error(&mut self) -> bool {
         let (left, since) = self.errors_left;
         let earned = (self.now - since).total_micros() * u64::from(ERRORS.1) / 1_000_000;
         let left = if earned > 0 { ERRORS.0.min(left.saturating_add(earned as u32)) } else { left };

@@ -83,7 +83,7 @@ fn requests(link: &Link) -> Vec<u8> {
 }
 
 /// Makes the `sockaddr_dl` of an interface.
-fn link_address(link: &Link) -> Vec<u8> {
+pub(super) fn link_address(link: &Link) -> Vec<u8> {
     let name = link.name.as_bytes();
     let kind = if link.device.is_loopback() { IFT_LOOP } else { IFT_ETHER };
     let index = (link.index as u16).to_le_bytes();
@@ -96,7 +96,7 @@ fn link_address(link: &Link) -> Vec<u8> {
     addr
 }
 
-fn sockaddr(link: &Link, addr: IpAddress) -> Vec<u8> {
+pub(super) fn sockaddr(link: &Link, addr: IpAddress) -> Vec<u8> {
     match addr {
         IpAddress::Ipv4(addr) => Sockaddr::Inet { addr: addr.octets(), port: 0 },
         IpAddress::Ipv6(addr) => {
@@ -171,7 +171,7 @@ const ARPHRD_LOOPBACK: u16 = 772;
 const ARPHRD_NONE: u16 = 0xfffe;
 
 /// Returns the interface flags of net/if.h.
-fn flags(link: &Link) -> u16 {
+pub(super) fn flags(link: &Link) -> u16 {
     let loopback = link.device.is_loopback();
     let kind = if loopback { IFF_LOOPBACK } else { IFF_BROADCAST | IFF_SIMPLEX };
     let up = if link.up { IFF_UP | IFF_RUNNING } else { 0 };
@@ -249,7 +249,7 @@ fn inet6_answer(link: &Link, data: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
 }
 
 /// Makes `struct if_data`.
-fn data_of(link: &Link) -> Vec<u8> {
+pub(super) fn data_of(link: &Link) -> Vec<u8> {
     let counters = link.device.counters();
     let mut data = vec![0; 136];
     data[0] = if link.device.is_loopback() { IFT_LOOP } else { IFT_ETHER };

@@ -2,7 +2,8 @@
 //!
 //! [`Net`] makes sockets by the table of protocols. TCP and datagrams (UDP, ICMP echoes, raw IP) are a thin object per descriptor
 //! ([`tcp::TcpSocket`], [`dgram::DgramSocket`]) over one [`stack`] behind one lock; each TCP connection is an engine of its own ([`conn`]).
-//! AF_LOCAL sockets ([`local`]) need no stack: two of them share a pair of queues. AF_NETLINK sockets ([`netlink`]) ask it about itself.
+//! AF_LOCAL sockets ([`local`]) need no stack: two of them share a pair of queues. AF_NETLINK sockets ([`netlink`]) and
+//! AF_ROUTE sockets ([`routing`]) ask it about itself.
 
 pub mod addr;
 pub mod checksum;
@@ -25,8 +26,10 @@ pub mod option;
 mod output;
 pub mod packet;
 pub mod port;
+mod redirect;
 pub mod report;
 pub mod route;
+mod routing;
 pub mod settings;
 mod sockets;
 pub mod stack;
@@ -37,8 +40,8 @@ use std::time::Duration;
 
 use abi::netlink::NETLINK_ROUTE;
 use abi::socket::{
-    AF_INET, AF_INET6, AF_LOCAL, AF_NETLINK, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_MAX, IPPROTO_TCP, IPPROTO_UDP,
-    SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM, Sockaddr,
+    AF_INET, AF_INET6, AF_LOCAL, AF_NETLINK, AF_ROUTE, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_MAX, IPPROTO_TCP,
+    IPPROTO_UDP, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM, Sockaddr,
 };
 use abi::stat::{S_IFSOCK, Stat};
 use abi::{Errno, Result};
@@ -47,6 +50,7 @@ use self::addr::Family;
 use self::dgram::{DgramSocket, Flavour};
 use self::local::LocalSocket;
 use self::netlink::NetlinkSocket;
+use self::routing::RouteSocket;
 use self::stack::Inet;
 use self::tcp::TcpSocket;
 use crate::Cx;
@@ -81,6 +85,7 @@ const PROTOCOLS: &[(i32, i32, i32, Component, Open)] = &[
     (AF_LOCAL, SOCK_DGRAM, 0, Component::Local, |net| LocalSocket::open(&net.local, &net.inet, SOCK_DGRAM)),
     (AF_LOCAL, SOCK_SEQPACKET, 0, Component::Local, |net| LocalSocket::open(&net.local, &net.inet, SOCK_SEQPACKET)),
     (AF_NETLINK, SOCK_RAW, NETLINK_ROUTE, Component::Inet, |net| NetlinkSocket::open(&net.ports, &net.inet, SOCK_RAW)),
+    (AF_ROUTE, SOCK_RAW, 0, Component::Inet, |net| RouteSocket::open(&net.inet, 0)),
     (AF_NETLINK, SOCK_DGRAM, NETLINK_ROUTE, Component::Inet, |net| {
         NetlinkSocket::open(&net.ports, &net.inet, SOCK_DGRAM)
     }),
@@ -104,8 +109,11 @@ impl Net {
         let family = PROTOCOLS.iter().filter(|row| row.0 == domain && self.components.has(row.3));
         let mut rows = family.peekable();
         rows.peek().ok_or(Errno::EAFNOSUPPORT)?;
-        if let (AF_INET | AF_INET6, SOCK_RAW) = (domain, kind) {
-            return self.raw(domain, protocol);
+        match (domain, kind) {
+            (AF_INET | AF_INET6, SOCK_RAW) => return self.raw(domain, protocol),
+            // The protocol is the family that it hears of.
+            (AF_ROUTE, SOCK_RAW) => return Ok(RouteSocket::open(&self.inet, protocol)),
+            _ => {}
         }
         let rows: Vec<_> = rows.collect();
         if protocol != 0 && !rows.iter().any(|row| row.2 == protocol) {

@@ -65,8 +65,20 @@ fn mac(options: &[u8], wanted: u8) -> Option<EthernetAddress> {
     Some(EthernetAddress(*option(options, wanted)?.first_chunk::<6>()?))
 }
 
-fn address(bytes: &[u8], at: usize) -> Option<Ipv6Address> {
+/// Reads an address.
+pub(super) fn address(bytes: &[u8], at: usize) -> Option<Ipv6Address> {
     Some(Ipv6Address::from(*bytes.get(at..)?.first_chunk::<16>()?))
+}
+
+/// The hardware address of a target, among options.
+pub(super) fn target_mac(options: &[u8]) -> Option<EthernetAddress> {
+    mac(options, TARGET_MAC)
+}
+
+/// Appends it.
+pub(super) fn append_target_mac(body: &mut Vec<u8>, mac: EthernetAddress) {
+    body.extend_from_slice(&[TARGET_MAC, 1]);
+    body.extend_from_slice(mac.as_bytes());
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
@@ -85,6 +97,7 @@ impl Base {
             NEIGHBOUR_SOLICIT => self.solicited(at, from, packet.to, body),
             NEIGHBOUR_ADVERT => self.advertised(at, packet.to, body),
             ROUTER_ADVERT => self.router_advertised(at, from, body),
+            REDIRECT => self.redirect6(at, from, body),
             _ => None,
         }
     }
@@ -348,16 +361,28 @@ impl Base {
         let flags = router | if solicited { 0x40 } else { 0 } | 0x20;
         let mut body = vec![NEIGHBOUR_ADVERT, 0, 0, 0, flags, 0, 0, 0];
         body.extend_from_slice(&own.octets());
-        let mut body = self.with_mac(at, body, TARGET_MAC);
+        let body = self.with_mac(at, body, TARGET_MAC);
         if let Some(mac) = ether::group(&to.into()) {
             return self.send_ndp(at, own, to, mac, body);
         }
+        self.send_ndp_to_host(at, own, to, body);
+    }
+
+    /// Sends a message of neighbour discovery to one host, whose hardware address may have to be asked for first.
+    pub(super) fn send_ndp_to_host(&mut self, at: usize, own: Ipv6Address, to: Ipv6Address, mut body: Vec<u8>) {
         let (source, target) = (IpAddress::Ipv6(own), IpAddress::Ipv6(to));
         let sum = packet::pseudo_checksum(&source, &target, IpProtocol::Icmpv6, &body);
         body[2..4].copy_from_slice(&sum.to_be_bytes());
         self.statistics.icmp_out += 1;
         let packet = packet::build(source, target, IpProtocol::Icmpv6, HOPS, &body);
         self.dispatch(at, packet, true);
+    }
+
+    /// Takes note of the hardware address of a neighbour of which another one has told.
+    pub(super) fn told_of(&mut self, at: usize, addr: IpAddress, mac: EthernetAddress, router: bool) {
+        let learn = Learn { create: true, overrides: true, router: router.then_some(true), ..Learn::default() };
+        let actions = self.neighbours.learn(self.now, (at, addr), mac, learn);
+        self.perform(actions);
     }
 
     fn solicit_routers(&mut self, at: usize) {

@@ -20,6 +20,8 @@ pub enum Kind {
     Local,
     /// AF_NETLINK.
     Netlink,
+    /// AF_ROUTE.
+    Route,
 }
 
 /// The largest buffer that can be asked for (`kern.sbmax`; NetBSD's is 256 KiB, programs here ask for what Linux grants).
@@ -196,12 +198,13 @@ impl Options {
         let buffer = match kind {
             Kind::Tcp => 128 << 10,
             // Linux's default: programs count on datagrams of up to 64 KiB.
-            Kind::Udp | Kind::Ping | Kind::Raw | Kind::Local | Kind::Netlink => 208 << 10,
+            Kind::Udp | Kind::Ping | Kind::Raw | Kind::Local | Kind::Netlink | Kind::Route => 208 << 10,
         };
         Self {
             kind,
             ipv6,
-            flags: 0,
+            // Who asks a routing socket hears the answer, unless it says otherwise (route(4)).
+            flags: if kind == Kind::Route { SO_USELOOPBACK } else { 0 },
             linger: None,
             linger_time: Duration::ZERO,
             send_buffer: buffer,

@@ -280,8 +280,8 @@ impl Base {
         if packet.hop_limit <= 1 {
             return self.refuse(at, packet, icmp::Problem::Time);
         }
-        let link = match self.hop(&packet.to, None) {
-            Ok((link, ..)) => link,
+        let (link, hop) = match self.hop(&packet.to, None) {
+            Ok((link, hop, _)) => (link, hop),
             Err(Errno::EINVAL) => return,
             Err(error) => {
                 self.statistics.no_route += 1;
@@ -292,6 +292,9 @@ impl Base {
         let mtu = self.mtu(link, &packet.to);
         if packet.bytes.len() > mtu && (packet.bytes[0] >> 4 == 6 || packet.bytes[6] & 0x40 != 0) {
             return self.refuse(at, packet, icmp::Problem::TooBig(mtu));
+        }
+        if link == at {
+            self.advise(at, packet, hop);
         }
         let mut bytes = packet.bytes.to_vec();
         match packet.to {

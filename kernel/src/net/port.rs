@@ -8,10 +8,8 @@ use smoltcp::wire::{IpAddress, IpEndpoint};
 use super::addr::Binding;
 use super::stack::Random;
 
-/// The first port that is handed out when none is asked for (RFC 6335).
-const EPHEMERAL_FIRST: u16 = 49152;
-/// How many of those there are.
-const EPHEMERAL_COUNT: u16 = 16384;
+/// The ports that are handed out when none is asked for (RFC 6335): the first and the last.
+pub const EPHEMERAL: (u16, u16) = (49152, 65535);
 
 /// How many ports are looked at before one is shared.
 const PROBES: usize = 64;
@@ -150,10 +148,16 @@ impl Ports {
         }
     }
 
-    /// Chooses a port that nobody uses; failing that, one that `usable` takes. `None` if there is none.
-    pub fn ephemeral(&self, random: &mut Random, usable: impl Fn(u16) -> bool) -> Option<u16> {
-        let start = (random.draw() % u64::from(EPHEMERAL_COUNT)) as u16;
-        let all = || (0..EPHEMERAL_COUNT).map(|step| EPHEMERAL_FIRST + (start + step) % EPHEMERAL_COUNT);
+    /// Chooses a port between `first` and `last` that nobody uses; failing that, one that `usable` takes. `None` if there is none.
+    pub fn ephemeral(
+        &self,
+        random: &mut Random,
+        (first, last): (u16, u16),
+        usable: impl Fn(u16) -> bool,
+    ) -> Option<u16> {
+        let count = u32::from(last.checked_sub(first)?) + 1;
+        let start = (random.draw() % u64::from(count)) as u32;
+        let all = || (0..count).map(|step| first + ((start + step) % count) as u16);
         let free = |port: &u16| !self.claims.contains_key(port) && !self.connections.contains_key(port);
         // Near the end of all ports it takes less to share one than to find the last free one.
         let soon = all().take(PROBES).find(free);
@@ -205,10 +209,13 @@ mod tests {
     fn an_ephemeral_port_is_in_its_range_and_free() {
         let mut ports = Ports::default();
         for id in 0..300 {
-            let port = ports.ephemeral(&mut Random::new(7), |_| false).unwrap();
-            assert!(port >= 49152 && ports.at(port).is_empty());
+            let port = ports.ephemeral(&mut Random::new(7), (4000, 4299), |_| false).unwrap();
+            assert!((4000..4300).contains(&port) && ports.at(port).is_empty());
             let binding = Binding { family: Family::V4, addr: None, port };
             ports.claim(Claim { id, binding, ..claim(id, false, false) }).unwrap();
         }
+        assert_eq!(ports.ephemeral(&mut Random::new(7), (4000, 4299), |_| false), None);
+        assert_eq!(ports.ephemeral(&mut Random::new(7), (4000, 4299), |port| port == 4100), Some(4100));
+        assert_eq!(ports.ephemeral(&mut Random::new(7), (65535, 65535), |_| false), Some(65535));
     }
 }

@@ -26,6 +26,8 @@ pub enum Origin {
     Static,
     /// A router's advertisement.
     Advertised,
+    /// A router that knows a better one (RFC 792, RFC 4861, 8).
+    Redirected,
 }
 
 /// A route.

@@ -1,5 +1,6 @@
 //! What sysctl(7) sets and shows of the network: `net.inet`, `net.inet6`, and `vendor.rump.sockets`.
 
+use abi::socket::PF_ROUTE;
 use abi::sysctl::{CTL_NET, CTL_VENDOR};
 use abi::{Errno, Result};
 
@@ -10,9 +11,14 @@ use crate::sysctl::{Row, Value};
 const PF_INET: i32 = 2;
 const PF_INET6: i32 = 24;
 const IPPROTO_IP: i32 = 0;
+const IPPROTO_ICMP: i32 = 1;
+const IPPROTO_TCP: i32 = 6;
 const IPPROTO_IPV6: i32 = 41;
+const IPPROTO_ICMPV6: i32 = 58;
 /// `vendor.rump`: a number of our own, far from what others would take.
 const RUMP: i32 = 1000;
+/// `net.inet.tcp.fastloop`: one of our own too.
+const FASTLOOP: i32 = 1000;
 
 /// The rows, parents before children.
 pub const ROWS: &[Row] = &[
@@ -24,7 +30,45 @@ pub const ROWS: &[Row] = &[
         "Enable forwarding of IPv4 datagrams",
         Value::IntRw(|k| get(k, |s| i32::from(s.forward4)), |k, on| set(k, |s| s.forward4 = on != 0)),
     ),
+    Row::new(
+        &[CTL_NET, PF_INET, IPPROTO_IP, 2],
+        "redirect",
+        "Enable sending of ICMP redirect messages",
+        Value::IntRw(|k| get(k, |s| i32::from(s.send_redirects4)), |k, on| set(k, |s| s.send_redirects4 = on != 0)),
+    ),
+    Row::new(
+        &[CTL_NET, PF_INET, IPPROTO_IP, 10],
+        "anonportmin",
+        "Lowest ephemeral port number to assign",
+        Value::IntRw(first_port, set_first_port),
+    ),
+    Row::new(
+        &[CTL_NET, PF_INET, IPPROTO_IP, 11],
+        "anonportmax",
+        "Highest ephemeral port number to assign",
+        Value::IntRw(last_port, set_last_port),
+    ),
     Row::new(&[CTL_NET, PF_INET, IPPROTO_IP, 23], "stats", "IP and ICMP statistics", Value::Table(statistics)),
+    Row::new(&[CTL_NET, PF_INET, IPPROTO_ICMP], "icmp", "ICMPv4 related settings", Value::Node),
+    Row::new(
+        &[CTL_NET, PF_INET, IPPROTO_ICMP, 3],
+        "rediraccept",
+        "Accept ICMP redirect messages",
+        Value::IntRw(|k| get(k, |s| i32::from(s.accept_redirects4)), |k, on| set(k, |s| s.accept_redirects4 = on != 0)),
+    ),
+    Row::new(&[CTL_NET, PF_INET, IPPROTO_TCP], "tcp", "TCP related settings", Value::Node),
+    Row::new(
+        &[CTL_NET, PF_INET, IPPROTO_TCP, FASTLOOP],
+        "fastloop",
+        "Join local connections without segments",
+        Value::IntRw(
+            |k| k.net.inet.look(|stack| i32::from(!stack.tcp.slow_loop)),
+            |k, on| {
+                k.net.inet.with(|stack| stack.tcp.slow_loop = on == 0);
+                Ok(())
+            },
+        ),
+    ),
     Row::new(&[CTL_NET, PF_INET6], "inet6", "PF_INET6 related settings", Value::Node),
     Row::new(&[CTL_NET, PF_INET6, IPPROTO_IPV6], "ip6", "IPv6 related settings", Value::Node),
     Row::new(
@@ -32,6 +76,12 @@ pub const ROWS: &[Row] = &[
         "forwarding",
         "Enable forwarding of IPv6 datagrams",
         Value::IntRw(|k| get(k, |s| i32::from(s.forward6)), |k, on| set(k, |s| s.forward6 = on != 0)),
+    ),
+    Row::new(
+        &[CTL_NET, PF_INET6, IPPROTO_IPV6, 2],
+        "redirect",
+        "Enable sending of ICMPv6 redirect messages",
+        Value::IntRw(|k| get(k, |s| i32::from(s.send_redirects6)), |k, on| set(k, |s| s.send_redirects6 = on != 0)),
     ),
     Row::new(
         &[CTL_NET, PF_INET6, IPPROTO_IPV6, 12],
@@ -44,6 +94,33 @@ pub const ROWS: &[Row] = &[
         "dad_count",
         "Number of Duplicate Address Detection probes to send",
         Value::IntRw(|k| get(k, |s| i32::from(s.dad_count)), set_dad_count),
+    ),
+    // There is one range for both versions: a port of a socket of IPv6 may be one of IPv4 too.
+    Row::new(
+        &[CTL_NET, PF_INET6, IPPROTO_IPV6, 28],
+        "anonportmin",
+        "Lowest ephemeral port number to assign",
+        Value::IntRw(first_port, set_first_port),
+    ),
+    Row::new(
+        &[CTL_NET, PF_INET6, IPPROTO_IPV6, 29],
+        "anonportmax",
+        "Highest ephemeral port number to assign",
+        Value::IntRw(last_port, set_last_port),
+    ),
+    Row::new(&[CTL_NET, PF_INET6, IPPROTO_ICMPV6], "icmp6", "ICMPv6 related settings", Value::Node),
+    Row::new(
+        &[CTL_NET, PF_INET6, IPPROTO_ICMPV6, 2],
+        "rediraccept",
+        "Accept ICMPv6 redirect messages",
+        Value::IntRw(|k| get(k, |s| i32::from(s.accept_redirects6)), |k, on| set(k, |s| s.accept_redirects6 = on != 0)),
+    ),
+    Row::new(&[CTL_NET, PF_ROUTE], "route", "PF_ROUTE information", Value::Node),
+    Row::new(
+        &[CTL_NET, PF_ROUTE, 0],
+        "rtable",
+        "Routing table information",
+        Value::Table(|k, rest| k.net.inet.look(|stack| super::routing::table(&stack.base, rest))),
     ),
     Row::new(&[CTL_VENDOR, RUMP], "rump", "What NetBSD has no name for", Value::Node),
     Row::new(&[CTL_VENDOR, RUMP, 1], "sockets", "Sockets and who has them", Value::Table(super::sockets::table)),
@@ -76,6 +153,32 @@ fn get(kernel: &Kernel, what: impl FnOnce(&Settings) -> i32) -> i32 {
 fn set(kernel: &Kernel, what: impl FnOnce(&mut Settings)) -> Result<()> {
     kernel.net.inet.with(|stack| what(&mut stack.base.settings));
     Ok(())
+}
+
+fn first_port(kernel: &Kernel) -> i32 {
+    get(kernel, |settings| settings.ports.0.into())
+}
+
+fn last_port(kernel: &Kernel) -> i32 {
+    get(kernel, |settings| settings.ports.1.into())
+}
+
+/// `EINVAL` for one behind the last.
+fn set_first_port(kernel: &Kernel, first: i32) -> Result<()> {
+    change_ports(kernel, |ports| Some((u16::try_from(first).ok()?, ports.1)))
+}
+
+/// `EINVAL` for one before the first.
+fn set_last_port(kernel: &Kernel, last: i32) -> Result<()> {
+    change_ports(kernel, |ports| Some((ports.0, u16::try_from(last).ok()?)))
+}
+
+fn change_ports(kernel: &Kernel, change: impl FnOnce((u16, u16)) -> Option<(u16, u16)>) -> Result<()> {
+    kernel.net.inet.with(|stack| {
+        let ports = &mut stack.base.settings.ports;
+        *ports = change(*ports).filter(|(first, last)| (1..=*last).contains(first)).ok_or(Errno::EINVAL)?;
+        Ok(())
+    })
 }
 
 fn set_dad_count(kernel: &Kernel, count: i32) -> Result<()> {

@@ -71,11 +71,31 @@ pub struct Settings {
     pub accept_routers: bool,
     /// `net.inet6.ip6.dad_count`: questions whether anybody has an address; 0 is not to ask.
     pub dad_count: u8,
+    /// `net.inet.icmp.rediraccept`: believe a router that knows a better one.
+    pub accept_redirects4: bool,
+    /// `net.inet6.icmp6.rediraccept`: the same.
+    pub accept_redirects6: bool,
+    /// `net.inet.ip.redirect`: tell hosts of better routers than this one.
+    pub send_redirects4: bool,
+    /// `net.inet6.ip6.redirect`: the same.
+    pub send_redirects6: bool,
+    /// `net.inet.ip.anonportmin` and `net.inet.ip.anonportmax`: the ports that are handed out.
+    pub ports: (u16, u16),
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { forward4: false, forward6: false, accept_routers: true, dad_count: 1 }
+        Self {
+            forward4: false,
+            forward6: false,
+            accept_routers: true,
+            dad_count: 1,
+            accept_redirects4: true,
+            accept_redirects6: true,
+            send_redirects4: true,
+            send_redirects6: true,
+            ports: super::port::EPHEMERAL,
+        }
     }
 }
 
@@ -140,6 +160,8 @@ pub struct Base {
     pub woken: Vec<(Arc<WaitQueue>, Events)>,
     /// Not later than what is due first of all that is not TCP's.
     pub(super) due: Option<Instant>,
+    /// Who hears of changes.
+    pub(super) watch: super::routing::Watch,
     /// The number of the interface that was made last.
     pub(super) last_index: u32,
 }
@@ -247,6 +269,7 @@ impl Stack {
             host,
             woken: Vec::new(),
             due: None,
+            watch: super::routing::Watch::default(),
             last_index: 1,
         };
         let [udp, ping, raw] = [Flavour::Udp, Flavour::Ping, Flavour::Raw].map(Dgrams::new);
@@ -494,6 +517,7 @@ impl Inet {
         stack.base.now = stack.base.now.max(instant(now));
         let result = operation(&mut stack);
         stack.pump();
+        stack.base.tell_watchers();
         let after = stack.deadline();
         let woken = std::mem::take(&mut stack.base.woken);
         drop(stack);

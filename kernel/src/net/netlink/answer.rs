@@ -197,6 +197,7 @@ impl Reply {
                 Origin::Connected => RTPROT_KERNEL,
                 Origin::Static => RTPROT_BOOT,
                 Origin::Advertised => RTPROT_RA,
+                Origin::Redirected => RTPROT_REDIRECT,
             },
             rtm_scope: if v4 && route.via == Via::Link { RT_SCOPE_LINK } else { RT_SCOPE_UNIVERSE },
             rtm_type: match route.via {

@@ -122,7 +122,8 @@ impl Tcp {
             let local = IpEndpoint::new(addr, port);
             local != remote && self.flow_is_free(local, remote)
         };
-        binding.port = self.ports.ephemeral(&mut base.random, usable).ok_or(Errno::EADDRNOTAVAIL)?;
+        binding.port =
+            self.ports.ephemeral(&mut base.random, base.settings.ports, usable).ok_or(Errno::EADDRNOTAVAIL)?;
         self.ports.share(id, binding);
         let pcb = self.pcb_mut(id)?;
         pcb.binding = Some(binding);

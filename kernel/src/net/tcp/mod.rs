@@ -549,7 +549,8 @@ impl Tcp {
     pub fn bind(&mut self, base: &mut Base, id: Id, mut binding: Binding, explicitly: bool) -> Result<()> {
         let pcb = self.pcbs.get_mut(&id).ok_or(Errno::EBADF)?;
         if binding.port == 0 {
-            binding.port = self.ports.ephemeral(&mut base.random, |_| false).ok_or(Errno::EADDRINUSE)?;
+            binding.port =
+                self.ports.ephemeral(&mut base.random, base.settings.ports, |_| false).ok_or(Errno::EADDRINUSE)?;
         }
         let (reuse_addr, reuse_port) = (pcb.options.has(SO_REUSEADDR), pcb.options.has(SO_REUSEPORT));
         self.ports.claim(Claim { id, binding, reuse_addr, reuse_port, exclusive: false })?;
