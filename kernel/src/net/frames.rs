@@ -9,6 +9,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr, IpProtocol, Ipv6Address};
 
 use super::link::{Link, solicited_node};
+use super::member::Announcements;
 use super::neighbour::State;
 use super::packet::{self, Packet};
 use super::route::Via;
@@ -70,6 +71,10 @@ impl Host {
         }
         let mut host = Host { stack, ends };
         host.pump(0);
+        for at in 1..=usize::from(interfaces) {
+            // That the groups of its addresses were told once is enough.
+            host.stack.base.links[at].announcements = Announcements::default();
+        }
         host.sent(1);
         host
     }
@@ -405,6 +410,105 @@ fn who_could_send_to_a_nearer_router_is_told_and_the_packet_is_passed_on() {
     }
 }
 
+/// What was told of groups: where to, the type of the message, and the group that stands at its end.
+fn told(host: &mut Host) -> Vec<(IpAddress, u8, Vec<u8>)> {
+    let sent = host.sent(1);
+    let about = |frame: &Vec<u8>| {
+        let packet = Packet::parse(&frame[ether::HEADER..], false).unwrap();
+        assert!(packet.hop_limit == 1 && packet.has_options());
+        assert_eq!(frame[..6], ether::group(&packet.to).unwrap().0);
+        let sum = match packet.to {
+            IpAddress::Ipv4(_) => packet::checksum(packet.payload),
+            _ => packet::pseudo_checksum(&packet.from, &packet.to, IpProtocol::Icmpv6, packet.payload),
+        };
+        assert_eq!(sum, 0);
+        let (kind, length) = (packet.payload[0], if packet.protocol == IpProtocol::Igmp { 4 } else { 16 });
+        (packet.to, kind, packet.payload[packet.payload.len() - length - 4..].to_vec())
+    };
+    // Routers are looked for beside.
+    let discovery = |frame: &&Vec<u8>| frame[12] == 0x86 && frame[ether::HEADER + 7] == 255;
+    sent.iter().filter(|frame| !discovery(frame)).map(about).collect()
+}
+
+#[test]
+fn members_of_groups_are_told_of_to_routers_of_every_version() {
+    let mut host = Host::new(1);
+    let group = IpAddress::v4(239, 5, 6, 7);
+    let (reports, routers) = (IpAddress::v4(224, 0, 0, 22), IpAddress::v4(224, 0, 0, 2));
+    let record = |kind| [&[kind, 0, 0, 0][..], &[239, 5, 6, 7]].concat();
+    host.stack.base.join_group(1, group);
+    host.stack.base.join_group(1, group);
+    host.pump(0);
+    assert_eq!(told(&mut host), [(reports, 0x22, record(4))]);
+    host.pump(1000);
+    assert_eq!(told(&mut host), [(reports, 0x22, record(4))], "once more, for the first may be lost");
+    host.pump(9000);
+    assert_eq!(told(&mut host), []);
+    let query = |message: &[u8]| {
+        let mut message = message.to_vec();
+        let sum = packet::checksum(&message).to_be_bytes();
+        message[2..4].copy_from_slice(&sum);
+        ip(&packet::build(v4(1, 254), IpAddress::v4(224, 0, 0, 1), IpProtocol::Igmp, 1, &message))
+    };
+    host.arrive(1, query(&[0x11, 10, 0, 0, 0, 0, 0, 0, 2, 125, 0, 0]));
+    host.pump(10_000);
+    assert_eq!(told(&mut host), [(reports, 0x22, record(2))]);
+    host.arrive(1, query(&[0x11, 10, 0, 0, 239, 5, 6, 8]));
+    host.pump(11_000);
+    assert_eq!(told(&mut host), [], "of another group");
+    host.arrive(1, query(&[0x11, 10, 0, 0, 0, 0, 0, 0]));
+    host.pump(12_000);
+    let [(to, 0x16, message)] = &told(&mut host)[..] else { panic!("the older version") };
+    assert_eq!((*to, &message[4..]), (group, &[239, 5, 6, 7][..]));
+    host.stack.base.leave_group(1, group);
+    host.pump(13_000);
+    assert_eq!(told(&mut host), [], "one is left");
+    host.stack.base.leave_group(1, group);
+    host.pump(13_000);
+    let [(to, 0x17, _)] = told(&mut host)[..] else { panic!("the older version") };
+    assert_eq!(to, routers);
+}
+
+#[test]
+fn members_of_groups_of_ipv6_are_told_of_with_those_that_ask_for_addresses() {
+    let mut host = Host::new(1);
+    let group = IpAddress::v6(0xff05, 0, 0, 0, 0, 0, 0, 0x99);
+    let reports = IpAddress::v6(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
+    let own = v6(1, 0x77);
+    host.stack.base.add_address(1, IpCidr::new(own, 64)).unwrap();
+    host.pump(0);
+    let [(_, 143, record)] = &told(&mut host)[..] else { panic!("the group that asks for the address") };
+    assert_eq!(record[16..], [0xff, 0, 0, 0x77]);
+    host.stack.base.join_group(1, group);
+    host.pump(0);
+    let [(to, 143, record)] = &told(&mut host)[..] else { panic!("one message") };
+    assert_eq!((*to, record[..4].to_vec(), record[19]), (reports, vec![4, 0, 0, 0], 0x99));
+    host.pump(9000);
+    assert_eq!(told(&mut host).len(), 2);
+    let query = |from, length| {
+        let mut message = vec![130, 0, 0, 0, 3, 232, 0, 0];
+        message.resize(length, 0);
+        ip(&icmp(from, IpAddress::v6(0xff02, 0, 0, 0, 0, 0, 0, 1), 1, message))
+    };
+    host.arrive(1, query(v6(1, 254), 28));
+    host.pump(11_000);
+    assert_eq!(told(&mut host), [], "from beyond the link");
+    let router = IpAddress::v6(0xfe80, 0, 0, 0, 0, 0, 0, 254);
+    host.arrive(1, query(router, 28));
+    host.pump(12_000);
+    // The group, that of the address, and that of the others, which end alike.
+    let all = told(&mut host);
+    assert!(all.len() == 3 && all.iter().all(|(_, kind, record)| (*kind, record[0]) == (143, 2)), "{all:?}");
+    host.arrive(1, query(router, 24));
+    host.pump(13_000);
+    let all = told(&mut host);
+    assert!(all.len() == 3 && all.iter().all(|(to, kind, _)| *kind == 131 && *to != reports), "{all:?}");
+    host.stack.base.remove_address(1, &own).unwrap();
+    host.pump(13_000);
+    let [(_, 132, left)] = &told(&mut host)[..] else { panic!("the address's group was left") };
+    assert_eq!(left[left.len() - 4..], [0xff, 0, 0, 0x77]);
+}
+
 #[test]
 fn no_frame_does_harm() {
     let mut host = Host::new(2);
@@ -420,6 +524,13 @@ fn no_frame_does_harm() {
         ip(&tcp),
         redirect(v4(1, 2), v4(1, 1), v4(1, 3), v4(9, 9)),
         redirect(v6(1, 2), v6(1, 1), v6(1, 3), v6(9, 9)),
+        ip(&packet::build(
+            v4(1, 2),
+            IpAddress::v4(224, 0, 0, 1),
+            IpProtocol::Igmp,
+            1,
+            &[0x11, 9, 0xee, 0xf6, 0, 0, 0, 0],
+        )),
     ];
     seeds.extend(frag::fragment(&echo(v4(1, 2), v4(1, 1), 64, 3000), 1400, 3).iter().map(|piece| ip(piece)));
     seeds.extend(frag::fragment(&echo(v6(1, 2), v6(1, 1), 64, 3000), 1400, 3).iter().map(|piece| ip(piece)));

@@ -4,9 +4,9 @@ use abi::Errno;
 use smoltcp::wire::{IpAddress, IpEndpoint, IpProtocol};
 
 use super::dgram::set_class;
-use super::ndp;
 use super::packet::{self, Packet};
 use super::stack::Base;
+use super::{member, ndp};
 
 /// What happened to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +156,9 @@ impl Base {
             (true, 3 | 11 | 12) | (false, 1..=4) => self.error_input(packet, head, body),
             (true, REDIRECT4) if head[1] < 4 => {
                 let _ = self.redirect4(at, packet.from, [head[4], head[5], head[6], head[7]], body);
+            }
+            (false, member::QUERY6) => {
+                let _ = self.mld_input(at, packet);
             }
             (false, ndp::ROUTER_SOLICIT..=ndp::REDIRECT) => drop(self.ndp_input(at, packet)),
             _ => {}

@@ -164,8 +164,10 @@ impl Base {
             self.routes.remove_all(|route| route.link == at && route.origin == Origin::Advertised);
             self.links[at].tentative.clear();
             self.links[at].solicit = None;
+            self.links[at].announcements = super::member::Announcements::default();
             return Ok(());
         }
+        self.tell_groups(at);
         let own: Vec<IpAddress> = self.links[at].addrs.iter().map(IpCidr::address).collect();
         for addr in own {
             if let IpAddress::Ipv4(addr) = addr {
@@ -219,6 +221,8 @@ impl Base {
         let Some(cidr) = cidr.or(tried.map(|tried| tried.cidr)) else {
             return if known { Ok(()) } else { Err(Errno::EADDRNOTAVAIL) };
         };
+        self.leave_node(at, addr);
+        let link = &self.links[at];
         let network = route::network(&cidr);
         // Another address may be in the same network.
         let heir = link.addrs.iter().find(|other| route::network(other) == network).map(IpCidr::address);

@@ -28,6 +28,8 @@ pub struct Link {
     pub duplicated: Vec<IpAddress>,
     /// The groups that somebody here listens to, and how many do.
     pub groups: Vec<(IpAddress, usize)>,
+    /// What is to be told of them.
+    pub announcements: super::member::Announcements,
     /// What frames go through.
     pub device: Box<dyn NetDevice>,
     /// Whether it is up.
@@ -65,6 +67,7 @@ impl Link {
             tentative: Vec::new(),
             duplicated: Vec::new(),
             groups: Vec::new(),
+            announcements: super::member::Announcements::default(),
             device,
             up: false,
             solicit: None,
@@ -160,20 +163,26 @@ impl Link {
         all || self.groups.iter().any(|(member, _)| member == group)
     }
 
-    /// Begins to listen to a group.
-    pub fn join(&mut self, group: IpAddress) {
+    /// Begins to listen to a group; whether it is the first who does.
+    pub fn join(&mut self, group: IpAddress) -> bool {
         match self.groups.iter_mut().find(|(member, _)| *member == group) {
-            Some((_, count)) => *count += 1,
-            None => self.groups.push((group, 1)),
+            Some((_, count)) => {
+                *count += 1;
+                false
+            }
+            None => {
+                self.groups.push((group, 1));
+                true
+            }
         }
     }
 
-    /// Ends what [`Link::join`] began.
-    pub fn leave(&mut self, group: IpAddress) {
+    /// Ends what [`Link::join`] began; whether it was the last who did.
+    pub fn leave(&mut self, group: IpAddress) -> bool {
         if let Some((_, count)) = self.groups.iter_mut().find(|(member, _)| *member == group) {
             *count -= 1;
         }
-        self.groups.retain(|(_, count)| *count > 0);
+        self.groups.extract_if(.., |(_, count)| *count == 0).count() > 0
     }
 
     /// Returns the address to speak from when speaking to `to` through this interface: of its network, else of its reach, and of those the

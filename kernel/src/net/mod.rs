@@ -19,6 +19,7 @@ pub mod ioctl;
 pub mod joined;
 pub mod link;
 pub mod local;
+pub mod member;
 pub mod ndp;
 pub mod neighbour;
 pub mod netlink;

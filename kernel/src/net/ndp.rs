@@ -241,13 +241,16 @@ impl Base {
     /// Begins to try an address out, unless that is already done; without questions it is taken at once.
     pub(super) fn try_out(&mut self, at: usize, cidr: IpCidr, ends: Option<Instant>) {
         let (now, count) = (self.now, self.settings.dad_count);
-        let link = &mut self.links[at];
+        let link = &self.links[at];
         if link.tentative.iter().any(|tentative| tentative.cidr.address() == cidr.address()) {
             return;
         }
         if count == 0 || !link.is_ethernet() {
+            self.join_node(at, &cidr.address());
             return self.take(at, cidr, ends);
         }
+        self.join_node(at, &cidr.address());
+        let link = &mut self.links[at];
         let due = now + RETRANS * u32::from(count);
         link.tentative.push(Tentative { cidr, due, ends });
         self.note_due(due);

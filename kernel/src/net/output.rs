@@ -335,7 +335,8 @@ impl Base {
         }
         let routes = self.routes.expire(self.now);
         let addresses = self.run_addresses();
-        for at in [next, routes, addresses].into_iter().flatten() {
+        let announcements = self.run_announcements();
+        for at in [next, routes, addresses, announcements].into_iter().flatten() {
             self.note_due(at);
         }
     }

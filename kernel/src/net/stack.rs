@@ -386,7 +386,10 @@ impl Stack {
             IpProtocol::Tcp => self.tcp_input(at, packet),
             IpProtocol::Udp => self.udp_input(at, packet),
             IpProtocol::Icmp | IpProtocol::Icmpv6 => self.base.icmp_input(at, packet),
-            IpProtocol::Igmp | IpProtocol::Ipv6NoNxt => {}
+            IpProtocol::Igmp => {
+                let _ = self.base.igmp_input(at, packet);
+            }
+            IpProtocol::Ipv6NoNxt => {}
             _ if wanted => {}
             _ => self.base.refuse(at, packet, icmp::Problem::Protocol),
         }

@@ -22,7 +22,7 @@ impl Membership {
     /// Ends it at the interface.
     pub fn end(&self, base: &mut Base) {
         if let Some(at) = base.link_by_index(self.link) {
-            base.links[at].leave(self.group);
+            base.leave_group(at, self.group);
         }
     }
 }
@@ -94,7 +94,7 @@ impl Pcb {
             return Err(Errno::ENOBUFS);
         }
         let link = base.link_by_index(membership.link).ok_or(Errno::ENODEV)?;
-        base.links[link].join(membership.group);
+        base.join_group(link, membership.group);
         self.groups.push(membership);
         Ok(())
     }
