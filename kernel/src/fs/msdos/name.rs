@@ -57,8 +57,13 @@ impl Name {
         whole.then(|| join(base.as_bytes(), extension.as_bytes()))
     }
 
-    /// Makes an alias that nobody has, as `taken` says: `LONGNA~1.TXT`.
+    /// Makes an alias that nobody has, as `taken` says: the name itself if only its case is lost, else `LONGNA~1.TXT`.
     pub fn alias(&self, taken: impl Fn(&[u8; 11]) -> bool) -> Result<[u8; 11]> {
+        // What looks for short names only (firmware, boot loaders) finds it so.
+        let upper = Self { text: self.text.to_ascii_uppercase(), letters: Vec::new() };
+        if let Some(alias) = upper.short().filter(|alias| !taken(alias)) {
+            return Ok(alias);
+        }
         let (base, extension) = split(self.text.trim_start_matches('.'));
         let letters = |part: &str, most: usize| -> Vec<u8> {
             let kept = part.chars().filter(|letter| *letter != ' ' && *letter != '.');
@@ -201,6 +206,8 @@ mod tests {
         assert_eq!(alias("Long file name.text", &[b"LONGFI~1TEX"]), "LONGFI~2TEX");
         assert_eq!(alias(".profile", &[]), "PROFIL~1   ");
         assert_eq!(alias("日本", &[]), "__~1       ");
+        assert_eq!(alias("Readme.txt", &[]), "README  TXT");
+        assert_eq!(alias("Readme.txt", &[b"README  TXT"]), "README~1TXT");
         let name = Name::new(b"Long file name.text").unwrap();
         let many = name.alias(|alias| alias.starts_with(b"LONGFI")).unwrap();
         assert!(many.starts_with(b"LO") && many.ends_with(b"TEX") && many[6..8] == *b"~1");
