@@ -255,6 +255,9 @@ impl Rumpuser for LocalHost {
     fn process_link(&self, pid: i32, name: &str) -> Option<Vec<u8>> {
         self.inner.process_link(pid, name)
     }
+    fn process_threads(&self, pid: i32) -> Vec<i32> {
+        self.inner.process_threads(pid)
+    }
     fn has_terminal(&self, pid: i32) -> bool {
         self.inner.has_terminal(pid)
     }

@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
+use abi::fcntl::{O_CLOEXEC, open_flags_to_linux};
 use abi::time::Timespec;
 use abi::{Errno, Fd, Result};
 
 use super::Request;
 use super::kernfs::{hostname, set_hostname};
-use super::report::{Look, Reports, Row, What};
+use super::report::{Look, Make, Reports, Row, What};
 use crate::proc::{Proc, lock};
 use crate::sysctl;
 use crate::vfs::{FileSystem, Kind, View};
@@ -52,8 +53,9 @@ const SYS_KERNEL: &[Row] = &[
 /// The directory of a process.
 const PROCESS: &[Row] = &[
     ("auxv", 0o400, What::Text(|look| of_host(look, "auxv"))),
+    ("cgroup", 0o444, What::Text(|look| of_host(look, "cgroup"))),
     ("cmdline", 0o444, What::Text(|look| of_host(look, "cmdline").or_else(|_| status::name_alone(look)))),
-    ("comm", 0o444, What::Text(|look| Ok(format!("{}\n", lock(&look.of.name)).into_bytes()))),
+    ("comm", 0o444, What::Text(status::comm)),
     ("cwd", 0o777, What::Link(|look| place(look, |proc| lock(&proc.cwd).dir.clone()))),
     ("environ", 0o400, What::Text(|look| of_host(look, "environ"))),
     (
@@ -64,16 +66,32 @@ const PROCESS: &[Row] = &[
         }),
     ),
     ("fd", 0o500, What::Made(descriptors)),
+    ("fdinfo", 0o500, What::Made(positions)),
     ("io", 0o400, What::Text(|look| of_host(look, "io"))),
     ("limits", 0o444, What::Text(status::limits)),
+    ("loginuid", 0o444, What::Text(|look| of_host(look, "loginuid"))),
     ("maps", 0o444, What::Text(|look| of_host(look, "maps"))),
     ("mountinfo", 0o444, What::Text(status::mountinfo)),
     ("mounts", 0o444, What::Text(status::mounts)),
     ("net", 0o555, What::Made(tables)),
+    ("oom_score", 0o444, What::Text(|look| of_host(look, "oom_score"))),
+    ("oom_score_adj", 0o444, What::Text(|look| of_host(look, "oom_score_adj"))),
     ("root", 0o777, What::Link(|look| place(look, |proc| lock(&proc.cwd).root.clone()))),
-    ("stat", 0o444, What::Text(status::stat)),
+    ("sessionid", 0o444, What::Text(|look| of_host(look, "sessionid"))),
+    ("smaps", 0o444, What::Text(|look| of_host(look, "smaps"))),
+    ("smaps_rollup", 0o444, What::Text(|look| of_host(look, "smaps_rollup"))),
+    ("stat", 0o444, What::Text(|look| status::stat(look, "stat"))),
     ("statm", 0o444, What::Text(|look| of_host(look, "statm").or_else(|_| Ok(b"0 0 0 0 0 0 0\n".to_vec())))),
-    ("status", 0o444, What::Text(status::status)),
+    ("status", 0o444, What::Text(|look| status::status(look, "status"))),
+    ("task", 0o555, What::Made(threads)),
+    ("wchan", 0o444, What::Text(|look| of_host(look, "wchan"))),
+];
+
+/// The directory of a thread.
+const THREAD: &[(&str, Make)] = &[
+    ("comm", |look, thread| of_host(look, &format!("task/{thread}/comm")).or_else(|_| status::comm(look))),
+    ("stat", |look, thread| status::stat(look, &format!("task/{thread}/stat"))),
+    ("status", |look, thread| status::status(look, &format!("task/{thread}/status"))),
 ];
 
 /// Makes a file system of processes; it knows no options.
@@ -118,6 +136,29 @@ fn place(look: &Look, of: fn(&Proc) -> Option<crate::vfs::Dir>) -> Result<Vec<u8
 
 fn descriptors(look: &Look) -> Vec<(String, What)> {
     lock(&look.of.fds).numbers().map(|Fd(fd)| (fd.to_string(), What::Descriptor(fd))).collect()
+}
+
+fn positions(look: &Look) -> Vec<(String, What)> {
+    lock(&look.of.fds).numbers().map(|Fd(fd)| (fd.to_string(), What::About(position, fd))).collect()
+}
+
+/// Where a descriptor is in its file, and its flags (proc_pid_fdinfo(5)).
+fn position(look: &Look, fd: i32) -> Result<Vec<u8>> {
+    let (open, closes) = {
+        let fds = lock(&look.of.fds);
+        (fds.get(Fd(fd)).map_err(|_| Errno::ENOENT)?, fds.entry(Fd(fd)).is_ok_and(|entry| entry.close_on_exec))
+    };
+    let at = open.file.as_vnode().map_or(0, |file| file.position());
+    let flags = open_flags_to_linux(open.flags() | if closes { O_CLOEXEC } else { 0 });
+    let (inode, mount) = (open.stat()?.st_ino, open.file.as_vnode().map_or(0, |file| file.at.mount.id));
+    Ok(format!("pos:\t{at}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{inode}\n").into_bytes())
+}
+
+/// The threads, of which only the host knows; the first has the number of the process.
+fn threads(look: &Look) -> Vec<(String, What)> {
+    let known = look.of.local_pid().map(|pid| look.kernel.rumpuser.process_threads(pid)).unwrap_or_default();
+    let all = if known.is_empty() { vec![look.of.known_as()] } else { known };
+    all.into_iter().map(|thread| (thread.to_string(), What::All(THREAD, thread))).collect()
 }
 
 /// What the link of a descriptor shows: a path, or the kind and number of what has none.

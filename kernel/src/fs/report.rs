@@ -25,6 +25,8 @@ pub struct Look {
 pub enum What {
     /// A text.
     Text(fn(&Look) -> Result<Vec<u8>>),
+    /// A text about a number: of a descriptor, of a thread.
+    About(Make, i32),
     /// A text that another part of the kernel has registered.
     Report(crate::Report),
     /// A text that the superuser may replace.
@@ -37,6 +39,8 @@ pub enum What {
     Object,
     /// A directory with the same names always.
     Fixed(&'static [Row]),
+    /// A directory of texts about a number.
+    All(&'static [(&'static str, Make)], i32),
     /// A directory whose names are made when somebody looks.
     Made(fn(&Look) -> Vec<(String, What)>),
     /// The same names always, and made ones behind them.
@@ -44,6 +48,9 @@ pub enum What {
     /// The directory of a process, by its number in the rump kernel.
     Process(i32),
 }
+
+/// Makes a text about a number.
+pub type Make = fn(&Look, i32) -> Result<Vec<u8>>;
 
 /// A name, the permission bits, and what is there.
 pub type Row = (&'static str, u32, What);
@@ -109,10 +116,10 @@ fn is_descriptor(what: &What, name: &[u8]) -> bool {
 
 fn kind_of(what: &What) -> Kind {
     match what {
-        What::Text(_) | What::Report(_) | What::Settable(..) => Kind::Regular,
+        What::Text(_) | What::About(..) | What::Report(_) | What::Settable(..) => Kind::Regular,
         What::Link(_) | What::Descriptor(_) => Kind::Symlink,
         What::Object => Kind::Socket,
-        What::Fixed(_) | What::Made(_) | What::Both(..) | What::Process(_) => Kind::Directory,
+        What::Fixed(_) | What::All(..) | What::Made(_) | What::Both(..) | What::Process(_) => Kind::Directory,
     }
 }
 
@@ -155,6 +162,9 @@ impl Report {
         };
         Ok(match &self.what {
             What::Fixed(rows) => fixed(rows).collect(),
+            What::All(rows, number) => {
+                rows.iter().map(|(name, make)| ((*name).to_owned(), 0o444, What::About(*make, *number))).collect()
+            }
             What::Made(make) => made(*make)?,
             What::Both(rows, make) => fixed(rows).chain(made(*make)?).collect(),
             What::Process(_) => {
@@ -176,6 +186,7 @@ impl Report {
         // Not under the lock: what makes it may look at other processes.
         let text: Arc<[u8]> = match self.what {
             What::Text(make) | What::Settable(make, _) => make(&self.look()?)?.into(),
+            What::About(make, number) => make(&self.look()?, number)?.into(),
             What::Report(make) => make(&self.look()?.kernel).into(),
             _ => return Err(Errno::EISDIR),
         };

@@ -68,6 +68,14 @@ pub fn process_link(pid: i32, name: &str) -> Option<Vec<u8>> {
     Some(target.into_bytes())
 }
 
+/// The numbers of a process's threads; none if it has gone.
+pub fn process_threads(pid: i32) -> Vec<i32> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = openat(CWD, format!("/proc/{pid}/task"), flags, Mode::empty()).and_then(Dir::new);
+    let Ok(folder) = folder else { return Vec::new() };
+    folder.filter_map(|entry| entry.ok()?.file_name().to_str().ok()?.parse().ok()).collect()
+}
+
 /// Whether a process has a controlling terminal of the host.
 pub fn has_terminal(pid: i32) -> bool {
     status(&pid.to_string()).is_some_and(|status| status.tty != 0)

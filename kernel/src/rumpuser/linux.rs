@@ -222,6 +222,10 @@ impl Rumpuser for LinuxHost {
         jobs::process_link(pid, name)
     }
 
+    fn process_threads(&self, pid: i32) -> Vec<i32> {
+        jobs::process_threads(pid)
+    }
+
     fn has_terminal(&self, pid: i32) -> bool {
         jobs::has_terminal(pid)
     }

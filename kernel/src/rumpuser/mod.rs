@@ -90,6 +90,10 @@ pub trait Rumpuser: Send + Sync {
     fn process_link(&self, _pid: i32, _name: &str) -> Option<Vec<u8>> {
         None
     }
+    /// The numbers of a process's threads.
+    fn process_threads(&self, _pid: i32) -> Vec<i32> {
+        Vec::new()
+    }
     /// Whether a process has a controlling terminal of the host.
     fn has_terminal(&self, _pid: i32) -> bool {
         false

@@ -18,6 +18,11 @@ pub fn name_alone(look: &Look) -> Result<Vec<u8>> {
     Ok(name)
 }
 
+/// The name of a program.
+pub fn comm(look: &Look) -> Result<Vec<u8>> {
+    Ok(format!("{}\n", lock(&look.of.name)).into_bytes())
+}
+
 /// One entry a CPU that the kernel was given.
 pub fn cpuinfo(look: &Look) -> Result<Vec<u8>> {
     let mut text = String::new();
@@ -156,9 +161,10 @@ pub fn mountinfo(look: &Look) -> Result<Vec<u8>> {
     Ok(text.into_bytes())
 }
 
-/// What the host says of a process, with what the rump kernel knows better: the parent, the terminal, and when it began.
-pub fn stat(look: &Look) -> Result<Vec<u8>> {
-    let Ok(host) = of_host(look, "stat") else { return own_stat(look) };
+/// What the host says of a process, or a thread of it, in `file`, with what the rump kernel knows better: the parent, the terminal, and
+/// when it began.
+pub fn stat(look: &Look, file: &str) -> Result<Vec<u8>> {
+    let Ok(host) = of_host(look, file) else { return own_stat(look) };
     let (Some(mut fields), Some(end)) = (fields(&host), host.iter().rposition(|byte| *byte == b')')) else {
         return own_stat(look);
     };
@@ -208,8 +214,8 @@ fn own_stat(look: &Look) -> Result<Vec<u8>> {
 }
 
 /// The same, in words.
-pub fn status(look: &Look) -> Result<Vec<u8>> {
-    let Ok(host) = of_host(look, "status") else { return own_status(look) };
+pub fn status(look: &Look, file: &str) -> Result<Vec<u8>> {
+    let Ok(host) = of_host(look, file) else { return own_status(look) };
     let host = String::from_utf8_lossy(&host);
     let line = |line: &str| match line.split_once(':') {
         Some(("PPid", _)) => format!("PPid:\t{}\n", parent(look)),

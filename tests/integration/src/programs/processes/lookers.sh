@@ -15,5 +15,11 @@ until netstat -tn | awk '$4 ~ /:8080$/ { print $2, $6 }' | grep -x '1000 ESTABLI
 lsof -w -a -p $pid -i -n -P | awk 'NR > 1 { print $1, $5, $(NF - 1), $NF }' | sed -E 's,127.0.0.1:[0-9]{5},port,'; lsof -w -t held | grep -cx $pid || true
 until test "$(awk '{ print ($14 > 2) }' /proc/$pid/stat)" = 1; do :; done; echo has used time; top -b -n 1 -p $pid | awk -v pid=$pid '$1 == pid { print "top shows", $NF }'
 busy() { awk '$1 == "cpu" { print $2 + $4 }' /proc/stat; }; before=$(busy); until test "$(busy)" -gt "$before"; do :; done; echo the CPUs were busy; : > enough
+python3 -c '
+import os, threading
+def tell():
+    print(sorted(os.listdir("/proc/self/task")) == sorted(str(one.native_id) for one in threading.enumerate()), open("/proc/self/task/%d/comm" % threading.get_native_id()).read().strip())
+one = threading.Thread(target=tell); one.start(); one.join()
+file = open("held", "w+b", 0); file.write(b"12345"); file.seek(3); lines = dict(line.split() for line in open("/proc/self/fdinfo/%d" % file.fileno())); print(lines["pos:"], int(lines["flags:"], 8) & (os.O_ACCMODE | os.O_APPEND | os.O_CLOEXEC) == os.O_RDWR | os.O_CLOEXEC)'
 free | awk '/^Mem:/ { print ($2 > 0 && $3 + $4 <= $2) }'; awk '{ print ($1 > 0 && NF == 2) }' /proc/uptime; awk '{ print NF, ($1 >= 0) }' /proc/loadavg; uptime | grep -c 'load average'; vmstat | wc -l; grep -c ' /proc ' /proc/mounts; findmnt -n -o TARGET --mountpoint /proc | sort -u; mount | grep -c ' on /proc '; df -a | grep -c ' /proc$'; w -h | wc -l > /dev/null; pidof python3 | tr ' ' '\n' | grep -cx $pid
 kill $pid; wait $pid || true; test ! -e /proc/$pid/stat && echo gone; ps -p $pid > /dev/null || echo not listed
