@@ -119,6 +119,9 @@ fn judge(dir: i32, addr: usize) -> Owner {
     {
         return Owner::Descriptor(rump);
     }
+    if matches!(class, PathClass::Blanket) && is_numbers_of_host(text.to_bytes()) {
+        return Owner::Host;
+    }
     if class.is_rump()
         && let Some(text) = rump_descriptor(class.strip(&text).to_bytes())
     {
@@ -169,15 +172,33 @@ fn descriptor(path: &[u8]) -> Option<RumpFd> {
     fds::lookup(number)
 }
 
+/// Whether a path names a descriptor of this process that the host has, or all of them: the list of a program's numbers is the host's.
+fn is_numbers_of_host(path: &[u8]) -> bool {
+    let of_process =
+        own_process(path).and_then(|rest| rest.strip_prefix(b"/fdinfo").or_else(|| rest.strip_prefix(b"/fd")));
+    match of_process.or_else(|| path.strip_prefix(b"/dev/fd")) {
+        Some(b"" | b"/") => true,
+        Some([b'/', digits @ ..]) => number(digits).is_some_and(|number| fds::lookup(number).is_none()),
+        _ => false,
+    }
+}
+
 /// The rump kernel's own name for a descriptor, with its number instead of the program's; there is none (`ENOENT`) behind a number that is
 /// not the rump kernel's. `None` for any other name, and for the three standard ones where they are the host's.
 fn rump_descriptor(path: &[u8]) -> Option<UserString> {
-    let of_process = own_process(path).and_then(|rest| rest.strip_prefix(b"/fd/"));
+    let rest = own_process(path);
+    let of_process = rest.and_then(|rest| rest.strip_prefix(b"/fd/"));
+    let about = rest.and_then(|rest| rest.strip_prefix(b"/fdinfo/")).and_then(number).and_then(fds::lookup);
     let its_number = path.strip_prefix(b"/dev/fd/").or(of_process).and_then(number);
-    let mut text = if of_process.is_some() { *b"/proc/self/fd/0000000000" } else { *b"/dev/././fd/./0000000000" };
-    match descriptor(path) {
+    // All of one length, with room for the number at their end.
+    let mut text = match (about, of_process) {
+        (Some(_), _) => *b"/proc/self/fdinfo/0000000000",
+        (_, Some(_)) => *b"/proc/././self/fd/0000000000",
+        (None, None) => *b"/dev/././././fd/./0000000000",
+    };
+    match about.or_else(|| descriptor(path)) {
         Some(RumpFd(fd)) => {
-            let (mut rest, digits) = (fd.unsigned_abs(), text.get_mut(14..)?);
+            let (mut rest, digits) = (fd.unsigned_abs(), text.get_mut(18..)?);
             for digit in digits.iter_mut().rev() {
                 *digit = b'0' + (rest % 10) as u8;
                 rest /= 10;

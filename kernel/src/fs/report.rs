@@ -110,7 +110,7 @@ fn number(path: &str) -> u64 {
 
 /// Whether a name means a descriptor: our own client writes the number with zeros before it.
 fn is_descriptor(what: &What, name: &[u8]) -> bool {
-    let What::Descriptor(fd) = what else { return false };
+    let (What::Descriptor(fd) | What::About(_, fd)) = what else { return false };
     name.iter().all(u8::is_ascii_digit) && str::from_utf8(name).is_ok_and(|name| name.parse() == Ok(*fd))
 }
 

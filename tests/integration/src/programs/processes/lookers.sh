@@ -21,5 +21,10 @@ def tell():
     print(sorted(os.listdir("/proc/self/task")) == sorted(str(one.native_id) for one in threading.enumerate()), open("/proc/self/task/%d/comm" % threading.get_native_id()).read().strip())
 one = threading.Thread(target=tell); one.start(); one.join()
 file = open("held", "w+b", 0); file.write(b"12345"); file.seek(3); lines = dict(line.split() for line in open("/proc/self/fdinfo/%d" % file.fileno())); print(lines["pos:"], int(lines["flags:"], 8) & (os.O_ACCMODE | os.O_APPEND | os.O_CLOEXEC) == os.O_RDWR | os.O_CLOEXEC)'
+python3 -c '
+import os
+ours = os.open("held", os.O_RDONLY); os.dup2(ours, 50); os.close(ours); os.lseek(50, 2, os.SEEK_SET); theirs = os.open("/etc/passwd", os.O_RDONLY); os.dup2(theirs, 51)
+print({"50", "51"} <= set(os.listdir("/proc/self/fd")), {"50", "51"} <= set(os.listdir("/proc/self/fdinfo")), open("/proc/self/fd/51").read() == open("/etc/passwd").read(), os.readlink("/proc/self/fd/51"))
+print(os.read(os.open("/proc/self/fd/50", os.O_RDONLY), 9), os.path.basename(os.readlink("/proc/self/fd/50")), open("/proc/self/fdinfo/50").readline().split(), os.path.exists("/proc/self/fd/49"))'
 free | awk '/^Mem:/ { print ($2 > 0 && $3 + $4 <= $2) }'; awk '{ print ($1 > 0 && NF == 2) }' /proc/uptime; awk '{ print NF, ($1 >= 0) }' /proc/loadavg; uptime | grep -c 'load average'; vmstat | wc -l; grep -c ' /proc ' /proc/mounts; findmnt -n -o TARGET --mountpoint /proc | sort -u; mount | grep -c ' on /proc '; df -a | grep -c ' /proc$'; w -h | wc -l > /dev/null; pidof python3 | tr ' ' '\n' | grep -cx $pid
 kill $pid; wait $pid || true; test ! -e /proc/$pid/stat && echo gone; ps -p $pid > /dev/null || echo not listed
