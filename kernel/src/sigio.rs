@@ -1,4 +1,4 @@
-//! Signals of files that became ready (`O_ASYNC`, see fcntl(2)).
+//! Signals of files that became ready (`O_ASYNC`, see fcntl(2)), and of urgent data (`SIGURG`, socket(7)).
 //!
 //! A kernel in another process cannot send a program the signal that it asked for: it has not the right, knows neither the program's
 //! threads nor its groups, and may not say in `siginfo_t` what the host's kernel says. So the host's kernel sends it, for a pipe of the host:
@@ -15,7 +15,7 @@ use sysproxy::host::Owned;
 
 use crate::file::Events;
 use crate::rumpuser::{Bell, Side};
-use crate::wait::Waiter;
+use crate::wait::{EVERYTHING, Waiter};
 
 /// Tells a program that an open file became ready.
 pub struct Sigio {
@@ -44,6 +44,10 @@ impl Sigio {
 
 impl Waiter for Sigio {
     fn notify(self: Arc<Self>, news: Events) -> bool {
+        // Urgent data signals the owner whatever the flag says (SIGURG); a wake-up that does not say what happened is none.
+        if news != EVERYTHING && news & POLLPRI != 0 {
+            self.bell.ring(Side::Urgent);
+        }
         if self.on.load(Ordering::Relaxed) {
             if self.readable && news & (POLLIN | POLLRDNORM | POLLRDBAND | POLLPRI) != 0 {
                 self.bell.ring(Side::Read);
@@ -86,8 +90,10 @@ mod tests {
         reader.switch(true);
         [EVERYTHING, POLLOUT, NOTHING_NEW, POLLIN].into_iter().for_each(|news| queue.wake_for(news));
         assert_eq!(taken(), [Side::Read, Side::Read]);
-        let both = Sigio::new(Box::new(Rung(rung.clone())), true, true, true);
         reader.switch(false);
+        queue.wake_for(POLLPRI);
+        assert_eq!(taken(), [Side::Urgent], "also without the flag");
+        let both = Sigio::new(Box::new(Rung(rung.clone())), true, true, true);
         queue.register(&both, false);
         queue.wake();
         assert_eq!(taken(), [Side::Read, Side::Write]);

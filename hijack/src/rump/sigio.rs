@@ -28,6 +28,8 @@ const F_OWNER_PGRP: i32 = 2;
 
 /// The sides of a file, as the server numbers them: reading and writing.
 const SIDES: [i32; 2] = [0, 1];
+/// The side of urgent data, which signals the owner always (`SIGURG`).
+const URGENT: i32 = 2;
 
 /// Whether a command of fcntl(2) is about these signals.
 pub fn concerns(command: i32) -> bool {
@@ -49,9 +51,25 @@ pub fn control(rump: RumpFd, command: i32, arg: usize) -> Result<usize> {
         end => ask(&end?)?,
     };
     match command {
-        libc::F_SETOWN | F_SETOWN_EX | F_SETSIG => ask(&end(rump, write)?),
+        libc::F_SETOWN | F_SETOWN_EX => {
+            urge(rump, command, arg)?;
+            ask(&end(rump, write)?)
+        }
+        F_SETSIG => ask(&end(rump, write)?),
         _ => Ok(read),
     }
+}
+
+/// Has the host signal the owner when urgent data comes, if the file can have any.
+fn urge(rump: RumpFd, command: i32, arg: usize) -> Result<()> {
+    let end = match end(rump, URGENT) {
+        Err(Errno::EOPNOTSUPP) => return Ok(()),
+        end => end?,
+    };
+    let ask = |command, arg| raw::checked(raw::fcntl(end.fd().0, command, arg)).map(drop);
+    ask(command, arg)?;
+    ask(F_SETSIG, libc::SIGURG as usize)?;
+    ask(libc::F_SETFL, raw::word(libc::O_NONBLOCK | libc::O_ASYNC))
 }
 
 /// What can be kept where no signal is sent: the owner, at the server.

@@ -57,6 +57,15 @@ impl Family {
         }
     }
 
+    /// The same for a socket that speaks through the interface of a number: an address that means something there only is shown with it.
+    pub fn sockaddr_on(self, endpoint: IpEndpoint, device: Option<u32>) -> Sockaddr {
+        let mut addr = self.sockaddr(endpoint);
+        if let (Sockaddr::Inet6 { scope_id: scope_id @ 1.., .. }, Some(device)) = (&mut addr, device) {
+            *scope_id = device;
+        }
+        addr
+    }
+
     /// Returns the wildcard address.
     pub fn any(self) -> IpAddress {
         match self {
@@ -64,6 +73,30 @@ impl Family {
             Self::V6 { .. } => Ipv6Address::UNSPECIFIED.into(),
         }
     }
+}
+
+/// Takes note of the interface on which an address means something, as if it had been set by `SO_BINDTODEVICE` (`device`), as on Linux; for a
+/// group it may also be the one that groups are sent to by (`IPV6_MULTICAST_IF`).
+///
+/// `EINVAL` if none is known, or the socket is bound to another one.
+pub fn scope(addr: &Sockaddr, device: &mut Option<u32>, by_group: Option<u32>) -> Result<()> {
+    let Sockaddr::Inet6 { addr, scope_id, .. } = addr else { return Ok(()) };
+    if !is_of_a_link(addr) {
+        return Ok(());
+    }
+    let given = Some(*scope_id).filter(|scope| *scope != 0);
+    if given.is_some_and(|given| device.is_some_and(|device| device != given)) {
+        return Err(Errno::EINVAL);
+    }
+    let by_group = by_group.filter(|_| addr[0] == 0xff);
+    *device = Some(device.or(given).or(by_group).ok_or(Errno::EINVAL)?);
+    Ok(())
+}
+
+/// Whether an address of IPv6 means something on one link only.
+pub fn is_of_a_link(addr: &[u8; 16]) -> bool {
+    let addr = Ipv6Address::from(*addr);
+    addr.is_unicast_link_local() || matches!(addr.segments()[0] & 0xff0f, 0xff01 | 0xff02)
 }
 
 /// What a socket is bound to; without an address to every one that its family speaks.

@@ -74,6 +74,50 @@ pub struct Tuning {
     pub class: u8,
     /// `TCP_MAXSEG`.
     pub max_segment: Option<u16>,
+    /// `TCP_CONGESTION`.
+    pub congestion: Congestion,
+}
+
+/// How much is sent before it is acknowledged, beyond what the peer has room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Congestion {
+    /// All that the peer has room for: what the engine does best with, on links of its own.
+    #[default]
+    None,
+    /// RFC 5681.
+    Reno,
+    /// RFC 9438.
+    Cubic,
+}
+
+impl Congestion {
+    /// The names.
+    const NAMES: [(&str, Self); 4] =
+        [("none", Self::None), ("reno", Self::Reno), ("cubic", Self::Cubic), ("newreno", Self::Reno)];
+
+    /// The names of all, with spaces between.
+    pub fn names() -> String {
+        Self::NAMES.map(|(name, _)| name).join(" ")
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, congestion)| *congestion == self).map_or("", |(name, _)| name)
+    }
+
+    /// Finds one by its name, behind which there may be zeros; `ENOENT` for one that is not known.
+    pub fn parse(field: &[u8]) -> abi::Result<Self> {
+        let name = field.split(|byte| *byte == 0).next().unwrap_or_default();
+        let found = Self::NAMES.iter().find(|(known, _)| known.as_bytes() == name);
+        found.map(|(_, congestion)| *congestion).ok_or(abi::Errno::ENOENT)
+    }
+
+    /// Its name, with zeros behind it (`TCP_CA_NAME_MAX`).
+    pub fn field(self) -> [u8; 16] {
+        let (mut field, name) = ([0; 16], self.name());
+        field[..name.len()].copy_from_slice(name.as_bytes());
+        field
+    }
 }
 
 /// `SO_KEEPALIVE` with its three times (tcp(7)).
@@ -407,7 +451,16 @@ impl TcpConn for Smol {
             self.question = None;
         }
         (self.edge.class, self.edge.max_segment) = (tuning.class, tuning.max_segment);
+        let congestion = match tuning.congestion {
+            Congestion::None => tcp::CongestionControl::None,
+            Congestion::Cubic => tcp::CongestionControl::Cubic,
+            Congestion::Reno => tcp::CongestionControl::Reno,
+        };
         let socket = self.socket_mut();
+        // To set it is to begin anew.
+        if socket.congestion_control() != congestion {
+            socket.set_congestion_control(congestion);
+        }
         socket.set_nagle_enabled(!tuning.no_delay);
         socket.set_hop_limit(tuning.hop_limit.filter(|&limit| limit != 0));
         self.apply_timeout();

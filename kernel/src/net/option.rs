@@ -5,6 +5,8 @@ use std::time::Duration;
 use abi::socket::*;
 use abi::{Errno, Result};
 
+use super::conn::Congestion;
+
 /// The kinds of sockets, as far as options differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -118,6 +120,10 @@ pub struct Options {
     pub multicast_link: Option<u32>,
     /// The address that `IP_MULTICAST_IF` was set by.
     pub multicast_addr: [u8; 4],
+    /// `IPV6_DONTFRAG`: refuse what is too long for the way.
+    pub dont_fragment: bool,
+    /// `TCP_CONGCTL`: how much is sent at a time.
+    pub congestion: Congestion,
     /// `IPV6_V6ONLY`; off to begin with, as on Linux (NetBSD: on).
     pub v6only: bool,
     /// `TCP_NODELAY`.
@@ -233,6 +239,8 @@ impl Options {
             multicast_addr: [0; 4],
             multicast_ttl: 1,
             multicast_loop: 1,
+            dont_fragment: false,
+            congestion: Congestion::default(),
             v6only: false,
             no_delay: false,
             max_segment: 0,
@@ -345,6 +353,7 @@ impl Options {
             send_buffer: self.send_buffer,
             class: self.class(ipv4),
             max_segment: self.max_segment().and_then(|size| u16::try_from(size).ok()),
+            congestion: self.congestion,
         }
     }
 
@@ -352,6 +361,9 @@ impl Options {
     pub fn get(&self, level: i32, name: i32) -> Result<Vec<u8>> {
         if level == SOL_SOCKET {
             return self.get_socket(name);
+        }
+        if (self.kind, level, name) == (Kind::Tcp, IPPROTO_TCP, TCP_CONGCTL) {
+            return Ok(self.congestion.field().to_vec());
         }
         let value = match (self.kind, level, name) {
             (Kind::Tcp, IPPROTO_TCP, TCP_NODELAY) => i32::from(self.no_delay),
@@ -381,6 +393,7 @@ impl Options {
                 IPV6_RECVHOPLIMIT => i32::from(self.want_hop_limit),
                 IPV6_RECVTCLASS => i32::from(self.want_class),
                 IPV6_TCLASS => i32::from(self.traffic_class),
+                IPV6_DONTFRAG => i32::from(self.dont_fragment),
                 IPV6_CHECKSUM if self.kind == Kind::Raw => self.checksum_at.map_or(-1, |at| at as i32),
                 IPV6_MULTICAST_HOPS => self.multicast_ttl,
                 IPV6_MULTICAST_LOOP => self.multicast_loop,
@@ -434,6 +447,11 @@ impl Options {
             return self.set_socket(name, value);
         }
         match (self.kind, level) {
+            (Kind::Tcp, IPPROTO_TCP) if name == TCP_CONGCTL => {
+                self.congestion =
+                    Congestion::parse(Some(value).filter(|value| !value.is_empty()).ok_or(Errno::EINVAL)?)?;
+                Ok(())
+            }
             (Kind::Tcp, IPPROTO_TCP) => self.set_tcp(name, int(value)?),
             (kind, IPPROTO_IP) if kind.is_inet() => self.set_ip(name, value),
             (kind, IPPROTO_IPV6) if self.ipv6 && kind.is_inet() => self.set_ipv6(name, int(value)?),
@@ -530,6 +548,7 @@ impl Options {
             IPV6_RECVHOPLIMIT => self.want_hop_limit = value != 0,
             IPV6_RECVTCLASS => self.want_class = value != 0,
             IPV6_TCLASS => self.traffic_class = value as u8,
+            IPV6_DONTFRAG => self.dont_fragment = value != 0,
             IPV6_MULTICAST_HOPS if self.kind.is_datagram() => self.multicast_ttl = multicast_hops(value)?,
             IPV6_MULTICAST_LOOP => self.multicast_loop = value,
             IPV6_JOIN_GROUP => return Err(Errno::EPROTO),

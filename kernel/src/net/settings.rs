@@ -4,6 +4,7 @@ use abi::socket::PF_ROUTE;
 use abi::sysctl::{CTL_NET, CTL_VENDOR};
 use abi::{Errno, Result};
 
+use super::conn::Congestion;
 use super::stack::Settings;
 use crate::Kernel;
 use crate::sysctl::{Row, Value};
@@ -19,6 +20,8 @@ const IPPROTO_ICMPV6: i32 = 58;
 const RUMP: i32 = 1000;
 /// `net.inet.tcp.fastloop`: one of our own too.
 const FASTLOOP: i32 = 1000;
+/// `net.inet.tcp.congctl`, whose number changes from boot to boot in NetBSD.
+const CONGESTION: i32 = 1001;
 
 /// The rows, parents before children.
 pub const ROWS: &[Row] = &[
@@ -65,6 +68,26 @@ pub const ROWS: &[Row] = &[
             |k| k.net.inet.look(|stack| i32::from(!stack.tcp.slow_loop)),
             |k, on| {
                 k.net.inet.with(|stack| stack.tcp.slow_loop = on == 0);
+                Ok(())
+            },
+        ),
+    ),
+    Row::new(&[CTL_NET, PF_INET, IPPROTO_TCP, CONGESTION], "congctl", "Congestion control", Value::Node),
+    Row::new(
+        &[CTL_NET, PF_INET, IPPROTO_TCP, CONGESTION, 1],
+        "available",
+        "Available congestion control mechanisms",
+        Value::Text(|_| Congestion::names()),
+    ),
+    Row::new(
+        &[CTL_NET, PF_INET, IPPROTO_TCP, CONGESTION, 2],
+        "selected",
+        "Selected congestion control mechanism",
+        Value::TextRw(
+            |k| k.net.inet.look(|stack| stack.tcp.congestion.name().to_owned()),
+            |k, name| {
+                let congestion = Congestion::parse(name.as_bytes())?;
+                k.net.inet.with(|stack| stack.tcp.congestion = congestion);
                 Ok(())
             },
         ),

@@ -219,6 +219,12 @@ impl Base {
         self.links.places().find(|(_, link)| link.index == index).map(|(at, _)| at)
     }
 
+    /// The same for one that packets to `to` are to leave by; without such an interface `ENODEV`, for IPv6 `ENETUNREACH`, as on Linux.
+    pub fn named_link(&self, index: u32, to: &IpAddress) -> abi::Result<usize> {
+        let missing = if matches!(to, IpAddress::Ipv4(_)) { abi::Errno::ENODEV } else { abi::Errno::ENETUNREACH };
+        self.link_by_index(index).ok_or(missing)
+    }
+
     /// Where the interface of a name stands in [`Base::links`].
     pub fn link_by_name(&self, name: &[u8]) -> Option<usize> {
         self.links.places().find(|(_, link)| link.name.as_bytes() == name).map(|(at, _)| at)

@@ -12,6 +12,8 @@ pub enum Side {
     Read,
     /// There is room to write.
     Write,
+    /// Urgent data has come.
+    Urgent,
 }
 
 /// Makes the host signal whoever has asked for it on an end.
@@ -22,29 +24,33 @@ pub trait Bell: Send + Sync {
     fn end(&self, side: Side) -> Result<Owned>;
 }
 
-/// Two pipes of a Linux host. A byte that is written signals the reading end, and one that is read the writing end (pipe(7), fcntl(2)).
+/// Pipes of a Linux host. A byte that is written signals the reading end, and one that is read the writing end (pipe(7), fcntl(2)).
 ///
 /// The host signals an end when the other goes. So the end that signals stands first in each, to be closed first, and has the higher
 /// number: at the end of a process Linux closes from the highest down.
 pub struct LinuxBell<K> {
     read: [K; 2],
     write: [K; 2],
+    urgent: [K; 2],
 }
 
 impl<K: Keeper> LinuxBell<K> {
     /// Makes the pipes, kept by `keep`.
     pub fn new(keep: impl Fn(Owned) -> Result<K>) -> Result<Self> {
         let pipe = || host::pipe_with_room(1).map_err(errno);
-        let ((reader, writer), (other_reader, other_writer)) = (pipe()?, pipe()?);
-        let (writer, other_reader) = (keep(writer)?, keep(other_reader)?);
-        Ok(Self { read: [keep(reader)?, writer], write: [keep(other_writer)?, other_reader] })
+        let ((reader, writer), (other_reader, other_writer), (urgent, presser)) = (pipe()?, pipe()?, pipe()?);
+        let (writer, other_reader, presser) = (keep(writer)?, keep(other_reader)?, keep(presser)?);
+        let (read, write) = ([keep(reader)?, writer], [keep(other_writer)?, other_reader]);
+        Ok(Self { read, write, urgent: [keep(urgent)?, presser] })
     }
 }
 
 impl<K: Keeper> Bell for LinuxBell<K> {
     fn ring(&self, side: Side) {
-        let (reader, writer) = match (side, &self.read, &self.write) {
-            (Side::Read, [reader, writer], _) | (Side::Write, _, [writer, reader]) => (reader, writer),
+        let (reader, writer) = match (side, &self.read, &self.write, &self.urgent) {
+            (Side::Read, [reader, writer], ..)
+            | (Side::Write, _, [writer, reader], _)
+            | (Side::Urgent, .., [reader, writer]) => (reader, writer),
         };
         // Neither end blocks. Of two that ring at once either takes the other's byte.
         let _ = writer.with(|fd| host::write(fd, &[0]));
@@ -52,7 +58,11 @@ impl<K: Keeper> Bell for LinuxBell<K> {
     }
 
     fn end(&self, side: Side) -> Result<Owned> {
-        let [end, _] = if side == Side::Read { &self.read } else { &self.write };
+        let [end, _] = match side {
+            Side::Read => &self.read,
+            Side::Write => &self.write,
+            Side::Urgent => &self.urgent,
+        };
         // Not below the number that it has itself, which is out of a program's way where the kernel is in one.
         end.with(|end| host::dup_from(end, end.0)).map_err(errno)
     }

@@ -81,16 +81,18 @@ fn hostname(kernel: &Kernel) -> String {
     lock(&kernel.names.hostname).clone()
 }
 
-fn set_hostname(kernel: &Kernel, name: String) {
+fn set_hostname(kernel: &Kernel, name: String) -> Result<()> {
     *lock(&kernel.names.hostname) = name;
+    Ok(())
 }
 
 fn domainname(kernel: &Kernel) -> String {
     lock(&kernel.names.domainname).clone()
 }
 
-fn set_domainname(kernel: &Kernel, name: String) {
+fn set_domainname(kernel: &Kernel, name: String) -> Result<()> {
     *lock(&kernel.names.domainname) = name;
+    Ok(())
 }
 
 /// What the kernel may use: its limit, else all that the host has.

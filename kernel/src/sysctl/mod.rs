@@ -78,7 +78,7 @@ pub enum Value {
     /// A string.
     Text(fn(&Kernel) -> String),
     /// A string that can be set.
-    TextRw(fn(&Kernel) -> String, fn(&Kernel, String)),
+    TextRw(fn(&Kernel) -> String, fn(&Kernel, String) -> Result<()>),
     /// Anything else; gets the elements of the name behind the row's path.
     Table(fn(&Kernel, &[i32]) -> Result<Vec<u8>>),
 }
@@ -247,8 +247,7 @@ fn write(kernel: &Kernel, row: &Row, new: &[u8]) -> Result<()> {
             if end > 255 {
                 return Err(Errno::EINVAL);
             }
-            set(kernel, String::from_utf8_lossy(&new[..end]).into_owned());
-            Ok(())
+            set(kernel, String::from_utf8_lossy(&new[..end]).into_owned())
         }
         _ => Err(Errno::EPERM),
     }

@@ -286,7 +286,7 @@ impl Pcb {
     /// the routes.
     fn way(&self, base: &Base, to: &IpAddress) -> Result<Way> {
         let by_group = if to.is_multicast() { self.options.multicast_link } else { None };
-        let only = self.options.device.or(by_group).map(|index| base.link_by_index(index).ok_or(Errno::ENODEV));
+        let only = self.options.device.or(by_group).map(|index| base.named_link(index, to));
         base.route_by(to, only.transpose()?)
     }
 }

@@ -114,12 +114,6 @@ impl Dgrams {
     fn prepare(&mut self, base: &mut Base, id: Id, data: &[u8], to: Option<IpEndpoint>, wish: Wish) -> Result<Route> {
         let flavour = self.flavour;
         let pcb = self.pcb_mut(id)?;
-        if let Some(error) = pcb.error.take() {
-            return Err(error);
-        }
-        if pcb.shut_write {
-            return Err(Errno::EPIPE);
-        }
         let remote = destination(to.or(pcb.remote).ok_or(Errno::EDESTADDRREQ)?);
         let ipv4 = remote.addr.version() == IpVersion::Ipv4;
         let header = match flavour {
@@ -153,6 +147,13 @@ impl Dgrams {
             pcb.too_long(base, remote, mtu, data);
             return Err(Errno::EMSGSIZE);
         }
+        // What is wrong with the datagram itself comes first, as on Linux.
+        if let Some(error) = pcb.error.take() {
+            return Err(error);
+        }
+        if pcb.shut_write {
+            return Err(Errno::EPIPE);
+        }
         if wish.source.is_some_and(|source| !base.is_ours(&source)) {
             return Err(if ipv4 { Errno::ENETUNREACH } else { Errno::EINVAL });
         }
@@ -179,7 +180,8 @@ impl Dgrams {
 impl Pcb {
     /// Whether what is too long for the interface is refused (`IP_MTU_DISCOVER`, `IPV6_DONTFRAG`).
     fn never_fragments(&self, ipv4: bool) -> bool {
-        matches!(self.options.mtu_discover(ipv4), PMTUDISC_DO | PMTUDISC_PROBE)
+        let refused = self.options.dont_fragment && !ipv4;
+        refused || matches!(self.options.mtu_discover(ipv4), PMTUDISC_DO | PMTUDISC_PROBE)
     }
 }
 

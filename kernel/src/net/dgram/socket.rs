@@ -11,7 +11,7 @@ use smoltcp::wire::{IpEndpoint, Ipv6Address};
 use super::{Dgrams, Flavour, Pcb, Wish};
 use crate::Cx;
 use crate::file::{Events, File};
-use crate::net::addr::{Binding, Family};
+use crate::net::addr::{Binding, Family, is_of_a_link, scope};
 use crate::net::port::Id;
 use crate::net::stack::{Base, Inet};
 use crate::net::{Control, Received, Socket, ioctl};
@@ -68,11 +68,17 @@ impl DgramSocket {
     /// bind(2) without the client.
     pub fn bind_to(&self, addr: &Sockaddr) -> Result<()> {
         self.with(|table, base| {
-            let pcb = table.pcb(self.id)?;
+            let pcb = table.pcb_mut(self.id)?;
             let family = pcb.family;
             let endpoint = family.endpoint(addr)?;
-            if self.flavour == Flavour::Raw && pcb.remote.is_some() {
+            if pcb.remote.is_some() && self.flavour == Flavour::Raw
+                || pcb.binding.is_some() && self.flavour != Flavour::Raw
+            {
                 return Err(Errno::EINVAL);
+            }
+            scope(addr, &mut pcb.options.device, pcb.options.multicast_link)?;
+            if pcb.options.device.is_some_and(|device| base.link_by_index(device).is_none()) {
+                return Err(Errno::ENODEV);
             }
             let free = pcb.options.may_bind_anything(self.ipv6);
             let addr = Some(endpoint.addr).filter(|addr| !addr.is_unspecified());
@@ -89,7 +95,9 @@ impl DgramSocket {
             if *addr == Sockaddr::Unspec {
                 return table.disconnect(self.id);
             }
-            let remote = Self::endpoint(table.pcb(self.id)?.family, addr)?;
+            let pcb = table.pcb_mut(self.id)?;
+            let remote = Self::endpoint(pcb.family, addr)?;
+            scope(addr, &mut pcb.options.device, pcb.options.multicast_link)?;
             table.connect(base, self.id, remote)
         })
     }
@@ -106,6 +114,7 @@ impl DgramSocket {
                 && is_of_a_link(addr)
                 && let Some(Sockaddr::Inet6 { scope_id, .. }) = to
             {
+                base.named_link(*scope_id, &Ipv6Address::from(*addr).into())?;
                 wish.link = wish.link.or(Some(*scope_id));
             }
             let to = to.map(|to| Self::endpoint(family, to)).transpose()?;
@@ -136,12 +145,6 @@ impl DgramSocket {
         })?;
         Ok(received.unwrap_or_default())
     }
-}
-
-/// Whether an IPv6 address means something on one link only.
-fn is_of_a_link(addr: &[u8; 16]) -> bool {
-    let addr = Ipv6Address::from(*addr);
-    addr.is_unicast_link_local() || addr.is_multicast() && matches!(addr.octets()[1] & 0xf, 1 | 2)
 }
 
 impl Drop for DgramSocket {
@@ -244,12 +247,16 @@ impl Socket for DgramSocket {
         self.look(|pcb| {
             let port = if self.flavour == Flavour::Raw { pcb.protocol.into() } else { 0 };
             let any = IpEndpoint::new(pcb.family.any(), port);
-            pcb.family.sockaddr(pcb.binding.map_or(any, |binding| binding.endpoint()))
+            let own = pcb.binding.map_or(any, |binding| binding.endpoint());
+            pcb.family.sockaddr_on(own, pcb.options.device)
         })
     }
 
     fn peer(&self) -> Result<Sockaddr> {
-        self.look(|pcb| pcb.remote.map(|remote| pcb.family.sockaddr(remote)).ok_or(Errno::ENOTCONN))?
+        self.look(|pcb| {
+            let remote = pcb.remote.ok_or(Errno::ENOTCONN)?;
+            Ok(pcb.family.sockaddr_on(remote, pcb.options.device))
+        })?
     }
 
     fn queued(&self) -> (usize, usize) {

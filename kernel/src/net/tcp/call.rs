@@ -75,7 +75,7 @@ impl Tcp {
         }
         pcb.error = None;
         let remote = destination(remote);
-        let only = pcb.options.device.map(|index| base.link_by_index(index).ok_or(Errno::ENODEV)).transpose()?;
+        let only = pcb.options.device.map(|index| base.named_link(index, &remote.addr)).transpose()?;
         let Way { link, source, .. } = base.route_by(&remote.addr, only)?;
         if remote.addr.is_multicast() || base.is_broadcast(&remote.addr) {
             return Err(Errno::ENETUNREACH);

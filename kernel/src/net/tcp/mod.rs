@@ -17,10 +17,10 @@ use abi::poll::{POLLIN, POLLRDNORM};
 use abi::socket::{SO_REUSEADDR, SO_REUSEPORT, Sockaddr};
 use abi::{Errno, Result};
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{IpEndpoint, IpVersion, TcpPacket};
+use smoltcp::wire::{IpAddress, IpEndpoint, IpVersion, TcpPacket};
 
 use crate::net::addr::{Binding, Family};
-use crate::net::conn::{Ending, Smol, TcpConn, TcpState};
+use crate::net::conn::{Congestion, Ending, Smol, TcpConn, TcpState};
 use crate::net::option::{Kind, Options};
 use crate::net::port::{Claim, Id, Ports};
 use crate::net::stack::Base;
@@ -166,12 +166,15 @@ pub struct Tcp {
     stirred: Vec<Id>,
     /// Whether sockets of this host speak by segments too (`net.inet.tcp.fastloop` is 0).
     pub slow_loop: bool,
+    /// `TCP_CONGESTION` of new sockets (`net.inet.tcp.congctl.selected`).
+    pub congestion: Congestion,
 }
 
 impl Tcp {
     /// Makes a socket.
     pub fn open(&mut self, family: Family) -> Id {
-        let options = Options::new(Kind::Tcp, family != Family::V4);
+        let mut options = Options::new(Kind::Tcp, family != Family::V4);
+        options.congestion = self.congestion;
         self.insert(Pcb {
             family,
             queue: Arc::default(),
@@ -214,8 +217,8 @@ impl Tcp {
             .collect();
         all.sort_by_key(|(local, remote, ..)| (*local, *remote));
         let shown = |(local, remote, state, pcb): (_, _, _, &Pcb)| Unowned {
-            local: pcb.family.sockaddr(local),
-            remote: pcb.family.sockaddr(remote),
+            local: pcb.family.sockaddr_on(local, pcb.options.device),
+            remote: pcb.family.sockaddr_on(remote, pcb.options.device),
             state,
             queued: pcb.queued(),
         };
@@ -312,7 +315,10 @@ impl Tcp {
         };
         let all = self.listeners.get(&local.port)?.iter();
         let index = base.links[link].index;
-        let hears = |pcb: &&Pcb| pcb.options.device.is_none_or(|only| only == index);
+        // An address of a link is reached from inside too, by the loopback.
+        let inside = base.links[link].device.is_loopback() && of_a_link(&local);
+        let has = |only| base.link_by_index(only).is_some_and(|at| base.links[at].is_ours(&local.addr));
+        let hears = |pcb: &&Pcb| pcb.options.device.is_none_or(|only| only == index || inside && has(only));
         let fitting = all.filter_map(|&id| Some((id, self.pcbs.get(&id).filter(hears)?.binding?)));
         let fitting: Vec<_> = fitting.filter(|(_, binding)| binding.covers(&local.addr)).collect();
         let best = fitting.iter().map(|(_, binding)| score(binding)).max()?;
@@ -334,7 +340,10 @@ impl Tcp {
         if *embryos + ready.len() > *backlog {
             return None;
         }
-        let options = parent.options.clone();
+        let mut options = parent.options.clone();
+        if of_a_link(&remote) {
+            options.device = Some(base.links[link].index);
+        }
         let buffers = (options.receive_buffer, options.send_buffer);
         let reserved = buffers.0 + buffers.1;
         base.host.reserve(reserved).ok()?;
@@ -569,6 +578,11 @@ impl Tcp {
 /// Whether an end speaks IPv4.
 fn is_v4(end: &IpEndpoint) -> bool {
     end.addr.version() == IpVersion::Ipv4
+}
+
+/// Whether an end has an address of IPv6 that means something on one link only.
+fn of_a_link(end: &IpEndpoint) -> bool {
+    matches!(end.addr, IpAddress::Ipv6(addr) if addr.is_unicast_link_local())
 }
 
 impl Conn {

@@ -10,7 +10,7 @@ use abi::{Errno, Result};
 use super::Role;
 use crate::Cx;
 use crate::file::{Events, File};
-use crate::net::addr::{Binding, Family};
+use crate::net::addr::{Binding, Family, scope};
 use crate::net::conn::TcpState;
 use crate::net::port::Id;
 use crate::net::stack::Inet;
@@ -44,11 +44,15 @@ impl TcpSocket {
     /// bind(2) without the client.
     pub fn bind_to(&self, addr: &Sockaddr) -> Result<()> {
         self.inet.with(|stack| {
-            let pcb = stack.tcp.pcb(self.id)?;
+            let pcb = stack.tcp.pcb_mut(self.id)?;
             let family = pcb.family;
             let endpoint = family.endpoint(addr).map_err(mapped_refused)?;
             if pcb.binding.is_some() || !matches!(pcb.role, Role::Idle) {
                 return Err(Errno::EINVAL);
+            }
+            scope(addr, &mut pcb.options.device, None)?;
+            if pcb.options.device.is_some_and(|device| stack.base.link_by_index(device).is_none()) {
+                return Err(Errno::ENODEV);
             }
             let addr = Some(endpoint.addr).filter(|addr| !addr.is_unspecified());
             let free = pcb.options.may_bind_anything(self.ipv6);
@@ -66,7 +70,13 @@ impl TcpSocket {
             return Ok(());
         }
         let remote = self.family()?.endpoint(addr)?;
-        self.inet.with(|stack| stack.tcp.start_connecting(&mut stack.base, self.id, remote))
+        self.inet.with(|stack| {
+            let pcb = stack.tcp.pcb_mut(self.id)?;
+            if matches!(pcb.role, Role::Idle) {
+                scope(addr, &mut pcb.options.device, None)?;
+            }
+            stack.tcp.start_connecting(&mut stack.base, self.id, remote)
+        })
     }
 
     /// listen(2) without the client.
@@ -86,7 +96,7 @@ impl TcpSocket {
         self.inet.look(|stack| {
             let pcb = stack.tcp.pcb(self.id)?;
             match &pcb.role {
-                Role::Connection(conn) => Ok(pcb.family.sockaddr(conn.remote)),
+                Role::Connection(conn) => Ok(pcb.family.sockaddr_on(conn.remote, pcb.options.device)),
                 _ => Err(Errno::ENOTCONN),
             }
         })
@@ -284,7 +294,8 @@ impl Socket for TcpSocket {
         self.inet.look(|stack| {
             let pcb = stack.tcp.pcb(self.id)?;
             let any = smoltcp::wire::IpEndpoint::new(pcb.family.any(), 0);
-            Ok(pcb.family.sockaddr(pcb.binding.map_or(any, |binding| binding.endpoint())))
+            let own = pcb.binding.map_or(any, |binding| binding.endpoint());
+            Ok(pcb.family.sockaddr_on(own, pcb.options.device))
         })
     }
 

@@ -13,6 +13,7 @@ pub const TABLE: &[Row] = &[
     ("sigio_by_ioctl", HandedOver, sigio_by_ioctl),
     ("sigio_to_a_thread", HandedOver, sigio_to_a_thread),
     ("sigio_ends_a_sleep", HandedOver, sigio_ends_a_sleep),
+    ("sigio_of_urgent_data", HandedOver, sigio_of_urgent_data),
     ("sigio_between_processes", HandedOverProcesses, sigio_between_processes),
 ];
 
@@ -70,6 +71,42 @@ unsafe fn flag(what: &str, fd: c_int, flags: c_int) {
     unsafe {
         show(what, fcntl(fd, F_SETFL, flags));
         println!("{:#x}", fcntl(fd, F_GETFL) & (O_ASYNC | O_NONBLOCK));
+    }
+}
+
+/// Waits for SIGURG.
+unsafe fn urged(what: &str, set: &sigset_t) {
+    unsafe {
+        let limit = timespec { tv_sec: 20, tv_nsec: 0 };
+        println!("{what}: {}", sigtimedwait(set, null_mut(), &limit) == SIGURG);
+    }
+}
+
+fn sigio_of_urgent_data(_: &str) {
+    unsafe {
+        let mut set: sigset_t = zeroed();
+        sigaddset(&mut set, SIGURG);
+        sigaddset(&mut set, SIGIO);
+        pthread_sigmask(SIG_BLOCK, &set, null_mut());
+        let (c, a) = connected();
+        let press = || send(c, b"u".as_ptr().cast(), 1, MSG_OOB);
+        press();
+        nothing_told("nobody owns it", &set);
+        show("F_SETOWN", fcntl(a, F_SETOWN, getpid()));
+        press();
+        urged("the owner", &set);
+        show("not by what is not urgent", send(c, b"x".as_ptr().cast(), 1, 0) as i64);
+        nothing_told("nor without the flag", &set);
+        show("F_SETSIG", fcntl(a, F_SETSIG, chosen()));
+        press();
+        urged("whatever signal was chosen", &set);
+        let mut owner = -getpgrp();
+        show("SIOCSPGRP", ioctl(a, 0x8902, &mut owner));
+        show("F_GETOWN", i32::from(fcntl(a, F_GETOWN) == owner));
+        owner = 0;
+        show("nobody", ioctl(a, 0x8902, &mut owner));
+        press();
+        nothing_told("nobody owns it", &set);
     }
 }
 

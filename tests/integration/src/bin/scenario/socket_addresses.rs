@@ -11,6 +11,7 @@ pub const TABLE: &[Row] = &[
     ("ephemeral_ports", OneProcess, ephemeral),
     ("socket_errors", OneProcess, sockets),
     ("socket_ioctls", OneProcess, controls),
+    ("scopes", OneProcess, scopes),
 ];
 
 fn binding(folder: &str) {
@@ -54,6 +55,34 @@ fn binding(folder: &str) {
         show("closed", bind(t, ptr(&any), LEN));
         show("the whole of 127", bind(socket(AF_INET, SOCK_STREAM, 0), ptr(&at([127, 7, 8, 9], 0)), LEN));
         show("broadcast", bind(socket(AF_INET, SOCK_STREAM, 0), ptr(&at([255, 255, 255, 255], 0)), LEN));
+    }
+}
+
+/// Addresses that mean something on one interface only.
+fn scopes(_: &str) {
+    const NEAR: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x77];
+    const LEN6: socklen_t = size_of::<sockaddr_in6>() as socklen_t;
+    unsafe {
+        let none = at6(NEAR, 9);
+        let mut missing = none;
+        missing.sin6_scope_id = 9999;
+        for kind in [SOCK_STREAM, SOCK_DGRAM] {
+            let new = || socket(AF_INET6, kind, 0);
+            show("connect", connect(new(), ptr(&none), LEN6));
+            show("connect by an interface that is not there", connect(new(), ptr(&missing), LEN6));
+            show("bind", bind(new(), ptr(&none), LEN6));
+            show("bind on an interface that is not there", bind(new(), ptr(&missing), LEN6));
+            let s = new();
+            let mut loopback = none;
+            loopback.sin6_scope_id = 1;
+            show("bind on the loopback", bind(s, ptr(&loopback), LEN6));
+            show("then by another interface", connect(s, ptr(&missing), LEN6));
+        }
+        let s = socket(AF_INET6, SOCK_DGRAM, 0);
+        let sent = sendto(s, b"x".as_ptr().cast(), 1, 0, ptr(&missing), LEN6);
+        show("send by an interface that is not there", sent as i64);
+        let global = at6(ONE, 9);
+        show("what has no scope", connect(s, ptr(&global), LEN6));
     }
 }
 

@@ -14,6 +14,7 @@ pub const TABLE: &[Row] = &[
     ("option_buffers", OneProcess, buffers),
     ("option_inheritance", OneProcess, inheritance),
     ("option_tcp_info", OneProcess, information),
+    ("option_congestion", OneProcess, congestion),
 ];
 
 /// Options that are an int: name, level, number, a value that may be set.
@@ -53,6 +54,7 @@ const OPTIONS: &[(&str, c_int, c_int, c_int)] = &[
     ("IPV6_RECVHOPLIMIT", IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1),
     ("IPV6_RECVTCLASS", IPPROTO_IPV6, IPV6_RECVTCLASS, 1),
     ("IPV6_TCLASS", IPPROTO_IPV6, IPV6_TCLASS, 0x20),
+    ("IPV6_DONTFRAG", IPPROTO_IPV6, IPV6_DONTFRAG, 1),
     ("IPV6_RECVERR", IPPROTO_IPV6, IPV6_RECVERR, 1),
     ("IPV6_MTU_DISCOVER", IPPROTO_IPV6, IPV6_MTU_DISCOVER, 0),
     ("TCP_NODELAY", IPPROTO_TCP, TCP_NODELAY, 1),
@@ -87,6 +89,37 @@ pub fn set(s: c_int, level: c_int, name: c_int, value: c_int) -> String {
     match unsafe { setsockopt(s, level, name, (&raw const value).cast(), 4) } {
         0 => "set".into(),
         _ => unsafe { CStr::from_ptr(strerror(errno())) }.to_string_lossy().into_owned(),
+    }
+}
+
+/// TCP_CONGESTION: only "reno" is on every Linux.
+fn congestion(_: &str) {
+    unsafe {
+        let (c, a) = connected();
+        let get = |what: &str, s: c_int, len: socklen_t| {
+            let (mut name, mut len) = ([b'#'; 32], len);
+            show(what, getsockopt(s, IPPROTO_TCP, TCP_CONGESTION, name.as_mut_ptr().cast(), &mut len));
+            println!("{len} {:?}", String::from_utf8_lossy(&name));
+        };
+        let set = |what: &str, s: c_int, name: &[u8]| {
+            show(what, setsockopt(s, IPPROTO_TCP, TCP_CONGESTION, name.as_ptr().cast(), name.len() as u32));
+        };
+        set("reno", c, b"reno");
+        get("reno", c, 32);
+        get("three bytes", c, 3);
+        get("none", c, 0);
+        set("with a zero", c, b"reno\0");
+        set("unknown", c, b"nonsense");
+        set("empty", c, b"");
+        get("still", c, 16);
+        let (l, to) = listener();
+        set("listener", l, b"reno");
+        let c = socket(AF_INET, SOCK_STREAM, 0);
+        connect(c, ptr(&to), LEN);
+        get("accepted", accept(l, null_mut(), null_mut()), 16);
+        let u = socket(AF_INET, SOCK_DGRAM, 0);
+        set("datagrams", u, b"reno");
+        close(a);
     }
 }
 
