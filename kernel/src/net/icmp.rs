@@ -106,6 +106,18 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// The message about a packet, without its checksum.
+    pub(super) fn about(self, packet: &Packet<'_>) -> Vec<u8> {
+        let v4 = matches!(packet.to, IpAddress::Ipv4(_));
+        let (kind, code, word) = self.message(v4, packet.protocol_at);
+        // As much as surely arrives.
+        let room = if v4 { 576 } else { 1280 } - packet::header_len(&packet.to) - HEADER;
+        let mut body = vec![kind, code, 0, 0];
+        body.extend_from_slice(&word.to_be_bytes());
+        body.extend_from_slice(&packet.bytes[..packet.bytes.len().min(room)]);
+        body
+    }
+
     /// Type, code, and the word behind the checksum.
     fn message(self, v4: bool, protocol_at: usize) -> (u8, u8, u32) {
         match (self, v4) {
@@ -137,6 +149,18 @@ const HEADER: usize = 8;
 const HOPS: u8 = 64;
 /// Error messages at once, and in a second (Linux's `icmp_msgs_burst` and `icmp_msgs_per_sec`).
 const ERRORS: (u32, u32) = (50, 1000);
+
+/// Makes the checksum of a message right; returns its protocol.
+pub(super) fn fill_checksum(from: &IpAddress, to: &IpAddress, body: &mut [u8]) -> IpProtocol {
+    let protocol = if matches!(to, IpAddress::Ipv4(_)) { IpProtocol::Icmp } else { IpProtocol::Icmpv6 };
+    body[2..4].fill(0);
+    let sum = match protocol {
+        IpProtocol::Icmp => packet::checksum(body),
+        _ => packet::pseudo_checksum(from, to, protocol, body),
+    };
+    body[2..4].copy_from_slice(&sum.to_be_bytes());
+    protocol
+}
 
 impl Base {
     /// Takes an ICMP message in.
@@ -224,24 +248,12 @@ impl Base {
         let source = if self.is_ours(&packet.to) { Some(packet.to) } else { self.links[at].source_for(&packet.from) };
         let source = source.or_else(|| self.route(&packet.from).ok().map(|(_, source)| source));
         let Some(source) = source else { return };
-        let (kind, code, word) = problem.message(v4, packet.protocol_at);
-        // As much as surely arrives.
-        let room = if v4 { 576 } else { 1280 } - packet::header_len(&packet.to) - HEADER;
-        let mut body = vec![kind, code, 0, 0];
-        body.extend_from_slice(&word.to_be_bytes());
-        body.extend_from_slice(&packet.bytes[..packet.bytes.len().min(room)]);
-        self.send_icmp(at, source, packet.from, body, 0);
+        self.send_icmp(at, source, packet.from, problem.about(packet), 0);
     }
 
     /// Sends a message, whose checksum is filled in.
     pub(super) fn send_icmp(&mut self, at: usize, from: IpAddress, to: IpAddress, mut body: Vec<u8>, class: u8) {
-        let protocol = if matches!(to, IpAddress::Ipv4(_)) { IpProtocol::Icmp } else { IpProtocol::Icmpv6 };
-        body[2..4].fill(0);
-        let sum = match protocol {
-            IpProtocol::Icmp => packet::checksum(&body),
-            _ => packet::pseudo_checksum(&from, &to, protocol, &body),
-        };
-        body[2..4].copy_from_slice(&sum.to_be_bytes());
+        let protocol = fill_checksum(&from, &to, &mut body);
         self.statistics.icmp_out += 1;
         let mut packet = packet::build(from, to, protocol, HOPS, &body);
         if class != 0 {

@@ -17,7 +17,7 @@ use super::icmp::{self, Report};
 use super::link::{Link, Links};
 use super::packet::Packet;
 use super::tcp::Tcp;
-use super::{frag, neighbour, route};
+use super::{frag, neighbour, packet, route};
 use crate::dev::loopback::Loopback;
 use crate::file::Events;
 use crate::proc::lock;
@@ -452,6 +452,14 @@ impl Stack {
         }
         if !self.base.is_ours(&packet.from) {
             return self.base.refuse(at, packet, icmp::Problem::Port);
+        }
+        if !self.raw.is_empty() {
+            let mut body = icmp::Problem::Port.about(packet);
+            let protocol = icmp::fill_checksum(&packet.to, &packet.from, &mut body);
+            let message = packet::build(packet.to, packet.from, protocol, packet.hop_limit, &body);
+            if let Some(message) = Packet::parse(&message, true) {
+                self.raw_input(at, &message);
+            }
         }
         // The port unreachable that ICMP would carry; both ends are here.
         self.icmp_error(&Report {

@@ -258,3 +258,48 @@ fn sockets_are_shown_with_who_has_them() {
     drop(python.stdin.take());
     assert!(python.wait().unwrap().success());
 }
+
+#[test]
+fn routes_and_neighbours_are_shown_and_changed_in_the_words_of_bsd() {
+    let rump = Rump::start(Transport::Unix);
+    let sums = rump.ctl(&["route", "add", "-net", "10.9.0.0", "127.0.0.1", "-netmask", "255.255.0.0"]);
+    assert_eq!(sums, "add net 10.9.0.0/16: gateway 127.0.0.1\n");
+    rump.ctl(&["route", "add", "-host", "10.8.0.1", "127.0.0.1", "-reject"]);
+    rump.ctl(&["route", "add", "-inet6", "-net", "fd09::/16", "::1", "-blackhole"]);
+    let get = |to: &[&str]| rump.ctl(&[&["route", "-n", "get"], to].concat());
+    let text = get(&["10.9.1.2"]);
+    for line in
+        ["   route to: 10.9.1.2", "destination: 10.9.0.0", "       mask: 255.255.0.0", "      flags: <UP,DONE,STATIC>"]
+    {
+        assert!(text.lines().any(|shown| shown == line), "{line} in {text}");
+    }
+    assert!(text.contains("  interface: lo0\n") && text.contains(" local addr: 127.0.0.1\n"), "{text}");
+    assert!(get(&["10.8.0.1"]).contains("<UP,HOST,REJECT,DONE,STATIC>"), "{}", get(&["10.8.0.1"]));
+    assert!(get(&["fd09::7"]).contains("<UP,DONE,STATIC,BLACKHOLE>"), "{}", get(&["fd09::7"]));
+    assert!(get(&["127.0.0.1"]).contains(",LOCAL>"), "{}", get(&["127.0.0.1"]));
+    let nowhere = output(limited(built("rumpctl")).args(["-s", &rump.url(), "route", "get", "default"]));
+    assert_eq!(String::from_utf8_lossy(&nowhere.stderr), "rumpctl: 0.0.0.0: not in table\n");
+    rump.ctl(&["route", "add", "default", "127.0.0.1"]);
+    assert!(get(&["default"]).contains("destination: default\n       mask: default\n"), "{}", get(&["default"]));
+    let table = rump.ctl(&["netstat", "-rn", "-f", "inet"]);
+    let to: Vec<_> = table.lines().skip(4).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(to, ["default", "10.8.0.1", "10.9.0.0/16", "127.0.0.0/8", "127.0.0.1"], "{table}");
+    let parsed: serde_json::Value = serde_json::from_str(&rump.ctl(&["--json", "route", "get", "10.9.1.2"])).unwrap();
+    assert_eq!((&parsed["destination"], &parsed["interface"]), (&"10.9.0.0".into(), &"lo0".into()));
+    // The way inside is one hop.
+    for host in ["127.0.0.1", "::1"] {
+        let way = rump.ctl(&["traceroute", "-q", "1", host]);
+        assert_eq!(way.lines().nth(1).and_then(|line| line.split_whitespace().nth(1)), Some(host), "{way}");
+    }
+    assert_eq!(rump.ctl(&["sysctl", "-n", "net.inet.tcp.congctl.selected"]), "none\n");
+    rump.ctl(&["sysctl", "-w", "net.inet.tcp.congctl.selected=cubic"]);
+    let name = "import socket; s = socket.socket(); print(s.getsockopt(6, 13, 16).rstrip(bytes(1)).decode())";
+    assert_eq!(rump.sh(&format!("python3 -c '{name}'")), "cubic\n");
+    // Ports that nobody chose are of the range, and not one after the other.
+    rump.ctl(&["sysctl", "net.inet.ip.anonportmin=20000", "net.inet.ip.anonportmax=20999"]);
+    let ports = "import socket\nfor _ in range(9): s = socket.socket(); s.bind((\"\", 0)); print(s.getsockname()[1])";
+    let ports = rump.sh(&format!("python3 -c '{ports}'"));
+    let ports: Vec<u16> = ports.lines().map(|port| port.parse().unwrap()).collect();
+    assert!(ports.iter().all(|port| (20000..21000).contains(port)), "{ports:?}");
+    assert!(!ports.is_sorted(), "{ports:?}");
+}

@@ -156,8 +156,13 @@ fn judge(frame: &[u8]) -> Option<&'static str> {
         }
         (0x86, 0xdd) => {
             let (header, payload) = packet.split_at(40);
+            // What tells routers of groups has a header for them.
+            let (next, payload) = match header[6] {
+                0 => (payload[0], &payload[8 + 8 * usize::from(payload[1])..]),
+                next => (next, payload),
+            };
             let length = (payload.len() as u32).to_be_bytes();
-            let pseudo = [&header[8..40], &length, &[0, 0, 0, header[6]]].concat();
+            let pseudo = [&header[8..40], &length, &[0, 0, 0, next]].concat();
             (sum(&[&pseudo, payload]) != 0).then_some("a wrong checksum over IPv6")
         }
         _ => Some("an unknown kind"),

@@ -48,6 +48,12 @@ pub enum Command {
         /// Print everything
         #[arg(short = 'a')]
         all: bool,
+        /// Print values only
+        #[arg(short = 'n')]
+        bare: bool,
+        /// Set values, which needs no letter
+        #[arg(short = 'w')]
+        write: bool,
         /// A name, or NAME=VALUE to set it
         names: Vec<String>,
     },
@@ -64,8 +70,10 @@ pub enum Command {
     /// Shows which process has which socket
     Sockstat(sockstat::Sockstat),
     /// Asks a host for echoes
+    #[command(alias = "ping6")]
     Ping(probe::Ping),
     /// Shows the hosts on the way to another one
+    #[command(alias = "traceroute6")]
     Traceroute(probe::Traceroute),
     /// Makes a link worse: delay, loss, and the like
     Netem(wrap::Netem),
@@ -101,7 +109,7 @@ pub fn run(command: &Command, kernel: &dyn Caller, json: bool) -> anyhow::Result
         }
         Command::Ps => ps(kernel, json),
         Command::Dmesg => dmesg(kernel, json),
-        Command::Sysctl { all, names } => sysctl(kernel, *all, names, json),
+        Command::Sysctl { all, names, bare, .. } => sysctl(kernel, *all, *bare, names, json),
         Command::Ifconfig(ifconfig) => ifconfig.run(kernel, json),
         Command::Route(route) => route.run(kernel, json),
         Command::Arp(arp) => arp.run(kernel, json),
@@ -147,7 +155,8 @@ fn dmesg(kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
     Ok(if json { array(lines.map(Value::from)) } else { lines.map(str::to_owned).collect() })
 }
 
-fn sysctl(kernel: &dyn Caller, all: bool, names: &[String], json: bool) -> anyhow::Result<Vec<String>> {
+fn sysctl(kernel: &dyn Caller, all: bool, bare: bool, names: &[String], json: bool) -> anyhow::Result<Vec<String>> {
+    let shown = |name: &str, value: &str| if bare { value.to_owned() } else { format!("{name} = {value}") };
     let mut lines = Vec::new();
     let mut values = serde_json::Map::new();
     if all || names.is_empty() {
@@ -155,7 +164,7 @@ fn sysctl(kernel: &dyn Caller, all: bool, names: &[String], json: bool) -> anyho
             // Tables that take an argument have no value of their own.
             if let Ok(value) = ctl::sysctl_read(kernel, &leaf.mib) {
                 let value = ctl::sysctl_format(leaf.kind, &value);
-                lines.push(format!("{} = {value}", leaf.name));
+                lines.push(shown(&leaf.name, &value));
                 values.insert(leaf.name, value.into());
             }
         }
@@ -167,7 +176,7 @@ fn sysctl(kernel: &dyn Caller, all: bool, names: &[String], json: bool) -> anyho
             let old = ctl::sysctl_read(kernel, &leaf.mib).map_err(said(name))?;
             let old = ctl::sysctl_format(leaf.kind, &old);
             let Some(new) = new else {
-                lines.push(format!("{} = {old}", leaf.name));
+                lines.push(shown(&leaf.name, &old));
                 values.insert(leaf.name, old.into());
                 continue;
             };

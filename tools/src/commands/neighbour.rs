@@ -14,7 +14,7 @@ use crate::net::{self, Message};
 /// Shows and changes the hardware addresses of IPv4 neighbours.
 #[derive(clap::Args)]
 pub struct Arp {
-    /// [-a] | -s ADDR MAC [INTERFACE] | -d ADDR | ADDR
+    /// [-a] | -s ADDR MAC [INTERFACE] | -d ADDR | -d -a | ADDR
     #[arg(allow_hyphen_values = true, trailing_var_arg = true, value_name = "WORDS")]
     words: Vec<String>,
 }
@@ -22,7 +22,7 @@ pub struct Arp {
 /// Shows and changes the hardware addresses of IPv6 neighbours.
 #[derive(clap::Args)]
 pub struct Ndp {
-    /// [-a] | -s ADDR MAC INTERFACE | -d ADDR | ADDR
+    /// [-a] | -s ADDR MAC INTERFACE | -d ADDR | -d -a | ADDR
     #[arg(allow_hyphen_values = true, trailing_var_arg = true, value_name = "WORDS")]
     words: Vec<String>,
 }
@@ -86,6 +86,12 @@ fn mac(text: &str) -> anyhow::Result<Vec<u8>> {
     bytes.ok().filter(|bytes| bytes.len() == 6).with_context(|| format!("{text}: no hardware address"))
 }
 
+fn delete(kernel: &dyn Caller, known: &Shown) -> anyhow::Result<()> {
+    let (octets, family) = net::octets(&known.addr);
+    let about = Ndmsg { ndm_family: family, ndm_ifindex: known.index, ..Ndmsg::default() };
+    net::ask(kernel, RTM_DELNEIGH, 0, &about, &[(NDA_DST, octets)]).map(drop).map_err(said(&known.addr.to_string()))
+}
+
 fn run(kernel: &dyn Caller, words: &[String], v4: bool, json: bool) -> anyhow::Result<Vec<String>> {
     let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| *word != "-n").collect();
     let parse = |text: &str| {
@@ -96,13 +102,17 @@ fn run(kernel: &dyn Caller, words: &[String], v4: bool, json: bool) -> anyhow::R
     };
     match words[..] {
         [] | ["-a" | "-an"] => show(&all(kernel, v4)?, json),
+        ["-d", "-a"] | ["-a", "-d"] | ["-ad" | "-da"] => {
+            for known in all(kernel, v4)? {
+                delete(kernel, &known)?;
+            }
+            Ok(Vec::new())
+        }
         ["-d", text] => {
             let addr = parse(text)?;
             let known = all(kernel, v4)?.into_iter().find(|shown| shown.addr == addr);
             let known = known.with_context(|| format!("{addr}: no such neighbour"))?;
-            let (octets, family) = net::octets(&addr);
-            let about = Ndmsg { ndm_family: family, ndm_ifindex: known.index, ..Ndmsg::default() };
-            net::ask(kernel, RTM_DELNEIGH, 0, &about, &[(NDA_DST, octets)]).map_err(said(text))?;
+            delete(kernel, &known)?;
             Ok(vec![format!("{addr} deleted")])
         }
         ["-s", text, hardware, ref rest @ ..] => {

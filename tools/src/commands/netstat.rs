@@ -1,6 +1,9 @@
 //! `netstat`: sockets, routes, interfaces and what was counted, in the shapes of netstat(1).
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use abi::sysctl::CTL_NET;
+use anyhow::ensure;
 use client::Caller;
 use serde_json::json;
 
@@ -22,6 +25,15 @@ pub struct Netstat {
     /// Show what was counted of IP and ICMP
     #[arg(short = 's', conflicts_with_all = ["routes", "interfaces"])]
     statistics: bool,
+    /// Only those of a family: inet, inet6
+    #[arg(short = 'f', value_name = "FAMILY", value_parser = ["inet", "inet6"])]
+    family: Option<String>,
+    /// Only this interface
+    #[arg(short = 'I', value_name = "INTERFACE", conflicts_with_all = ["all", "routes", "statistics"])]
+    interface: Option<String>,
+    /// Only sockets of a protocol: tcp, udp, raw, ping
+    #[arg(short = 'p', value_name = "PROTOCOL", value_parser = ["tcp", "udp", "raw", "ping"], conflicts_with_all = ["routes", "interfaces", "statistics"])]
+    protocol: Option<String>,
     /// Addresses as numbers, as always
     #[arg(short = 'n')]
     numeric: bool,
@@ -34,15 +46,16 @@ impl Netstat {
     /// Shows it; without options the connections.
     pub fn run(&self, kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
         if self.routes {
-            return route::show(kernel, json);
+            return route::show(kernel, self.family.as_deref(), json);
         }
         if self.statistics {
             return statistics(kernel, json);
         }
-        if self.interfaces {
-            return interfaces(kernel, json);
+        if self.interfaces || self.interface.is_some() {
+            return interfaces(kernel, self.interface.as_deref(), json);
         }
-        sockstat::active(kernel, self.all, json)
+        let only = [self.family.as_deref(), self.protocol.as_deref()];
+        sockstat::active(kernel, self.all, only, json)
     }
 }
 
@@ -76,8 +89,21 @@ fn statistics(kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
         .collect())
 }
 
-fn interfaces(kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
-    let all = net::interfaces(kernel).map_err(said("interfaces"))?;
+/// The network that an address is in.
+fn network(addr: IpAddr, prefix: u32) -> String {
+    let ones = |bits: u32| u128::MAX.checked_shl(bits - prefix.min(bits)).unwrap_or(0);
+    match addr {
+        IpAddr::V4(addr) => format!("{}/{prefix}", Ipv4Addr::from_bits(addr.to_bits() & ones(32) as u32)),
+        IpAddr::V6(addr) => format!("{}/{prefix}", Ipv6Addr::from_bits(addr.to_bits() & ones(128))),
+    }
+}
+
+fn interfaces(kernel: &dyn Caller, only: Option<&str>, json: bool) -> anyhow::Result<Vec<String>> {
+    let mut all = net::interfaces(kernel).map_err(said("interfaces"))?;
+    if let Some(name) = only {
+        all.retain(|interface| interface.name == name);
+        ensure!(!all.is_empty(), "{name}: {}", abi::Errno::ENXIO);
+    }
     if json {
         return Ok(array(all.iter().map(|i| {
             let [packets_in, packets_out, bytes_in, bytes_out, drops_in, drops_out] = i.counters;
@@ -101,7 +127,7 @@ fn interfaces(kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
             )
         };
         lines.push(row(&format!("<Link#{}>", i.index), i.mac.as_deref().unwrap_or("")));
-        lines.extend(i.addresses.iter().map(|a| row(&format!("/{}", a.prefix), &a.addr.to_string())));
+        lines.extend(i.addresses.iter().map(|a| row(&network(a.addr, a.prefix), &a.addr.to_string())));
     }
     Ok(lines)
 }

@@ -11,6 +11,8 @@ use serde_json::json;
 use super::{array, said};
 use crate::net::{self, Message};
 
+mod get;
+
 /// Adds, deletes and shows routes.
 #[derive(clap::Args)]
 pub struct Route {
@@ -35,8 +37,10 @@ impl Route {
     pub fn run(&self, kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
         let words: Vec<&str> = self.words.iter().map(String::as_str).filter(|word| *word != "-n").collect();
         match words[..] {
-            [] | ["show"] => show(kernel, json),
-            ["get", ref rest @ ..] => get(kernel, rest, json),
+            [] | ["show"] => show(kernel, None, json),
+            ["show", "-inet"] => show(kernel, Some("inet"), json),
+            ["show", "-inet6"] => show(kernel, Some("inet6"), json),
+            ["get", ref rest @ ..] => get::get(kernel, rest, json),
             ["flush"] => flush(kernel),
             [verb @ ("add" | "delete" | "change"), ref rest @ ..] => change(kernel, verb, rest),
             [word, ..] => bail!("{word}: unknown word; add, delete, change, get, show or flush"),
@@ -164,6 +168,8 @@ struct Shown {
     flags: String,
     interface: String,
     v4: bool,
+    /// The default route is first, then networks by their addresses.
+    order: (bool, IpAddr, u8),
 }
 
 fn shown(message: &Message, names: &HashMap<u32, String>) -> Option<Shown> {
@@ -188,20 +194,23 @@ fn shown(message: &Message, names: &HashMap<u32, String>) -> Option<Shown> {
         flags.extend(holds.then_some(letter));
     }
     let interface = index.and_then(|index| names.get(&index).cloned()).unwrap_or_else(|| "lo0".to_owned());
+    let order = (to.is_some(), to.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), about.rtm_dst_len);
     let to = match to {
         None => "default".to_owned(),
         Some(to) if host => to.to_string(),
         Some(to) => format!("{to}/{}", about.rtm_dst_len),
     };
     let gateway = gateway.map_or_else(|| format!("link#{}", index.unwrap_or(1)), |gateway| gateway.to_string());
-    Some(Shown { to, gateway, flags, interface, v4 })
+    Some(Shown { to, gateway, flags, interface, v4, order })
 }
 
-/// Shows the table as `netstat -rn` does.
-pub fn show(kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
+/// Shows the table as `netstat -rn` does, of one family if it is given.
+pub fn show(kernel: &dyn Caller, family: Option<&str>, json: bool) -> anyhow::Result<Vec<String>> {
     let names = names(kernel)?;
     let all = net::ask(kernel, RTM_GETROUTE, NLM_F_DUMP, &Rtmsg::default(), &[]).map_err(said("routes"))?;
-    let all: Vec<Shown> = all.iter().filter_map(|message| shown(message, &names)).collect();
+    let mut all: Vec<Shown> = all.iter().filter_map(|message| shown(message, &names)).collect();
+    all.retain(|route| family.is_none_or(|family| (family == "inet") == route.v4));
+    all.sort_by_key(|route| route.order);
     if json {
         return Ok(array(all.iter().map(|route| {
             json!({
@@ -212,37 +221,14 @@ pub fn show(kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
     }
     let mut lines = vec!["Routing tables".to_owned()];
     for (v4, title, wide) in [(true, "Internet", 18), (false, "Internet6", 39)] {
+        if family.is_some_and(|family| (family == "inet") != v4) {
+            continue;
+        }
         lines.push(String::new());
         lines.push(format!("{title}:"));
         lines.push(format!("{:<wide$} {:<wide$} {:<6} {}", "Destination", "Gateway", "Flags", "Interface"));
         let rows = all.iter().filter(|route| route.v4 == v4);
         lines.extend(rows.map(|r| format!("{:<wide$} {:<wide$} {:<6} {}", r.to, r.gateway, r.flags, r.interface)));
     }
-    Ok(lines)
-}
-
-fn get(kernel: &dyn Caller, words: &[&str], json: bool) -> anyhow::Result<Vec<String>> {
-    let text = words.last().context("which address?")?;
-    let addr: IpAddr = text.parse().with_context(|| format!("{text}: no address"))?;
-    let (octets, family) = net::octets(&addr);
-    let about = Rtmsg { rtm_family: family, ..Rtmsg::default() };
-    let found = net::ask(kernel, RTM_GETROUTE, 0, &about, &[(RTA_DST, octets)]).map_err(said(text))?;
-    let message = found.first().context("no answer")?;
-    let names = names(kernel)?;
-    let route = shown(message, &names).context("no answer")?;
-    let local = message.attribute::<Rtmsg>(RTA_PREFSRC).and_then(net::ip).map(|local| local.to_string());
-    if json {
-        return Ok(vec![
-            json!({"destination": addr.to_string(), "gateway": route.gateway, "interface": route.interface, "local": local})
-                .to_string(),
-        ]);
-    }
-    let mut lines = vec![format!("   route to: {addr}"), format!("destination: {}", route.to)];
-    if route.flags.contains('G') {
-        lines.push(format!("    gateway: {}", route.gateway));
-    }
-    lines.extend(local.map(|local| format!(" local addr: {local}")));
-    lines.push(format!("  interface: {}", route.interface));
-    lines.push(format!("      flags: <{}>", route.flags));
     Ok(lines)
 }

@@ -139,10 +139,18 @@ impl Sockstat {
     }
 }
 
-/// Shows the sockets of the internet as `netstat` does; with `all`, those that are not connected too.
-pub fn active(kernel: &dyn Caller, all: bool, json: bool) -> anyhow::Result<Vec<String>> {
+/// Shows the sockets of the internet as `netstat` does, of one family and one protocol if they are given; with `all`, those that are not
+/// connected too.
+pub fn active(
+    kernel: &dyn Caller,
+    all: bool,
+    [family, protocol]: [Option<&str>; 2],
+    json: bool,
+) -> anyhow::Result<Vec<String>> {
     let mut rows = sockets(kernel)?;
     rows.retain(|row| row.is_internet() && (all || row.is_connected()));
+    rows.retain(|row| family.is_none_or(|family| (family == "inet6") == row.protocol.ends_with('6')));
+    rows.retain(|row| protocol.is_none_or(|protocol| row.protocol.trim_end_matches('6') == protocol));
     // One that several descriptors stand for is one socket.
     let mut seen = HashSet::new();
     rows.retain(|row| row.number.is_empty() || seen.insert(row.number.clone()));

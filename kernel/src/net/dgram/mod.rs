@@ -179,6 +179,11 @@ impl Dgrams {
         }
     }
 
+    /// Whether there is no socket.
+    pub fn is_empty(&self) -> bool {
+        self.pcbs.is_empty()
+    }
+
     /// Returns a socket.
     pub fn pcb(&self, id: Id) -> Result<&Pcb> {
         self.pcbs.get(&id).ok_or(Errno::EBADF)
