@@ -1,6 +1,6 @@
 //! What Debian's own programs see of the rump kernel that the host has no counterpart for; their work is in the table of programs.
 
-use integration::{Rump, Transport, have, stdout};
+use integration::{Rump, Transport, have, output, stdout};
 
 fn on(transports: &[Transport], test: impl Fn(&Rump, Transport)) {
     for &transport in transports {
@@ -128,4 +128,14 @@ fn a_program_notices_that_its_server_is_gone() {
         assert_eq!((done.status.code(), &*String::from_utf8_lossy(&done.stdout)), (Some(status), text), "{retry}");
         std::fs::remove_file(rump.folder().join("pid")).ok();
     }
+}
+
+#[test]
+fn who_lists_descriptors_does_not_move_those_of_the_library() {
+    let rump = Rump::start(Transport::Unix);
+    let script =
+        "exec 5< /rump; ls -lL /proc/self/fd > /dev/null; ls -l /proc/self/fd /dev/fd/; stat -c %n /proc/self/fd/5";
+    let done = output(rump.command("sh").args(["-ec", script]));
+    let (text, errors) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success() && errors.is_empty() && text.contains(" 5 -> "), "{text}{errors}");
 }
