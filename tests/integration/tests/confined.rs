@@ -94,7 +94,7 @@ fn another_user_has_children_on_the_server_though_its_socket_is_closed_to_them()
         /bin/sh -c '/bin/echo more >&7; /bin/sh -c "/bin/cat /rump/tmp/f"'
         /usr/bin/python3 -c '
 import os, subprocess
-print(subprocess.check_output(["/bin/cat", "/rump/tmp/f"]))
+print(subprocess.check_output(["/bin/cat", "/rump/tmp/f"]), flush=True)
 if os.fork() == 0: print(os.listdir("/rump/tmp"), flush=True); os._exit(0)
 os.wait()'
     "#;
