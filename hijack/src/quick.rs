@@ -4,7 +4,7 @@
 //! all else is as it was, but for r11. They look at a part of what [`first`] does: a page that is known to be readable, and two bytes of the path.
 
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 
 use crate::first::{self, Wanted, section};
 use crate::pages::{self, ENTRIES, PAGE};
@@ -129,60 +129,43 @@ impl Paths {
     }
 }
 
+/// Calls one of the functions below, with the registers that it looks at. The hooks share them with the trampolines: code that was just used is
+/// still in the cache, where each function's own would be thrown out by the system call between two of its turns.
+macro_rules! ask {
+    ($name:ident, $($register:tt = $value:expr),+) => {{
+        let host: usize;
+        // SAFETY: the function reads memory that is known to be readable, and changes nothing but what is declared.
+        unsafe {
+            core::arch::asm!(
+                "call {}", sym $name, $(in($register) $value,)+ out("rcx") host, out("r11") _, options(preserves_flags)
+            );
+        }
+        host != 0
+    }};
+}
+
 /// Whether a path relative to the working directory is surely the host's.
 #[inline(always)]
 pub fn is_host(path: usize) -> bool {
-    let line = line();
-    is_calm(line) && begins_at_host(line, path)
+    ask!(rumphijack_one, "rdi" = path)
 }
 
 /// The same of a path relative to the descriptor `dir`.
 #[inline(always)]
 pub fn is_host_at(dir: usize, path: usize) -> bool {
-    is_plain(dir) && is_host(path)
+    ask!(rumphijack_first_at, "rdi" = dir, "rsi" = path)
 }
 
 /// The same of two paths relative to the working directory.
 #[inline(always)]
 pub fn are_host(from: usize, to: usize) -> bool {
-    let line = line();
-    is_calm(line) && begins_at_host(line, from) && begins_at_host(line, to)
+    ask!(rumphijack_two, "rdi" = from, "rsi" = to)
 }
 
 /// The same of two paths relative to descriptors.
 #[inline(always)]
 pub fn are_host_at(dir: usize, from: usize, dir2: usize, to: usize) -> bool {
-    is_plain(dir) && is_plain(dir2) && are_host(from, to)
-}
-
-/// Whether a directory is surely the host's. No jump depends on whether it is the working directory.
-#[inline(always)]
-fn is_plain(dir: usize) -> bool {
-    let here = u32::from(dir as i32 == libc::AT_FDCWD);
-    u32::from(fds::perhaps(dir as i32)) & !here == 0
-}
-
-/// Whether there is no reason to look closer at all paths.
-#[inline(always)]
-fn is_calm(line: &Line) -> bool {
-    // SAFETY: aligned, and within the line; its parts change one by one.
-    let first = unsafe { &*core::ptr::from_ref(line).cast::<AtomicU64>() };
-    first.load(Ordering::Relaxed) == 0
-}
-
-/// What the functions below ask of a path.
-#[inline(always)]
-fn begins_at_host(line: &Line, path: usize) -> bool {
-    if !pages::is_known(line, path) || path.wrapping_add(1).is_multiple_of(PAGE) {
-        return false;
-    }
-    // SAFETY: both bytes are in the page, which was readable a moment ago.
-    let [first, second] = unsafe { core::ptr::read_unaligned(path as *const [u8; 2]) };
-    if first != b'/' {
-        return first != line.relative.load(Ordering::Relaxed);
-    }
-    let bits = line.absolute.get(usize::from(second / 32));
-    bits.is_some_and(|bits| bits.load(Ordering::Relaxed) >> (second % 32) & 1 == 0)
+    ask!(rumphijack_two_at, "rdi" = dir, "rsi" = from, "rdx" = dir2, "r10" = to)
 }
 
 /// The functions below, and at the end the answer for all else: in the order of [`FORMS`].
