@@ -27,6 +27,7 @@ tables: ## Writes the generated parts of docs/COMPATIBILITY.md
 soak: build ## Runs what takes minutes: storms of forks and file operations, transfers under load and over bad links, hostile clients
 	$(CARGO) test --release --locked -p integration --test soak -- --nocapture
 	SOAK_SECONDS=60 $(CARGO) test --release --locked -p kernel --test rings -- --nocapture
+	$(CARGO) test --release --locked -p kernel --lib -- --ignored
 	PROPTEST_CASES=100000 $(CARGO) test --release --locked -p kernel --test vfs_model
 
 ROWS ?=

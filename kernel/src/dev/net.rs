@@ -123,6 +123,7 @@ type Open = fn(&Request<'_>) -> Result<Box<dyn NetDevice>>;
 /// The kinds of devices, by the name of their interfaces.
 pub const KINDS: &[(&str, Open)] = &[
     ("lo", |_| Ok(Box::new(super::loopback::Loopback::default()))),
+    ("qemu", super::qemu::open),
     ("shmif", super::shmif::open),
     ("tap", super::tap::open_tap),
     ("virt", super::tap::open_virt),

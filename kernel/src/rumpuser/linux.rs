@@ -19,6 +19,7 @@ use super::folder::LinuxNode;
 use super::jobs::{self, Group};
 use super::memory::Account;
 use super::shared::{Keeper, LinuxShared};
+use super::stream::LinuxStream;
 use super::wire::{LinuxBus, LinuxTap};
 use super::{Access, Bell, Bus, HostFile, HostNode, LinuxBell, Parker, Port, Rumpuser, SharedMemory, Woken};
 use crate::config::Config;
@@ -277,6 +278,10 @@ impl Rumpuser for LinuxHost {
 
     fn open_tap(&self, name: &str) -> Result<Arc<dyn Port>> {
         Ok(Arc::new(LinuxTap::open(name)?))
+    }
+
+    fn open_stream(&self, to: &str) -> Result<Arc<dyn Port>> {
+        Ok(Arc::new(LinuxStream::open(to)?))
     }
 
     fn open_bus(&self, path: &Path, len: usize) -> Result<Arc<dyn Bus>> {

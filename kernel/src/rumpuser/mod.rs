@@ -23,6 +23,7 @@ pub mod memory;
 pub mod shared;
 pub mod sim;
 pub mod simfolder;
+pub mod stream;
 pub mod wire;
 
 /// How a sleep ended.
@@ -129,6 +130,10 @@ pub trait Rumpuser: Send + Sync {
     }
     /// Opens a tap interface of the host; a host that has none answers `EOPNOTSUPP`.
     fn open_tap(&self, _name: &str) -> Result<std::sync::Arc<dyn Port>> {
+        Err(Errno::EOPNOTSUPP)
+    }
+    /// Opens a stream socket of the host for frames (see [`stream`]); a host that has none answers `EOPNOTSUPP`.
+    fn open_stream(&self, _to: &str) -> Result<std::sync::Arc<dyn Port>> {
         Err(Errno::EOPNOTSUPP)
     }
     /// Opens a file of the host as a bus of `len` bytes; a host that has no such thing answers `EOPNOTSUPP`.

@@ -112,6 +112,33 @@ fn two_kernels_on_a_bus_speak_through_a_third_that_forwards() {
     assert_eq!(one.sh("python3 -c 'import socket; print(socket.socket().connect_ex((\"10.2.0.2\", 80)))'"), "101\n");
 }
 
+#[test]
+fn two_kernels_speak_over_a_socket_as_qemu_does() {
+    if !have("curl") || !have("python3") {
+        return;
+    }
+    let (one, two) = (kernel(), kernel());
+    let folder = tempfile::tempdir().unwrap();
+    let socket = format!("unix://{}", folder.path().join("socket").display());
+    let connect = |rump: &Rump, to: &str, addresses: [&str; 2]| {
+        rump.ctl(&["ifconfig", "qemu0", "create", "linkstr", to, "inet", addresses[0], "inet6", addresses[1]]);
+    };
+    connect(&one, &format!("listen:{socket}"), ["10.3.0.1/24", "fd03::1/64"]);
+    connect(&two, &socket, ["10.3.0.2/24", "fd03::2/64"]);
+    let content = noise(3_000_000);
+    std::fs::write(one.folder().join("file"), &content).unwrap();
+    let _web = Web::start(&one, "10.3.0.1", "80");
+    assert!(fetch(&two, "http://10.3.0.1/file") == content);
+    assert!(two.ctl(&["ping", "-c", "1", "fd03::1"]).contains("1 packets received"));
+    // Another one comes when the first has gone.
+    two.ctl(&["ifconfig", "qemu0", "destroy"]);
+    connect(&two, &socket, ["10.3.0.2/24", "fd03::2/64"]);
+    assert!(fetch(&two, "http://10.3.0.1/file") == content);
+    let refused =
+        output(limited(built("rumpctl")).args(["-s", &one.url(), "ifconfig", "qemu1", "create", "linkstr", "x"]));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("Invalid argument"));
+}
+
 /// Reads a capture with blocks of pcapng: how many packets there are, and which have a wrong checksum.
 fn check(file: &[u8]) -> (usize, Vec<String>) {
     let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()) as usize;

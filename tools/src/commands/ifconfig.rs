@@ -117,8 +117,12 @@ fn change(control: &Control<'_>, name: &str, words: &[&str]) -> anyhow::Result<(
                 ifreq(SIOCSIFMTU, &mtu.to_ne_bytes())?;
             }
             "linkstr" => {
+                let text = value()?;
                 // The server may stand elsewhere.
-                let path = std::path::absolute(Path::new(value()?)).context("linkstr")?;
+                let path = match text.contains("://") {
+                    true => text.into(),
+                    false => std::path::absolute(Path::new(text)).context("linkstr")?,
+                };
                 let path =
                     path.into_os_string().into_string().map_err(|path| anyhow::anyhow!("{path:?}: not UTF-8"))?;
                 control
