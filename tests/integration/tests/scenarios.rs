@@ -1,6 +1,8 @@
 //! The same plain libc code natively and hijacked: both must print the same.
 
-use integration::{Rump, Transport, built, limited, stdout};
+use std::sync::OnceLock;
+
+use integration::{Rump, Transport, built, limited, output, stdout};
 
 /// Differences that are meant: scenario, the transports, the host's line, ours, and why.
 const MEANT: &[(&str, &[Transport], &str, &str, &str)] = &[
@@ -65,7 +67,26 @@ fn scenarios() -> Vec<Scenario> {
 fn native(name: &str) -> String {
     // On a tmpfs, as the rump kernel's root is one.
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();
-    stdout(limited(built("scenario")).args([name, &folder.path().display().to_string()]))
+    let folder = folder.path().display().to_string();
+    if !has_network() {
+        return stdout(limited(built("scenario")).args([name, &folder]));
+    }
+    // As the rump kernel's: only the loopback, set as Linux sets it, whatever the host has.
+    let script = "ip link set lo up; exec \"$0\" \"$@\"";
+    let mut command = limited("unshare");
+    stdout(command.args(["--net", "sh", "-ec", script]).arg(built("scenario")).args([name, &folder]))
+}
+
+/// Whether this host lets us make network namespaces; says so when not.
+fn has_network() -> bool {
+    static MADE: OnceLock<bool> = OnceLock::new();
+    *MADE.get_or_init(|| {
+        let tried = output(limited("unshare").args(["--net", "ip", "link", "set", "lo", "up"]));
+        if !tried.status.success() {
+            eprintln!("no network namespace of our own: {}", String::from_utf8_lossy(&tried.stderr));
+        }
+        tried.status.success()
+    })
 }
 
 fn hijacked(rump: &Rump, Scenario { name, local, .. }: &Scenario) -> String {
