@@ -15,6 +15,7 @@ use abi::{Errno, Result};
 use client::fds::{self as cfds, Pinned};
 use client::signals::Blocked;
 use client::{Adopted, Remote, Retry, stubs};
+use rustix_futex_sync::OnceLock;
 use sysproxy::host::{self, HostFd, Owned, POLLNVAL, PollFd};
 
 use crate::calls::{self, Outcome};
@@ -24,7 +25,7 @@ use crate::process::Handed;
 use crate::route::{self, Owner};
 use crate::rump::copies;
 use crate::rump::program::Program;
-use crate::{image, process, raw, sets, trace};
+use crate::{image, process, raw, sets, trace, user};
 
 /// Name of the memfd.
 const NAME: &CStr = c"rumphijack-state";
@@ -49,23 +50,45 @@ const INTERPRETERS: usize = 5;
 
 /// See execve(2).
 pub fn execve(path: usize, argv: usize, envp: usize) -> Outcome {
-    step(path, argv, envp, INTERPRETERS)
+    step(path, argv, envp, INTERPRETERS, None)
 }
 
-/// Runs `path` after at most `steps` more interpreters.
-fn step(path: usize, argv: usize, envp: usize, steps: usize) -> Outcome {
+/// Runs `path` after at most `steps` more interpreters; `comm` is the name of the script that it is the interpreter of.
+fn step(path: usize, argv: usize, envp: usize, steps: usize, comm: Option<Vec<u8>>) -> Outcome {
+    let named = || comm.clone().or_else(|| Some(last_name(user::read_path(path).ok()?.to_bytes())));
     match route::path(path) {
-        Owner::Host => with_state(libc::SYS_execve, [path, argv, envp, 0, 0, 0]),
+        Owner::Host => with_state(libc::SYS_execve, [path, argv, envp, 0, 0, 0], &Face { comm, image: None }),
         Owner::WorkingDirectory => calls::outcome(Err(Errno::EACCES)),
         Owner::Descriptor(rump) => {
             let _blocked = Blocked::enter();
-            run(Program::load_open(rump, path, argv), argv, envp, steps)
+            run(Program::load_open(rump, path, argv), argv, envp, steps, named())
         }
         Owner::Rump(name) => {
             let _blocked = Blocked::enter();
-            run(Program::load(&name.at(), path, argv), argv, envp, steps)
+            run(Program::load(&name.at(), path, argv), argv, envp, steps, named())
         }
     }
+}
+
+/// By what the host would know the new image, if it had the file itself.
+#[derive(Default)]
+struct Face {
+    /// Name of the process, if it is not that of the host's file.
+    comm: Option<Vec<u8>>,
+    /// The program's path, if it is one of the rump kernel.
+    image: Option<Vec<u8>>,
+}
+
+fn last_name(path: &[u8]) -> Vec<u8> {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec()
+}
+
+/// The path of this program, if the host runs a copy of it.
+static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
+
+/// The path of this program, if it is one of the rump kernel, of which the host runs a copy.
+pub fn image() -> Option<&'static [u8]> {
+    IMAGE.get().map(Vec::as_slice)
 }
 
 /// See execveat(2).
@@ -80,43 +103,48 @@ pub fn execveat(dir: i32, path: usize, argv: usize, envp: usize, flags: i32) -> 
                 Ok(Program::Script(_)) if raw::fcntl(dir, libc::F_GETFD, 0) & libc::FD_CLOEXEC as isize != 0 => {
                     calls::outcome(Err(Errno::ENOENT))
                 }
-                program => run(program, argv, envp, INTERPRETERS),
+                program => run(program, argv, envp, INTERPRETERS, None),
             }
         }
         (Owner::Rump(name), _) => {
             let _blocked = Blocked::enter();
-            run(Program::load(&name.at(), path, argv), argv, envp, INTERPRETERS)
+            let comm = user::read_path(path).ok().map(|path| last_name(path.to_bytes()));
+            run(Program::load(&name.at(), path, argv), argv, envp, INTERPRETERS, comm)
         }
         (Owner::WorkingDirectory, _) => calls::outcome(Err(Errno::EACCES)),
         (Owner::Descriptor(rump), _) if flags & libc::AT_SYMLINK_NOFOLLOW == 0 => {
             let _blocked = Blocked::enter();
-            run(Program::load_open(rump, path, argv), argv, envp, INTERPRETERS)
+            let comm = user::read_path(path).ok().map(|path| last_name(path.to_bytes()));
+            run(Program::load_open(rump, path, argv), argv, envp, INTERPRETERS, comm)
         }
         (Owner::Host | Owner::Descriptor(_), _) => {
-            with_state(libc::SYS_execveat, [raw::word(dir), path, argv, envp, raw::word(flags), 0])
+            let args = [raw::word(dir), path, argv, envp, raw::word(flags), 0];
+            with_state(libc::SYS_execveat, args, &Face::default())
         }
     }
 }
 
-/// Runs a program of the rump kernel: the host gets a copy of it, or the interpreter that it names.
-fn run(program: Result<Program>, argv: usize, envp: usize, steps: usize) -> Outcome {
+/// Runs a program of the rump kernel: the host gets a copy of it, or the interpreter that it names. Without `comm` the process is called
+/// as the file.
+fn run(program: Result<Program>, argv: usize, envp: usize, steps: usize, comm: Option<Vec<u8>>) -> Outcome {
     match program {
         Ok(Program::Script(_)) if steps == 0 => calls::outcome(Err(Errno::ELOOP)),
         Err(error) => calls::outcome(Err(error)),
-        Ok(Program::Binary(copy)) => {
+        Ok(Program::Binary(copy, image)) => {
+            let comm = comm.or_else(|| image.as_deref().map(last_name));
             let empty = c"".as_ptr() as usize;
             let args = [raw::word(copy.fd().0), empty, argv, envp, raw::word(libc::AT_EMPTY_PATH), 0];
-            with_state(libc::SYS_execveat, args)
+            with_state(libc::SYS_execveat, args, &Face { comm, image })
         }
         // The interpreter may be a program of either kernel, and a script itself.
-        Ok(Program::Script(script)) => step(script.interpreter(), script.argv(), envp, steps - 1),
+        Ok(Program::Script(script)) => step(script.interpreter(), script.argv(), envp, steps - 1, comm),
     }
 }
 
 /// Makes the call with the state handed over, and takes it back when the call fails.
 ///
 /// The program's own signal mask is in force during the call: the new image inherits it.
-fn with_state(nr: i64, args: [usize; 6]) -> Outcome {
+fn with_state(nr: i64, args: [usize; 6], face: &Face) -> Outcome {
     if !process::ready() {
         return Outcome::Host;
     }
@@ -127,7 +155,7 @@ fn with_state(nr: i64, args: [usize; 6]) -> Outcome {
     let state = {
         let _blocked = Blocked::enter();
         copies::flush_all();
-        State::hand_over()
+        State::hand_over(face)
     };
     let result = client::signals::unblocked(|| raw::syscall(nr as usize, checked.args));
     let _blocked = Blocked::enter();
@@ -148,13 +176,13 @@ struct State {
 }
 
 impl State {
-    fn hand_over() -> Self {
+    fn hand_over(face: &Face) -> Self {
         let pinned = cfds::pin();
         let handed = process::to_hand_on();
         if let Handed::Nothing = handed {
             return Self { _pinned: pinned, memfd: None, remote: None, orphans: leave_behind() };
         }
-        let memfd = hand_over(&handed).inspect_err(|error| {
+        let memfd = hand_over(&handed, face).inspect_err(|error| {
             trace::say(format_args!("exec: the new program begins without rump descriptors: {error}"));
         });
         let remote = if let Handed::Remote(remote) = handed { Some(remote) } else { None };
@@ -187,8 +215,8 @@ fn leave_behind() -> Vec<i32> {
     numbers
 }
 
-fn hand_over(handed: &Handed) -> Result<(i32, Option<i32>)> {
-    let text = describe(handed);
+fn hand_over(handed: &Handed, face: &Face) -> Result<(i32, Option<i32>)> {
+    let text = describe(handed, face);
     let (memfd, pipe) = written(text.as_bytes())?;
     if let Handed::Remote(remote) = handed {
         remote.survive_exec(true)?;
@@ -227,7 +255,7 @@ fn write_all(fd: HostFd, mut rest: &[u8]) -> Result<()> {
 }
 
 /// The text of the memfd: a word and its values a line.
-fn describe(handed: &Handed) -> String {
+fn describe(handed: &Handed, face: &Face) -> String {
     let mut text = format!("{MAGIC}\n");
     let mut line = |arguments: std::fmt::Arguments<'_>| {
         let _ = writeln!(text, "{arguments}");
@@ -251,6 +279,11 @@ fn describe(handed: &Handed) -> String {
         }
     }
     line(format_args!("cwd {}", u8::from(process::cwd_in_rump())));
+    for (word, name) in [("comm", &face.comm), ("image", &face.image)] {
+        // It may be of any bytes.
+        let digits = |name: &Vec<u8>| name.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        name.iter().for_each(|name| line(format_args!("{word} {}", digits(name))));
+    }
     for (fd, rump) in fds::range(0, u32::MAX) {
         line(format_args!("fd {fd} {}", rump.0));
     }
@@ -260,6 +293,12 @@ fn describe(handed: &Handed) -> String {
         }
     }
     text
+}
+
+/// Bytes that are written as digits.
+fn bytes(digits: &str) -> Option<Vec<u8>> {
+    let pairs = (0..digits.len()).step_by(2);
+    pairs.map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok()).collect()
 }
 
 /// What an earlier image has handed over.
@@ -276,6 +315,9 @@ pub struct Inherited {
     files: [Option<i32>; 2],
     /// Whether relative paths go to the rump kernel.
     pub cwd_in_rump: bool,
+    /// What the process is to be called, and the path of its program.
+    comm: Option<Vec<u8>>,
+    image: Option<Vec<u8>>,
     fds: Vec<(i32, RumpFd)>,
     /// Numbers of epoll sets, and the kqueue of each.
     sets: Vec<(i32, RumpFd)>,
@@ -328,12 +370,25 @@ impl Inherited {
                     places.for_each(|(_, place)| *place = numbers.next());
                 }
                 "cwd" => found.cwd_in_rump = numbers.next()? != 0,
+                "comm" => found.comm = Some(bytes(rest)?),
+                "image" => found.image = Some(bytes(rest)?),
                 "set" => found.sets.push((numbers.next()?, RumpFd(numbers.next()?))),
                 "fd" => found.fds.push((numbers.next()?, RumpFd(numbers.next()?))),
                 _ => return None,
             }
         }
         Some(found)
+    }
+
+    /// Has the process known as it would be if the host had the file of its program.
+    pub fn show_face(&self) {
+        if let Some(comm) = self.comm.as_ref().and_then(|comm| CString::new(comm.as_slice()).ok()) {
+            // Linux keeps what it has room for.
+            raw::call(libc::SYS_prctl, [libc::PR_SET_NAME as usize, comm.as_ptr() as usize]);
+        }
+        if let Some(image) = &self.image {
+            let _ = IMAGE.set(image.clone());
+        }
     }
 
     /// Where the server is, if it is `server` and the earlier image had not connected to it.
@@ -493,19 +548,21 @@ mod tests {
 
     #[test]
     fn what_is_handed_over_is_understood() {
-        let text = "rumphijack 1\nurl unix:///tmp/s\nasked unix://s\nsocket 900 1\ntemplate 901\nsummary 902\ncwd 1\nfd 0 3\nfd 7 4\nset 8 5\n";
+        let text = "rumphijack 1\nurl unix:///tmp/s\nasked unix://s\nsocket 900 1\ntemplate 901\nsummary 902\ncwd 1\ncomm 7368\nimage 2fff\nfd 0 3\nfd 7 4\nset 8 5\n";
         let found = Inherited::parse(text).unwrap();
         assert_eq!((found.url.as_deref(), found.asked.as_str()), (Some("unix:///tmp/s"), "unix://s"));
         assert_eq!((found.socket, found.template, found.cwd_in_rump), (Some((900, true)), Some(901), true));
         assert_eq!(found.files(), [None, Some(902)]);
         assert_eq!(found.fds, [(0, RumpFd(3)), (7, RumpFd(4))]);
         assert_eq!(found.sets, [(8, RumpFd(5))]);
+        assert_eq!((found.comm.as_deref(), found.image.as_deref()), (Some(&b"sh"[..]), Some(&b"/\xff"[..])));
     }
 
     #[test]
     fn another_text_is_refused() {
         assert_eq!(Inherited::parse("rumphijack 2\n"), None);
         assert_eq!(Inherited::parse("rumphijack 1\nfd x\n"), None);
+        assert_eq!(Inherited::parse("rumphijack 1\nimage 2\n"), None);
         assert_eq!(Inherited::parse(""), None);
     }
 

@@ -11,7 +11,7 @@ use crate::entry::Call;
 use crate::pages::{self, Page};
 use crate::quick::{self, LINE, line};
 use crate::rump::copies;
-use crate::{calls, fds, process, raw, route, sandbox, sets, trace};
+use crate::{calls, exec, fds, process, raw, route, sandbox, sets, trace};
 use spec::Spec;
 
 /// Where the code of the first level stands in the library's file. (The linker makes `__start_` and `__stop_` symbols of it.)
@@ -125,8 +125,10 @@ static CALLS: [Wanted; 512] = {
 pub fn configure(spec: &Spec) {
     let all = spec.pathre.is_some();
     let in_parent = spec.prefix_in().map(|(_, name)| name.to_vec()).filter(|name| !name.is_empty());
+    let mut beginnings = spec.beginnings();
+    beginnings.extend(exec::image().map(|_| route::OWN_IMAGE.to_vec()));
     let names = Names {
-        beginnings: spec.beginnings().iter().map(|name| Beginning::new(name)).collect(),
+        beginnings: beginnings.iter().map(|name| Beginning::new(name)).collect(),
         in_parent: in_parent.as_deref().map(Beginning::new),
         descriptors: route::DESCRIPTORS.iter().map(|name| Beginning::new(name)).collect(),
         all,

@@ -19,6 +19,9 @@ use crate::{config, fds, process, raw};
 /// How the host's names for descriptors begin ([`descriptor`] knows them exactly).
 pub const DESCRIPTORS: &[&[u8]] = &[b"/dev/std", b"/dev/fd", b"/proc/"];
 
+/// What the names of this program's image begin with.
+pub const OWN_IMAGE: &[u8] = b"/proc/";
+
 /// A path in the rump kernel: `path` relative to `dir`, which is `AT_FDCWD` for an absolute path and in a rump
 /// working directory.
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +122,7 @@ fn judge(dir: i32, addr: usize) -> Owner {
     {
         return Owner::Descriptor(rump);
     }
-    if matches!(class, PathClass::Blanket) && is_numbers_of_host(text.to_bytes()) {
+    if matches!(class, PathClass::Blanket) && (is_numbers_of_host(text.to_bytes()) || is_own_image(text.to_bytes())) {
         return Owner::Host;
     }
     if class.is_rump()
@@ -170,6 +173,11 @@ fn descriptor(path: &[u8]) -> Option<RumpFd> {
         }
     };
     fds::lookup(number)
+}
+
+/// Whether a path is the host's name for the program of this process.
+pub fn is_own_image(path: &[u8]) -> bool {
+    own_process(path) == Some(b"/exe")
 }
 
 /// Whether a path names a descriptor of this process that the host has, or all of them: the list of a program's numbers is the host's.

@@ -85,6 +85,7 @@ pub fn start() {
     let files = inherited.as_ref().map(Inherited::files).unwrap_or_default();
     traces.iter().flatten().filter(|value| !value.is_empty()).for_each(|value| begin_trace(value, files));
     if let Some(inherited) = &mut inherited {
+        inherited.show_face();
         inherited.close_files();
     }
     let begun = begin(&environment, server.as_deref(), retry, inherited.as_ref());

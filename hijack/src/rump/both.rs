@@ -7,18 +7,23 @@ use super::{copies, descriptor, dir, memory, name, transfer};
 use crate::calls::{Answer, Outcome, outcome, serve};
 use crate::fds;
 use crate::route::{self, End, Owner, RumpAt};
-use crate::{process, raw, trace, user};
+use crate::{exec, process, raw, trace, user};
 
 /// See symlinkat(2).
 pub fn symlinkat(at: &RumpAt<'_>, target: usize) -> Result<usize> {
     name::symlinkat(&user::read_path(target)?, at)
 }
 
-/// See readlinkat(2); the host's links to descriptors and to the working directory lead into the rump kernel, too. With a NetBSD
+/// See readlinkat(2); the host's links to descriptors, to the working directory and to the program lead into the rump kernel, too. With a NetBSD
 /// server a descriptor's shows the placeholder.
 pub fn readlinkat(dir: i32, path: usize, buf: usize, len: usize) -> Outcome {
     match route::at(dir, path) {
-        Owner::Host => Outcome::Host,
+        Owner::Host => match exec::image() {
+            Some(image) if user::read_cstr(path).is_ok_and(|path| route::is_own_image(path.to_bytes())) => {
+                serve(true, || name::store(image, buf, len))
+            }
+            _ => Outcome::Host,
+        },
         Owner::Rump(name) => serve(true, || name::readlinkat(&name.at(), buf, len)),
         Owner::WorkingDirectory => {
             serve(true, || name::store(&name::below_prefix(&dir::working_directory()?), buf, len))

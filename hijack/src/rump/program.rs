@@ -9,7 +9,7 @@ use abi::{Errno, Out, Result, UserStr};
 use client::stubs;
 use sysproxy::host::{self, Owned};
 
-use super::kernel;
+use super::{kernel, name};
 use crate::fds::RumpFd;
 use crate::route::RumpAt;
 use crate::{trace, user};
@@ -25,8 +25,8 @@ const ARGS: usize = 1 << 20;
 
 /// What is to be run.
 pub enum Program {
-    /// A copy in the host's memory.
-    Binary(Owned),
+    /// A copy in the host's memory, and the path of the file, if it has one.
+    Binary(Owned, Option<Vec<u8>>),
     /// A script.
     Script(Script),
 }
@@ -104,7 +104,8 @@ impl Program {
         if !begin.starts_with(b"\x7fELF") {
             return Err(Errno::ENOEXEC);
         }
-        copy(rump, bytes, got).map(Program::Binary)
+        let path = name::descriptor(rump).ok().filter(|path| path.first() == Some(&b'/'));
+        copy(rump, bytes, got).map(|copy| Program::Binary(copy, path))
     }
 }
 

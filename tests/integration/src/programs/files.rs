@@ -8,7 +8,7 @@ programs! { "files", network false, config None;
     "coreutils-names" on UNIX uses "ls awk": "make, link, list, touch, change, move (also between the kernels) and remove names of every kind, deep and long ones too";
     "coreutils-copies" on TCP uses "ls diff find awk fallocate": "copy trees with all attributes between the kernels and back, sparse, linked and updated; dd, truncate, install, shred, split, csplit, du, df";
     "coreutils-text" on UNIX uses "ls awk python3": "every filter from cat to wc on files; sums and their check, an external sort, tail -f and -F with a writer";
-    "coreutils-running" on ALL uses "ls": "env, timeout, nohup, nice, stdbuf, setsid, chroot: run programs and scripts that lie on the kernel, in its directories";
+    "coreutils-running" on ALL uses "ls ps": "env, timeout, nohup, nice, stdbuf, setsid, chroot: run programs and scripts that lie on the kernel, in its directories, under their own names";
     "find" on TCP uses "find xargs grep": "finds by every attribute, executes, prints and deletes; xargs in parallel";
     "grep" on UNIX uses "grep": "searches trees, binary files and links, in all output forms";
     "sed" on TCP uses "sed": "edits in place with backups and through links, reads and writes other files, runs scripts that lie on the kernel";
