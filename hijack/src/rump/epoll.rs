@@ -170,6 +170,9 @@ fn member_ctl(set: i32, operation: i32, fd: i32, member: RumpFd, event: usize) -
         _ => Event::read(event)?,
     };
     raw::checked(raw::fcntl(set, libc::F_GETFD, 0))?;
+    if borrower::shares_memory() && Set::of(set).is_none() && sets::is_epoll(set) {
+        return Err(refused_to_child());
+    }
     let set = Set::found(set).ok_or(Errno::EINVAL)?;
     let flags = match operation {
         libc::EPOLL_CTL_ADD => EV_ADD | EV_FLAG1,
@@ -195,8 +198,7 @@ fn member_ctl(set: i32, operation: i32, fd: i32, member: RumpFd, event: usize) -
 /// `EPERM` on a server that is not ours: its kqueues know nothing of epoll; and in a child that shares its parent's memory, whose sets these are.
 pub fn make_kqueue(set: Set) -> Result<RumpFd> {
     if borrower::shares_memory() {
-        trace::say(format_args!("epoll: a child in its parent's memory cannot have sets of its own"));
-        return Err(Errno::EPERM);
+        return Err(refused_to_child());
     }
     if process::remote().is_some_and(|remote| !remote.extended()) {
         trace::say(format_args!("epoll: the server is not of this library and cannot watch descriptors for a set"));
@@ -212,6 +214,12 @@ pub fn make_kqueue(set: Set) -> Result<RumpFd> {
     bell::ring(set)?;
     nest::has_kqueue(set, kqueue)?;
     Ok(kqueue)
+}
+
+/// What a set has for a rump descriptor in a child that shares its parent's memory: the table of sets is the parent's.
+fn refused_to_child() -> Errno {
+    trace::say(format_args!("epoll: a child in its parent's memory cannot have sets of its own"));
+    Errno::EPERM
 }
 
 /// Registers, changes or ends a member of a kqueue; `fd` is the program's number of it.
