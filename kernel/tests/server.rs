@@ -103,7 +103,7 @@ fn a_client_that_dies_in_a_call_leaves_nothing() {
     let kernel = server.server.kernel();
     let begun = Instant::now();
     while kernel.procs.get(2).is_ok() {
-        assert!(begun.elapsed() < Duration::from_secs(5), "the process ends");
+        assert!(begun.elapsed() < Duration::from_secs(60), "the process ends");
         std::thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(kernel.procs.list().len(), 2);
