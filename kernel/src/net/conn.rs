@@ -226,8 +226,23 @@ pub trait TcpConn: Send {
     fn segment(&self) -> Option<usize> {
         None
     }
+    /// What was seen of its segments.
+    fn measured(&self) -> Measured {
+        Measured::default()
+    }
     /// Says that the stream is urgent up to the byte before `end`, counted from its first.
     fn urge(&mut self, _end: u64) {}
+}
+
+/// What was seen of the segments of a connection (`TCP_INFO`).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// The smoothed round trip and how much it varies (RFC 6298, 2), once there was one.
+    pub round_trip: Option<(Duration, Duration)>,
+    /// Segments that were sent once more.
+    pub repeated: u32,
+    /// Bytes that were sent and not acknowledged.
+    pub in_flight: usize,
 }
 
 /// Fill of the two buffers of a connection, in bytes.
@@ -468,6 +483,10 @@ impl TcpConn for Smol {
 
     fn segment(&self) -> Option<usize> {
         self.edge.segment()
+    }
+
+    fn measured(&self) -> Measured {
+        self.edge.measured()
     }
 
     fn urge(&mut self, end: u64) {

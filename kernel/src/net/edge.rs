@@ -8,7 +8,7 @@ use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{IpEndpoint, IpProtocol, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber};
 
-use super::conn::TcpState;
+use super::conn::{Measured, TcpState};
 use super::packet::{self, Packet};
 
 /// Between two challenges of a connection (RFC 5961, 7): Linux's `tcp_invalid_ratelimit`.
@@ -73,6 +73,12 @@ pub struct Edge {
     /// Our answer to the peer's SYN, as long as it may have to be repeated.
     greeting: Vec<u8>,
     challenged: Option<Instant>,
+    /// Behind the segment whose round trip is being measured, and when it left.
+    timed: Option<(TcpSeqNumber, Instant)>,
+    round_trip: Option<(std::time::Duration, std::time::Duration)>,
+    repeated: u32,
+    /// What the peer has acknowledged.
+    acked: Option<TcpSeqNumber>,
 }
 
 impl Edge {
@@ -88,7 +94,7 @@ impl Edge {
     }
 
     /// Takes note of a segment that leaves, and sets what it is to bear. Without `checksums` nobody looks at them.
-    pub fn leaves(&mut self, bytes: &mut [u8], checksums: bool) {
+    pub fn leaves(&mut self, now: Instant, bytes: &mut [u8], checksums: bool) {
         let Some(parsed) = Packet::parse(bytes, true).filter(|packet| packet.protocol == IpProtocol::Tcp) else {
             return;
         };
@@ -117,6 +123,7 @@ impl Edge {
         }
         if !segment.rst() {
             let end = seq + segment.segment_len();
+            self.measure_sent(now, seq, end);
             let next = self.said.map_or(end, |said| if end > said.next { end } else { said.next });
             self.said =
                 Some(Said { next, ack: segment.ack().then(|| segment.ack_number()), window: segment.window_len() });
@@ -136,6 +143,44 @@ impl Edge {
         }
     }
 
+    /// What was seen of its segments.
+    pub fn measured(&self) -> Measured {
+        let in_flight = match (self.said, self.acked) {
+            (Some(said), Some(acked)) if said.next > acked => said.next - acked,
+            _ => 0,
+        };
+        Measured { round_trip: self.round_trip, repeated: self.repeated, in_flight }
+    }
+
+    /// Takes note of what has left: what left before is measured no more, for nobody knows which of the two is acknowledged (RFC 6298, 3).
+    fn measure_sent(&mut self, now: Instant, seq: TcpSeqNumber, end: TcpSeqNumber) {
+        let again = self.said.is_some_and(|said| seq < said.next) && end > seq;
+        if again {
+            self.repeated = self.repeated.saturating_add(1);
+            self.timed = None;
+        } else if end > seq && self.timed.is_none() {
+            self.timed = Some((end, now));
+        }
+    }
+
+    /// Takes note of an acknowledgement (RFC 6298, 2).
+    fn measure_acked(&mut self, now: Instant, ack: TcpSeqNumber) {
+        let known = self.said.is_some_and(|said| ack <= said.next);
+        if !known || self.acked.is_some_and(|acked| ack < acked) {
+            return;
+        }
+        self.acked = Some(ack);
+        let Some((_, left)) = self.timed.take_if(|(end, _)| ack >= *end) else { return };
+        let sample = std::time::Duration::from(now - left);
+        self.round_trip = Some(match self.round_trip {
+            None => (sample, sample / 2),
+            Some((smoothed, variation)) => {
+                let variation = (variation * 3 + smoothed.abs_diff(sample)) / 4;
+                ((smoothed * 7 + sample) / 8, variation)
+            }
+        });
+    }
+
     /// Lowers the size that a SYN announces to what was asked for; whether it did.
     fn announce(&self, segment: &mut TcpPacket<&mut [u8]>) -> bool {
         let Some(wanted) = self.max_segment else { return false };
@@ -151,6 +196,9 @@ impl Edge {
         let Some(packet) = Packet::parse(bytes, true) else { return Verdict::Drop };
         let Ok(segment) = TcpPacket::new_checked(packet.payload) else { return Verdict::Drop };
         let seq = segment.seq_number();
+        if segment.ack() {
+            self.measure_acked(now, segment.ack_number());
+        }
         if segment.syn() && state < TcpState::Established {
             let crossed = state == TcpState::SynReceived && segment.ack() && self.peer_begin == Some(seq);
             if crossed {

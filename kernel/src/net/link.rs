@@ -410,7 +410,7 @@ impl phy::TxToken for Tx<'_> {
         let result = f(&mut packet);
         let checksums = !self.device.is_loopback();
         if let Some(edge) = self.edge {
-            edge.leaves(&mut packet, checksums);
+            edge.leaves(self.now, &mut packet, checksums);
         }
         send(self.device, self.out, self.now, packet);
         result

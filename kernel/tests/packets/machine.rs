@@ -21,6 +21,7 @@ use smoltcp::wire::{
     EthernetAddress, IpAddress, IpCidr, IpProtocol, IpRepr, Ipv4Address, Ipv4Packet, TcpControl, TcpPacket, TcpRepr,
     TcpSeqNumber,
 };
+use zerocopy::FromBytes;
 
 use crate::device::{TestDevice, Wire};
 use crate::frames;
@@ -241,6 +242,18 @@ impl Machine {
             ["state", name] => {
                 let info = self.socket(name)?.option(IPPROTO_TCP, TCP_INFO, 256);
                 info.map(|info| info.first().copied().unwrap_or_default().into())
+            }
+            ["info", name, field] => {
+                let info = self.socket(name)?.option(IPPROTO_TCP, TCP_INFO, 256);
+                let info = info.map_err(|error| format!("{error:?}"))?;
+                let (info, _) = TcpInfo::read_from_prefix(&info).map_err(|_| "too short")?;
+                let value = match field {
+                    "rtt" => info.tcpi_rtt / 1000,
+                    "repeated" => info.tcpi_snd_rexmitpack,
+                    "unacked" => info.tcpi_unacked,
+                    _ => return Err(format!("no such field: {field}")),
+                };
+                Ok(value as usize)
             }
             _ => return Err(format!("no such call: {words:?}")),
         };

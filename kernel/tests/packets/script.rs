@@ -9,6 +9,7 @@
 //!     each may end in `= RESULT`: a number, or an errno's name
 //! sendoob NAME BYTES | recvoob NAME | mark NAME | udp NAME PORT | udp6 NAME PORT | sendto NAME PORT BYTES | recvfrom NAME
 //! error NAME                 what SO_ERROR says
+//! info NAME rtt|repeated|unacked   of TCP_INFO: milliseconds, segments
 //! state NAME NUMBER          the state of TCP_INFO (1 established, 5 closed, 11 ...: BSD's numbers)
 //! < FLAGS [seq N] [ack N] [len N] [win N] [mss N] [urg N] [port N] [to N]     a segment arrives
 //! > FLAGS [seq N] [ack N] [len N] [win N] [mss N] [urg N] [tos N] [from N]    a segment leaves, and none before it
