@@ -99,6 +99,14 @@ fn signals_jumps_cancellation_and_small_stacks_are_as_without() {
 }
 
 #[test]
+fn children_that_are_killed_while_they_connect_leave_nothing_behind() {
+    let rump = Rump::start(Transport::Unix);
+    let program = compile(rump.folder(), "killed_children.c", &[]);
+    let text = stdout(rump.command(program).arg("/rump/tmp/file"));
+    assert_eq!(text, "wrong 0, descriptors 0\nparent 1, its child 0\n");
+}
+
+#[test]
 fn other_preloads_work_beside_it_in_either_order() {
     let rump = Rump::start(Transport::Unix);
     let others = [
