@@ -171,6 +171,8 @@ macro_rules! syscalls {
             V 1039 snapshot() -> Fd;
             K 1040 setcred(ids: In, ngroups: i32, groups: In) -> ();
             K 1060 sigio(fd: Fd, side: i32) -> ();
+            K 1061 share(fd: Fd) -> usize;
+            K 1062 moved(fd: Fd) -> ();
         }
     };
 }

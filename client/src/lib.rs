@@ -21,6 +21,7 @@ mod retry;
 mod serve;
 mod shared;
 pub mod signals;
+mod streams;
 pub mod stubs;
 
 use std::time::Duration;

@@ -19,6 +19,7 @@ use crate::exchange::{Outcome, Request, Terms, exchange};
 use crate::fds::{self, Kept};
 use crate::retry::{Retry, delay};
 use crate::signals::{self, Blocked};
+use crate::streams::{self, Done, Streams};
 use crate::{Caller, Heir, HostPollFd, carry, poll, shared};
 
 /// Calls that a terminal may have something against when their process has been stopped and continued.
@@ -41,6 +42,8 @@ pub struct Remote {
     /// Held by the thread that connects again.
     connecting: Mutex<()>,
     signals: Kept,
+    /// Streams that need not go by the connection.
+    streams: Streams,
     /// The [`fds::life`] that it is of.
     life: u32,
 }
@@ -115,7 +118,8 @@ impl Remote {
     }
 
     fn with(conn: Arc<Conn>, endpoint: Option<Box<dyn Endpoint>>, retry: Retry, signals: Kept) -> Self {
-        Self { endpoint, retry, conn: Mutex::new(conn), connecting: Mutex::new(()), signals, life: fds::life() }
+        let (conn, connecting, streams) = (Mutex::new(conn), Mutex::new(()), Streams::default());
+        Self { endpoint, retry, conn, connecting, signals, streams, life: fds::life() }
     }
 
     /// Asks the server for a copy of the rump process, for a child that is about to be forked.
@@ -241,6 +245,25 @@ impl Remote {
         Ok((SyscallResult::decode(&body).ok_or(Errno::EPROTO)?.result()?, passed.into_iter().next()))
     }
 
+    /// Tells the server that bytes were moved on a stream, if somebody sleeps for them there.
+    fn tell(&self, args: &[u64], told: bool) {
+        if told {
+            // A server that is gone is noticed by the next call.
+            let _ = self.syscall(nr::moved, args.get(..1).unwrap_or_default(), Terms::default());
+        }
+    }
+
+    /// Asks the server to share the memory of a stream.
+    fn ask_for_stream(&self, args: &[u64]) {
+        let Some(&fd) = args.first() else { return };
+        let answer = self.syscall_for_descriptor(nr::share, &[fd], Terms::default());
+        let answer = answer.and_then(|([given, _], memory)| {
+            let given = usize::try_from(given).map_err(|_| Errno::EPROTO)?;
+            Ok((memory.ok_or(Errno::EOPNOTSUPP)?, given & 1, given & 2 == 0))
+        });
+        self.streams.answer(fd, answer);
+    }
+
     /// Connects again, as [`Retry`] says: the server then has a new process for us, and the request is sent again.
     ///
     /// `ENOTCONN` when the connection is given up.
@@ -306,6 +329,7 @@ impl Remote {
             return false;
         }
         *self.conn.lock() = conn;
+        self.streams.forget_all();
         true
     }
 }
@@ -313,7 +337,32 @@ impl Remote {
 impl Caller for Remote {
     fn call(&self, number: u32, args: &[u64], regions: &[Region]) -> Result<[i64; 2]> {
         let begins_anew = BEGIN_ANEW.contains(&number);
-        self.syscall(number, args, Terms { regions, interruptible: true, begins_anew, ..Terms::default() })
+        let plainly = |args: &[u64], regions: &[Region]| {
+            self.syscall(number, args, Terms { regions, interruptible: true, begins_anew, ..Terms::default() })
+        };
+        if self.life != fds::life() {
+            return Err(Errno::ENOTCONN);
+        }
+        let _blocked = Blocked::enter();
+        match self.streams.shortcut(number, args, regions) {
+            Done::All(moved, told) => {
+                self.tell(args, told);
+                moved.map(|moved| [moved as i64, 0])
+            }
+            Done::Part(moved, told) => {
+                self.tell(args, told);
+                let rest = streams::rest(number, args, regions, moved);
+                let more = plainly(&rest.args, &rest.regions).map_or(0, |[more, _]| more);
+                Ok([moved as i64 + more, 0])
+            }
+            Done::Nothing => {
+                let answer = plainly(args, regions)?;
+                if answer[0] > 0 && self.conn().shares() && self.streams.count(number, args, regions) {
+                    self.ask_for_stream(args);
+                }
+                Ok(answer)
+            }
+        }
     }
 
     fn call_or_host(

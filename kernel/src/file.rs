@@ -127,6 +127,8 @@ impl OpenFile {
         let new = Sigio::new(rumpuser.bell()?, self.readable(), self.writable(), on);
         let sigio = self.sigio.get_or_init(|| {
             self.file.wait_queue().register(&new, false);
+            // Who hears of every event does not ask for each.
+            self.file.ready();
             new
         });
         Ok(sigio)

@@ -43,6 +43,10 @@ impl Sigio {
 }
 
 impl Waiter for Sigio {
+    fn by_edges(&self) -> bool {
+        true
+    }
+
     fn notify(self: Arc<Self>, news: Events) -> bool {
         // Urgent data signals the owner whatever the flag says (SIGURG); a wake-up that does not say what happened is none.
         if news != EVERYTHING && news & POLLPRI != 0 {

@@ -21,6 +21,10 @@ pub trait Waiter: Send + Sync {
     ///
     /// Returns whether somebody will look; of several exclusive waiters, those behind it are then left in peace.
     fn notify(self: Arc<Self>, news: Events) -> bool;
+    /// Whether it must be notified of everything that happens, not only of what it is known to wait for.
+    fn by_edges(&self) -> bool {
+        false
+    }
     /// Told that the last descriptor of the open file that it belongs to is gone.
     fn closed(&self) {}
 }
@@ -83,6 +87,11 @@ impl WaitQueue {
         if let Some(at) = waiters.iter().position(|entry| entry.is(who)) {
             waiters.swap_remove(at);
         }
+    }
+
+    /// Whether somebody on the queue must be notified of everything.
+    pub fn by_edges(&self) -> bool {
+        self.lock().iter().filter_map(|entry| entry.who.upgrade()).any(|who| who.by_edges())
     }
 
     /// Whether nobody stands on the queue.

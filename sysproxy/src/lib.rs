@@ -16,6 +16,7 @@ pub mod message;
 pub mod peer;
 pub mod ring;
 pub mod spin;
+pub mod stream;
 pub mod url;
 
 pub use frame::{Frame, FrameReader, Header};

@@ -31,13 +31,18 @@ impl Spin {
     }
 
     /// Calls `look` until it answers `Some`, for a short time, or not at all if that has not paid lately.
-    pub fn look<T>(&self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    pub fn look<T>(&self, look: impl FnMut() -> Option<T>) -> Option<T> {
+        self.look_for(SPIN, look)
+    }
+
+    /// The same for a time of the caller's choice: not longer than it would take to be woken up.
+    pub fn look_for<T>(&self, time: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
         let skip = self.skip.load(Ordering::Relaxed);
         if skip > 0 {
             self.skip.store(skip - 1, Ordering::Relaxed);
             return None;
         }
-        let until = host::uptime() + SPIN;
+        let until = host::uptime() + time;
         loop {
             if let Some(found) = look() {
                 self.patience.store(0, Ordering::Relaxed);

@@ -184,6 +184,10 @@ fn amount(cx: &Cx<'_>, file: &OpenFile, filter: u32) -> i64 {
 }
 
 impl Waiter for Knote {
+    fn by_edges(&self) -> bool {
+        lock(&self.settings).flags & EV_CLEAR != 0
+    }
+
     /// Goes onto the ready list for news that it waits for.
     fn notify(self: Arc<Self>, news: Events) -> bool {
         let Some(kqueue) = self.kqueue.upgrade() else { return false };

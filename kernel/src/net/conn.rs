@@ -3,6 +3,7 @@
 //! [`TcpConn`] is all that the stack knows of a TCP engine. The engine is smoltcp's, unmodified; each socket sits alone in
 //! a set, so that ten thousand idle ones cost an active one nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use abi::{Errno, Result};
@@ -10,6 +11,7 @@ use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::IpEndpoint;
+use sysproxy::host::Owned;
 
 use super::edge::{Edge, Verdict};
 use super::link::Link;
@@ -232,6 +234,28 @@ pub trait TcpConn: Send {
     }
     /// Says that the stream is urgent up to the byte before `end`, counted from its first.
     fn urge(&mut self, _end: u64) {}
+    /// Lets programs move the bytes themselves: which direction is this end's to write, and the memory to map.
+    ///
+    /// `seat` is kept as long. `EOPNOTSUPP` if that cannot be, `EAGAIN` if not now.
+    fn share(&mut self, _seat: Arc<()>) -> Result<(usize, Owned)> {
+        Err(Errno::EOPNOTSUPP)
+    }
+    /// Whether programs do so now.
+    fn is_shared(&self) -> bool {
+        false
+    }
+    /// Ends that; returns how many bytes the program at this end has read and written itself since this was asked last.
+    fn take_back(&mut self) -> [u64; 2] {
+        [0; 2]
+    }
+    /// Marks that somebody is about to wait for bytes; whether a program may have written some that were not there before.
+    fn await_bytes(&self) -> bool {
+        false
+    }
+    /// Marks that somebody is about to wait for room; whether a program may have made some that was not there before.
+    fn await_room(&self) -> bool {
+        false
+    }
 }
 
 /// What was seen of the segments of a connection (`TCP_INFO`).

@@ -2,24 +2,29 @@
 //!
 //! All that programs can see is as if segments had passed between them: the states of both ends, what a window and a buffer limit,
 //! half-closed connections, TIME-WAIT for who closes first, resets. Memory is taken as data comes and given back once it is read.
+//!
+//! Programs that read and write much map the bytes and move them themselves ([`sysproxy::stream`]). What then is more than plain reading
+//! and writing has the bytes brought back here first.
 
-use std::collections::VecDeque;
+mod bytes;
+
 use std::sync::{Arc, Mutex};
 
+use abi::{Errno, Result};
 use smoltcp::time::{Duration, Instant};
+use sysproxy::host::{self, Owned};
+use sysproxy::stream::Stream;
 
 use super::conn::{Ending, Held, Hold, Queues, TcpConn, TcpState, Tuning};
 use super::link::Link;
 use crate::proc::lock;
+use bytes::Bytes;
 
 /// How long the end that closed first is remembered (Linux's `TCP_TIMEWAIT_LEN`).
 pub const TIME_WAIT: Duration = Duration::from_secs(60);
-/// What an empty queue keeps for the next data.
-const SPARE: usize = 64 << 10;
-
 /// One direction.
 struct Way {
-    data: VecDeque<u8>,
+    data: Bytes,
     /// What the reader has room for.
     window: usize,
     /// What the writer may have written beyond that.
@@ -32,7 +37,7 @@ struct Way {
 
 impl Way {
     fn new(window: usize, send_buffer: usize) -> Self {
-        Self { data: VecDeque::new(), window, send_buffer, ended: false, first: false }
+        Self { data: Bytes::default(), window, send_buffer, ended: false, first: false }
     }
 
     fn readable(&self) -> usize {
@@ -54,6 +59,25 @@ struct Pair {
     ways: [Way; 2],
     /// Which end has ended the connection with a reset.
     reset_by: Option<usize>,
+    /// The file of the memory that programs share, and their seat.
+    shared: Option<(Owned, Arc<()>)>,
+    /// Bytes that they have written and read themselves, for each direction, and nobody has counted yet.
+    moved: [[u64; 2]; 2],
+}
+
+impl Pair {
+    /// Brings the bytes back that programs share. What they cannot have done ends the connection.
+    fn take_back(&mut self) {
+        if self.shared.take().is_none() {
+            return;
+        }
+        for (direction, (way, moved)) in self.ways.iter_mut().zip(&mut self.moved).enumerate() {
+            match way.data.take_back() {
+                Some(by_programs) => (0..2).for_each(|which| moved[which] += by_programs[which]),
+                None => self.reset_by = self.reset_by.or(Some(direction)),
+            }
+        }
+    }
 }
 
 /// One end of a joined pair.
@@ -71,7 +95,8 @@ impl Joined {
     /// Makes both ends, the one that connects first.
     pub fn pair(ours: &Tuning, theirs: &Tuning) -> [Self; 2] {
         let way = |from: &Tuning, to: &Tuning| Way::new(to.receive_buffer, from.send_buffer);
-        let pair = Pair { ways: [way(ours, theirs), way(theirs, ours)], reset_by: None };
+        let ways = [way(ours, theirs), way(theirs, ours)];
+        let pair = Pair { ways, reset_by: None, shared: None, moved: [[0; 2]; 2] };
         let pair = Arc::new(Mutex::new(pair));
         [(0, *ours), (1, *theirs)].map(|(side, tuning)| {
             let (pair, held) = (pair.clone(), Held::default());
@@ -80,7 +105,13 @@ impl Joined {
     }
 
     fn push(&self, data: &[u8]) {
-        lock(&self.pair).ways[self.side].data.extend(data);
+        let mut pair = lock(&self.pair);
+        let pushed = pair.ways[self.side].data.push(data);
+        if pushed < data.len() {
+            // A program is in the middle of writing, or has written what there was room for.
+            pair.take_back();
+            pair.ways[self.side].data.push(&data[pushed..]);
+        }
     }
 
     fn release(&mut self) {
@@ -141,6 +172,7 @@ impl TcpConn for Joined {
         if hold.is_none() && self.held.is_empty() {
             self.push(data);
         } else {
+            lock(&self.pair).take_back();
             let now = self.held.add(data, hold);
             self.push(&now);
         }
@@ -151,17 +183,13 @@ impl TcpConn for Joined {
         let mut pair = lock(&self.pair);
         let way = &mut pair.ways[1 - self.side];
         let len = way.readable().min(buf.len());
-        let (front, back) = way.data.as_slices();
-        let cut = len.min(front.len());
-        buf[..cut].copy_from_slice(&front[..cut]);
-        buf[cut..len].copy_from_slice(&back[..len - cut]);
-        if !peek {
-            way.data.drain(..len);
-            if way.data.is_empty() && way.data.capacity() > SPARE {
-                way.data.shrink_to(SPARE);
-            }
+        if let Some(got) = way.data.read(&mut buf[..len], peek) {
+            return got;
         }
-        len
+        pair.take_back();
+        let way = &mut pair.ways[1 - self.side];
+        let len = way.readable().min(buf.len());
+        way.data.read(&mut buf[..len], peek).unwrap_or(0)
     }
 
     fn queues(&self) -> Queues {
@@ -179,6 +207,7 @@ impl TcpConn for Joined {
     fn shut_write(&mut self) {
         self.release();
         let mut pair = lock(&self.pair);
+        pair.take_back();
         let first = !pair.ways[1 - self.side].end_is_seen();
         let own = &mut pair.ways[self.side];
         if !own.ended {
@@ -188,12 +217,13 @@ impl TcpConn for Joined {
 
     fn abort(&mut self) {
         let mut pair = lock(&self.pair);
+        pair.take_back();
         if pair.reset_by.is_none() {
             pair.reset_by = Some(self.side);
             // What has arrived can still be read, as on Linux.
             let sent = &mut pair.ways[self.side];
             sent.data.truncate(sent.readable());
-            pair.ways[1 - self.side].data = VecDeque::new();
+            pair.ways[1 - self.side].data.truncate(0);
         }
     }
 
@@ -203,9 +233,60 @@ impl TcpConn for Joined {
             self.release();
         }
         let mut pair = lock(&self.pair);
+        if (before.send_buffer, before.receive_buffer) != (tuning.send_buffer, tuning.receive_buffer) {
+            pair.take_back();
+        }
         pair.ways[self.side].send_buffer = tuning.send_buffer;
         // A window that was offered is not taken back (RFC 9293, 3.8.6).
         let inbound = &mut pair.ways[1 - self.side];
         inbound.window = tuning.receive_buffer.max(inbound.readable());
+    }
+    fn share(&mut self, seat: Arc<()>) -> Result<(usize, Owned)> {
+        if !self.held.is_empty() || self.tuning.cork {
+            return Err(Errno::EAGAIN);
+        }
+        let mut pair = lock(&self.pair);
+        if pair.reset_by.is_some() || pair.ways.iter().any(|way| way.ended) {
+            return Err(Errno::EAGAIN);
+        }
+        if pair.shared.is_none() {
+            let limit = |way: &Way| way.window + way.send_buffer;
+            if pair.ways.iter().any(|way| way.data.len() > limit(way)) {
+                return Err(Errno::EAGAIN);
+            }
+            let room = pair.ways.iter().map(limit).max().unwrap_or(0);
+            let (memory, file) = Stream::create(room).map_err(host::errno)?;
+            for (direction, way) in pair.ways.iter_mut().enumerate() {
+                memory.limit(direction, limit(way));
+                way.data.share(memory.clone(), direction)?;
+                // Somebody may sleep already.
+                way.data.reader_sleeps();
+                way.data.writer_sleeps();
+            }
+            pair.shared = Some((file, seat));
+        }
+        let (file, _) = pair.shared.as_ref().ok_or(Errno::EAGAIN)?;
+        Ok((self.side, host::dup_from(file.fd(), 0).map_err(host::errno)?))
+    }
+
+    fn is_shared(&self) -> bool {
+        lock(&self.pair).shared.is_some()
+    }
+
+    fn take_back(&mut self) -> [u64; 2] {
+        let mut pair = lock(&self.pair);
+        pair.take_back();
+        let (own, other) = (self.side, 1 - self.side);
+        [std::mem::take(&mut pair.moved[other][1]), std::mem::take(&mut pair.moved[own][0])]
+    }
+
+    fn await_bytes(&self) -> bool {
+        let pair = lock(&self.pair);
+        pair.ways[1 - self.side].data.reader_sleeps()
+    }
+
+    fn await_room(&self) -> bool {
+        let pair = lock(&self.pair);
+        pair.ways[self.side].data.writer_sleeps()
     }
 }

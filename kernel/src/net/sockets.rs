@@ -25,7 +25,7 @@ const STATES: [&str; 11] = [
 ];
 
 /// `vendor.rump.sockets`: a line for each descriptor of a socket, with tabs between process, command, descriptor, protocol, bytes to be read,
-/// bytes that are not acknowledged, local end, other end, state, and the number that fstat(2) gives. Connections that no descriptor stands
+/// bytes that are not acknowledged, local end, other end, state, the number that fstat(2) gives, and the way of the bytes. Connections that no descriptor stands
 /// for follow, with no process. An extension: NetBSD's tables name structures of its kernel.
 pub fn table(kernel: &Kernel, _: &[i32]) -> Result<Vec<u8>> {
     let mut text = String::new();
@@ -42,10 +42,11 @@ pub fn table(kernel: &Kernel, _: &[i32]) -> Result<Vec<u8>> {
             let (local, peer) = (end(socket.local()), end(socket.peer()));
             let _ = writeln!(
                 text,
-                "{}\t{name}\t{}\t{protocol}\t{readable}\t{unsent}\t{local}\t{peer}\t{state}\t{}",
+                "{}\t{name}\t{}\t{protocol}\t{readable}\t{unsent}\t{local}\t{peer}\t{state}\t{}\t{}",
                 proc.pid,
                 fd.0,
-                open.stat().map_or(0, |stat| stat.st_ino)
+                open.stat().map_or(0, |stat| stat.st_ino),
+                socket.path()
             );
         }
     }

@@ -23,6 +23,7 @@ pub mod mounting;
 pub mod passing;
 pub mod path;
 pub mod poll;
+pub mod sharing;
 pub mod sigio;
 pub mod socket;
 pub mod system;
@@ -42,6 +43,7 @@ mod handlers {
     pub use super::passing::*;
     pub use super::path::*;
     pub use super::poll::*;
+    pub use super::sharing::*;
     pub use super::sigio::*;
     pub use super::socket::*;
     pub use super::system::*;

@@ -94,7 +94,7 @@ pub fn sealed_length(fd: HostFd) -> Result<u64> {
     }
 }
 
-/// The beginning of a file in memory, shared with all who map it; the child of a fork has none of it.
+/// The beginning of a file in memory, shared with all who map it.
 pub struct Mapping {
     start: NonNull<u8>,
     len: usize,
@@ -106,15 +106,20 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps the first `len` bytes, which the file must have and keep.
+    /// Maps the first `len` bytes, which the file must have and keep. The child of a fork has none of it.
     pub fn new(fd: HostFd, len: usize) -> Result<Self> {
+        let mapping = Self::inherited(fd, len)?;
+        // SAFETY: the mapping is ours alone, and no child knows of it.
+        unsafe { mm::madvise(mapping.start.as_ptr().cast(), len, Advice::LinuxDontFork)? };
+        Ok(mapping)
+    }
+
+    /// The same, but children have it too.
+    pub fn inherited(fd: HostFd, len: usize) -> Result<Self> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping, at an address that the host chooses.
         let start = unsafe { mm::mmap(null_mut(), len, access, MapFlags::SHARED, fd.borrow()?, 0)? };
-        let mapping = Self { start: NonNull::new(start.cast()).ok_or(Error::NOMEM)?, len };
-        // SAFETY: the mapping is ours alone, and no child knows of it.
-        unsafe { mm::madvise(start, len, Advice::LinuxDontFork)? };
-        Ok(mapping)
+        Ok(Self { start: NonNull::new(start.cast()).ok_or(Error::NOMEM)?, len })
     }
 
     /// The address of a byte, which must lie within.

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -154,6 +155,15 @@ fn alone(command: &mut Command) {
     };
     // SAFETY: the closure makes one system call.
     unsafe { command.pre_exec(mark) };
+}
+
+/// Waits for a condition, at most a minute.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "never: {what}");
+        std::thread::yield_now();
+    }
 }
 
 /// Runs a command to its end.

@@ -30,7 +30,7 @@ pub struct Sockstat {
     /// Addresses as numbers, as always
     #[arg(short = 'n')]
     numeric: bool,
-    /// Also the queues, the states, and connections that no process has
+    /// Also the queues, the states, which way the bytes go, and connections that no process has
     #[arg(short = 'v')]
     verbose: bool,
 }
@@ -55,6 +55,8 @@ struct Row {
     state: String,
     /// What fstat(2) gives; empty without a descriptor.
     number: String,
+    /// Which way the bytes go; empty for what is no stream.
+    path: String,
 }
 
 fn parse(line: &str) -> Row {
@@ -71,6 +73,7 @@ fn parse(line: &str) -> Row {
         peer: next().into(),
         state: next().into(),
         number: next().into(),
+        path: next().into(),
     }
 }
 
@@ -85,7 +88,7 @@ fn json_of(rows: &[Row]) -> Vec<String> {
         json!({
             "pid": row.process.parse::<i32>().ok(), "command": row.command, "fd": row.descriptor.parse::<i32>().ok(),
             "protocol": row.protocol, "receive_queue": row.readable, "send_queue": row.unsent, "local": row.local,
-            "foreign": row.peer, "state": row.state,
+            "foreign": row.peer, "state": row.state, "path": row.path,
         })
     }))
 }
@@ -112,11 +115,12 @@ impl Sockstat {
         if json {
             return Ok(json_of(&rows));
         }
-        let line = |words: [&str; 6], more: [&str; 3]| {
+        let line = |words: [&str; 6], more: [&str; 4]| {
             let [command, pid, fd, protocol, local, peer] = words;
             let line = format!("{command:<16} {pid:>6} {fd:>4} {protocol:<10} {local:<28} {peer:<28}");
-            let [readable, unsent, state] = more;
-            let more = if self.verbose { format!(" {readable:>7} {unsent:>7} {state}") } else { String::new() };
+            let [readable, unsent, path, state] = more;
+            let more =
+                if self.verbose { format!(" {readable:>7} {unsent:>7} {path:<8} {state}") } else { String::new() };
             (line + &more).trim_end().to_owned()
         };
         let known = |word: &'_ str| if word.is_empty() { "?".to_owned() } else { word.to_owned() };
@@ -124,9 +128,12 @@ impl Sockstat {
         let shown = |row: &Row| {
             let [command, process, fd] = [&row.command, &row.process, &row.descriptor].map(|word| known(word));
             let (readable, unsent) = (row.readable.to_string(), row.unsent.to_string());
-            line([&command, &process, &fd, &row.protocol, &row.local, &row.peer], [&readable, &unsent, &row.state])
+            line(
+                [&command, &process, &fd, &row.protocol, &row.local, &row.peer],
+                [&readable, &unsent, &row.path, &row.state],
+            )
         };
-        Ok(std::iter::once(line(head, ["RECV-Q", "SEND-Q", "STATE"])).chain(rows.iter().map(shown)).collect())
+        Ok(std::iter::once(line(head, ["RECV-Q", "SEND-Q", "PATH", "STATE"])).chain(rows.iter().map(shown)).collect())
     }
 
     fn wants(&self, row: &Row) -> bool {

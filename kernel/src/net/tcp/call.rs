@@ -165,7 +165,15 @@ impl Tcp {
         }
         let hold = (more || pcb.options.is_corked())
             .then(|| Hold { segment: segment(conn, base.links[conn.link].device.mtu()), until: base.now + CORKED });
-        let taken = conn.engine.send(data, hold);
+        if urgent {
+            // Its place in the stream counts.
+            self.take_back(id);
+        }
+        let Role::Connection(conn) = &mut self.pcb_mut(id)?.role else { return Err(Errno::EPIPE) };
+        let mut taken = conn.engine.send(data, hold);
+        if taken == 0 && conn.engine.await_room() {
+            taken = conn.engine.send(data, hold);
+        }
         if taken == 0 && !data.is_empty() {
             return Err(Errno::EAGAIN);
         }
@@ -184,7 +192,10 @@ impl Tcp {
         let Role::Connection(conn) = &mut pcb.role else {
             return Err(pcb.error.take().unwrap_or(Errno::ENOTCONN));
         };
-        let got = conn.take(buf, peek, inline);
+        let mut got = conn.take(buf, peek, inline);
+        if got == 0 && conn.engine.await_bytes() {
+            got = conn.take(buf, peek, inline);
+        }
         if got > 0 {
             let Queues { readable, receive_buffer, .. } = conn.engine.queues();
             conn.told.unread = readable;
@@ -239,7 +250,13 @@ impl Tcp {
             Role::Listening { ready, .. } if ready.is_empty() => failed,
             Role::Listening { .. } => failed | POLLIN | POLLRDNORM,
             Role::Idle => failed | POLLOUT | POLLHUP,
-            Role::Connection(conn) => failed | connection_events(pcb, conn),
+            Role::Connection(conn) => {
+                let events = connection_events(pcb, conn);
+                // Who looks may wait now for what there is not.
+                let marked = events & POLLIN == 0 && conn.engine.await_bytes();
+                let marked = events & POLLOUT == 0 && conn.engine.await_room() || marked;
+                failed | if marked { connection_events(pcb, conn) } else { events }
+            }
         }
     }
 }
@@ -255,11 +272,16 @@ impl Conn {
         let queues = self.engine.queues();
         let now = Told { unread: queues.readable, room: has_room(options, queues) };
         let told = std::mem::replace(&mut self.told, now);
+        // What programs have moved themselves nobody was told of.
+        let unknown = self.shared;
+        if unknown && !self.engine.is_shared() {
+            self.take_back();
+        }
         let mut news = if self.seen == before { NOTHING_NEW } else { EVERYTHING };
-        if now.unread > told.unread {
+        if now.unread > told.unread || unknown && now.unread > 0 {
             news |= POLLIN | POLLRDNORM;
         }
-        if now.room && !told.room {
+        if now.room && (!told.room || unknown) {
             news |= POLLOUT;
         }
         news

@@ -7,6 +7,7 @@ mod call;
 mod close;
 mod fast;
 mod info;
+mod shared;
 mod socket;
 mod urgent;
 
@@ -55,6 +56,8 @@ pub struct Conn {
     fin_limit: Option<Instant>,
     /// The other end, if both are joined in the fast loop.
     pub mate: Option<Id>,
+    /// Whether programs move the bytes of it and its mate themselves.
+    pub shared: bool,
     /// Until when accept(2) does not get it without data (`TCP_DEFER_ACCEPT`).
     deferred: Option<Instant>,
     /// Bytes that the program has read.
@@ -164,6 +167,8 @@ pub struct Tcp {
     orphans: usize,
     /// Ends of joined pairs that have something to look at.
     stirred: Vec<Id>,
+    /// Has a reference for each connection whose bytes programs share.
+    sharing: Arc<()>,
     /// Whether sockets of this host speak by segments too (`net.inet.tcp.fastloop` is 0).
     pub slow_loop: bool,
     /// `TCP_CONGESTION` of new sockets (`net.inet.tcp.congctl.selected`).
@@ -617,6 +622,7 @@ impl Conn {
             fin_limit: None,
             soft_error: None,
             mate: None,
+            shared: false,
             deferred: None,
             read: 0,
             written: 0,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use abi::socket::*;
 use abi::stat::Stat;
 use abi::{Errno, Result};
+use sysproxy::host::Owned;
 
 use super::Role;
 use crate::Cx;
@@ -145,6 +146,7 @@ impl TcpSocket {
             if let Role::Connection(conn) = &mut pcb.role {
                 let tuning = pcb.options.tuning(super::is_v4(&conn.local));
                 conn.engine.tune(&tuning);
+                stack.tcp.look_if_plain(self.id);
                 stack.tcp.emit(&mut stack.base, self.id);
             }
             Ok(())
@@ -192,6 +194,9 @@ impl File for TcpSocket {
     }
 
     fn ready(&self) -> Events {
+        if self.inet.look(|stack| stack.tcp.is_shared(self.id)) && self.queue.by_edges() {
+            self.inet.with(|stack| stack.tcp.take_back(self.id));
+        }
         self.inet.look(|stack| stack.tcp.ready(self.id))
     }
 
@@ -254,6 +259,18 @@ impl Socket for TcpSocket {
     fn accept(&self, _cx: &Cx<'_>) -> Result<(Arc<dyn File>, Sockaddr)> {
         let (socket, peer) = self.accept_one()?;
         Ok((socket, peer))
+    }
+
+    fn share(&self) -> Result<(usize, Owned)> {
+        self.inet.with(|stack| stack.tcp.share(self.id))
+    }
+
+    fn path(&self) -> &'static str {
+        self.inet.look(|stack| stack.tcp.path(self.id))
+    }
+
+    fn moved(&self) {
+        self.inet.with(|stack| stack.tcp.moved(&mut stack.base, self.id));
     }
 
     fn send(

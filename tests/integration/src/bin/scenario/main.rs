@@ -9,6 +9,7 @@
     reason = "each line is one libc call with valid arguments, or deliberately bad ones"
 )]
 
+mod busy_streams;
 mod cancellation;
 mod confined;
 mod corks;
@@ -98,6 +99,7 @@ type Row = (&'static str, Needs, fn(&str));
 
 /// All scenarios, a family a file.
 const FAMILIES: &[&[Row]] = &[
+    busy_streams::TABLE,
     cancellation::TABLE,
     confined::TABLE,
     corks::TABLE,

@@ -1,0 +1,543 @@
+//! The bytes of a stream between two programs, in memory that both of them and the kernel map: what one end writes the other reads
+//! without a call.
+//!
+//! Each direction is a ring. Whoever wants to write (any thread of any program that has the end, or the kernel for it) takes the writer's
+//! turn, copies, and gives the turn back together with the new position: one word holds both, so that a turn which was taken away
+//! meanwhile moves nothing. The same holds for reading. Nobody waits for a turn: a program that finds it taken makes a plain call
+//! instead, and the kernel ends the sharing ([`Stream::end`]) and keeps the bytes itself from then on. It does so too for whatever is not
+//! plain reading and writing. Sleeping is the kernel's as well: before somebody sleeps there it leaves a mark, and whoever then writes or
+//! reads tells it.
+//!
+//! All that is in the memory is a claim of the other side's: positions that cannot be end the sharing, and nobody follows them.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::Arc;
+
+use crate::host::shared::{self, Mapping};
+use crate::host::{self, HostFd, Owned};
+
+/// Bytes that a direction may hold at most.
+pub const CAPACITY_MAX: usize = 4 << 20;
+
+/// Where the bytes of the first direction begin; each direction is a multiple of it.
+const DATA: usize = 4096;
+
+/// How often a turn that somebody else had is looked at again.
+const PATIENCE: usize = 64;
+
+/// A position and whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Turn(u64);
+
+impl Turn {
+    const POSITION: u64 = (1 << 40) - 1;
+    const HELD: u64 = 1 << 62;
+    const OVER: u64 = 1 << 63;
+
+    /// Bytes since the beginning; wraps.
+    fn position(self) -> u64 {
+        self.0 & Self::POSITION
+    }
+
+    fn is_held(self) -> bool {
+        self.0 & Self::HELD != 0
+    }
+
+    /// Whether the kernel has ended the sharing.
+    fn is_over(self) -> bool {
+        self.0 & Self::OVER != 0
+    }
+
+    /// The same with the turn taken, as nobody has taken it lately: by another number than the turns before.
+    fn taken(self) -> Self {
+        let number = (self.0 & !Self::HELD).wrapping_add(Self::POSITION + 1) & !(Self::HELD | Self::OVER);
+        Self(number & !Self::POSITION | self.position() | Self::HELD)
+    }
+
+    /// The same with the turn given back, so many bytes further.
+    fn given_back(self, moved: usize) -> Self {
+        let position = self.position().wrapping_add(moved as u64) & Self::POSITION;
+        Self(self.0 & !(Self::POSITION | Self::HELD) | position)
+    }
+
+    /// How far it is ahead of another.
+    fn ahead_of(self, other: Self) -> u64 {
+        self.position().wrapping_sub(other.position()) & Self::POSITION
+    }
+}
+
+/// A cache line of its own.
+#[repr(C, align(64))]
+struct Line<T>(T);
+
+/// What is known of a direction.
+#[repr(C)]
+struct Control {
+    /// Up to where bytes were written.
+    put: Line<AtomicU64>,
+    /// Up to where they were read.
+    taken: Line<AtomicU64>,
+    /// How many there may be.
+    limit: Line<AtomicU32>,
+    /// Whether the kernel wants to hear of bytes.
+    reader_sleeps: Line<AtomicU32>,
+    /// Whether the kernel wants to hear of room.
+    writer_sleeps: Line<AtomicU32>,
+}
+
+const _: () = assert!(2 * size_of::<Control>() <= DATA);
+
+/// What came of an attempt to write or read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// So many bytes were moved; the kernel is to be told if `tell`.
+    Bytes {
+        /// How many.
+        len: usize,
+        /// Whether somebody sleeps in the kernel for them.
+        tell: bool,
+    },
+    /// There is no room, or nothing to read.
+    Nothing,
+    /// It is somebody else's turn.
+    Busy,
+    /// The kernel keeps the bytes itself, or must, since what the memory says cannot be.
+    Over,
+}
+
+/// Moves bytes between a place in the ring and what is `done` bytes into the caller's memory.
+pub trait Copy {
+    /// Moves `len` bytes; an error for memory that is not there.
+    fn copy(&mut self, done: usize, place: *mut u8, len: usize) -> host::Result<()>;
+}
+
+impl<F: FnMut(usize, *mut u8, usize) -> host::Result<()>> Copy for F {
+    fn copy(&mut self, done: usize, place: *mut u8, len: usize) -> host::Result<()> {
+        self(done, place, len)
+    }
+}
+
+/// The memory of a stream, with a direction for each end's writing.
+pub struct Stream {
+    memory: Mapping,
+    capacity: usize,
+}
+
+impl Stream {
+    /// Makes the memory, with room for at least so many bytes a direction, and the file to share it by, which nobody can make shorter.
+    ///
+    /// `EINVAL` for more than [`CAPACITY_MAX`].
+    pub fn create(room: usize) -> host::Result<(Arc<Self>, Owned)> {
+        let capacity = room.max(DATA).checked_next_power_of_two().filter(|bytes| *bytes <= CAPACITY_MAX);
+        let capacity = capacity.ok_or(host::Error::INVAL)?;
+        let file = host::memfd(c"rump-stream")?;
+        shared::resize(file.fd(), (DATA + 2 * capacity) as u64)?;
+        shared::seal_length(file.fd())?;
+        Ok((Self::attach(file.fd())?, file))
+    }
+
+    /// Maps the memory that the kernel has made. `EINVAL` if it is none, or could be made shorter.
+    pub fn attach(file: HostFd) -> host::Result<Arc<Self>> {
+        let length = usize::try_from(shared::sealed_length(file)?).map_err(|_| host::Error::INVAL)?;
+        let capacity = length.checked_sub(DATA).ok_or(host::Error::INVAL)? / 2;
+        if length != DATA + 2 * capacity || !capacity.is_power_of_two() || !(DATA..=CAPACITY_MAX).contains(&capacity) {
+            return Err(host::Error::INVAL);
+        }
+        // A handler may fork in the middle of a copy, and the child goes on with it.
+        Ok(Arc::new(Self { memory: Mapping::inherited(file, length)?, capacity }))
+    }
+
+    fn control(&self, direction: usize) -> &Control {
+        debug_assert!(direction < 2);
+        // SAFETY: both controls lie at the beginning of the mapping, which is aligned to a page, as long as it lives; they are
+        // atomics, which another process may change at any time.
+        unsafe { &*self.memory.at(0).cast::<Control>().add(direction & 1) }
+    }
+
+    /// Says how many bytes a direction may hold; no more than there is room for.
+    pub fn limit(&self, direction: usize, bytes: usize) {
+        self.control(direction).limit.0.store(bytes.min(self.capacity) as u32, Ordering::Relaxed);
+    }
+
+    /// How many bytes are in a direction; `EPROTO` if that cannot be.
+    pub fn filled(&self, direction: usize) -> host::Result<usize> {
+        let control = self.control(direction);
+        let mut filled = 0;
+        for _ in 0..PATIENCE {
+            let taken = control.taken.0.load(Ordering::Acquire);
+            filled = Turn(control.put.0.load(Ordering::Acquire)).ahead_of(Turn(taken));
+            if control.taken.0.load(Ordering::Acquire) == taken {
+                return Self::possible(filled, self.capacity);
+            }
+        }
+        // It moves all the time.
+        Ok(filled.min(self.capacity as u64) as usize)
+    }
+
+    /// How many bytes may be added to a direction now.
+    pub fn room(&self, direction: usize) -> usize {
+        let limit = (self.control(direction).limit.0.load(Ordering::Relaxed) as usize).min(self.capacity);
+        limit.saturating_sub(self.filled(direction).unwrap_or(limit))
+    }
+
+    fn possible(filled: u64, capacity: usize) -> host::Result<usize> {
+        usize::try_from(filled).ok().filter(|filled| *filled <= capacity).ok_or(host::Error::PROTO)
+    }
+
+    /// Runs `copy` over the ring from a position on.
+    fn run(&self, direction: usize, position: u64, len: usize, copy: &mut impl Copy) -> host::Result<()> {
+        let mut done = 0;
+        while done < len {
+            let within = (position.wrapping_add(done as u64) as usize) & (self.capacity - 1);
+            let straight = (len - done).min(self.capacity - within);
+            copy.copy(done, self.memory.at(DATA + direction * self.capacity + within), straight)?;
+            done += straight;
+        }
+        Ok(())
+    }
+
+    /// Takes a turn if it is free, moves bytes, and gives it back.
+    fn turn(
+        &self,
+        word: &AtomicU64,
+        mut measure: impl FnMut(Turn) -> host::Result<usize>,
+        mut work: impl FnMut(u64, usize) -> host::Result<usize>,
+    ) -> host::Result<Moved> {
+        for _ in 0..PATIENCE {
+            let seen = Turn(word.load(Ordering::Acquire));
+            if seen.is_over() {
+                return Ok(Moved::Over);
+            }
+            if seen.is_held() {
+                core::hint::spin_loop();
+                continue;
+            }
+            let len = match measure(seen) {
+                Ok(0) => return Ok(Moved::Nothing),
+                Ok(len) => len,
+                Err(_) => return Ok(Moved::Over),
+            };
+            let ours = seen.taken();
+            if word.compare_exchange(seen.0, ours.0, Ordering::Acquire, Ordering::Relaxed).is_err() {
+                continue;
+            }
+            let moved = work(ours.position(), len);
+            let after = ours.given_back(*moved.as_ref().unwrap_or(&0));
+            if word.compare_exchange(ours.0, after.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                return moved.map(|len| Moved::Bytes { len, tell: false });
+            }
+            // Somebody has taken the turn away: what was moved does not count.
+        }
+        Ok(Moved::Busy)
+    }
+
+    /// Writes up to `len` bytes.
+    ///
+    /// The error of `copy`: then nothing was written.
+    pub fn write(&self, direction: usize, len: usize, copy: impl Copy) -> host::Result<Moved> {
+        let moved = self.put(direction, len, copy)?;
+        let Moved::Bytes { len, .. } = moved else { return Ok(moved) };
+        // The kernel says that somebody sleeps, then looks; we write, then look whether it has said so: one of us sees the other.
+        fence(Ordering::SeqCst);
+        Ok(Moved::Bytes { len, tell: told(&self.control(direction).reader_sleeps) })
+    }
+
+    fn put(&self, direction: usize, len: usize, mut copy: impl Copy) -> host::Result<Moved> {
+        let control = self.control(direction);
+        let room = |put: Turn| {
+            let filled = Self::possible(put.ahead_of(Turn(control.taken.0.load(Ordering::Acquire))), self.capacity)?;
+            let limit = (control.limit.0.load(Ordering::Relaxed) as usize).min(self.capacity);
+            Ok(limit.saturating_sub(filled).min(len))
+        };
+        self.turn(&control.put.0, room, |position, len| {
+            self.run(direction, position, len, &mut copy)?;
+            Ok(len)
+        })
+    }
+
+    /// Reads up to `len` bytes.
+    ///
+    /// The error of `copy`: then nothing was read.
+    pub fn read(&self, direction: usize, len: usize, copy: impl Copy) -> host::Result<Moved> {
+        let moved = self.take(direction, len, false, copy)?;
+        let Moved::Bytes { len, .. } = moved else { return Ok(moved) };
+        fence(Ordering::SeqCst);
+        let control = self.control(direction);
+        let limit = control.limit.0.load(Ordering::Relaxed) as usize;
+        // Not for each byte: a writer that waits has much to write.
+        let room = self.filled(direction).is_ok_and(|filled| limit.saturating_sub(filled) >= limit / 3);
+        Ok(Moved::Bytes { len, tell: room && told(&control.writer_sleeps) })
+    }
+
+    fn take(&self, direction: usize, len: usize, peek: bool, mut copy: impl Copy) -> host::Result<Moved> {
+        let control = self.control(direction);
+        let filled = |taken: Turn| {
+            let filled = Turn(control.put.0.load(Ordering::Acquire)).ahead_of(taken);
+            Self::possible(filled, self.capacity).map(|filled| filled.min(len))
+        };
+        let mut seen = 0;
+        let moved = self.turn(&control.taken.0, filled, |position, len| {
+            self.run(direction, position, len, &mut copy)?;
+            seen = len;
+            Ok(if peek { 0 } else { len })
+        })?;
+        Ok(if let Moved::Bytes { tell, .. } = moved { Moved::Bytes { len: seen, tell } } else { moved })
+    }
+
+    /// The kernel's: writes bytes of its own, as many as there is room for. The mark of who sleeps stays: the kernel has its own word for
+    /// when to wake him.
+    pub fn write_own(&self, direction: usize, data: &[u8]) -> Moved {
+        let copy = |done: usize, place: *mut u8, len: usize| {
+            let from = data.get(done..done + len).unwrap_or_default();
+            // SAFETY: the ring has room for as many there; another process may look at it, or spoil it.
+            unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), place, from.len()) };
+            Ok(())
+        };
+        self.put(direction, data.len(), copy).unwrap_or(Moved::Over)
+    }
+
+    /// The kernel's: reads into memory of its own; with `peek` the bytes stay.
+    pub fn read_own(&self, direction: usize, buf: &mut [u8], peek: bool) -> Moved {
+        let len = buf.len();
+        let copy = |done: usize, place: *mut u8, len: usize| {
+            // SAFETY: a place in the ring, of this length.
+            unsafe { copy_out(place, buf.get_mut(done..done + len).unwrap_or_default()) };
+            Ok(())
+        };
+        self.take(direction, len, peek, copy).unwrap_or(Moved::Over)
+    }
+
+    /// The kernel's: somebody is about to sleep until there are bytes. What there is now is to be looked at once more after it.
+    pub fn reader_sleeps(&self, direction: usize) {
+        self.control(direction).reader_sleeps.0.store(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The kernel's: somebody is about to sleep until there is room. What there is now is to be looked at once more after it.
+    pub fn writer_sleeps(&self, direction: usize) {
+        self.control(direction).writer_sleeps.0.store(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The kernel's: ends the sharing of a direction, whoever's turn it is, and returns how many bytes were written and read (modulo 2^40)
+    /// and those that were not read.
+    ///
+    /// `EPROTO` if there cannot be so many.
+    pub fn end(&self, direction: usize) -> host::Result<([u64; 2], Vec<u8>)> {
+        let control = self.control(direction);
+        let over = |word: &AtomicU64| Turn(word.fetch_or(Turn::OVER, Ordering::AcqRel));
+        // The writer first: a reader cannot be ahead of it then.
+        let (put, taken) = (over(&control.put.0), over(&control.taken.0));
+        let len = Self::possible(put.ahead_of(taken), self.capacity)?;
+        let mut rest = vec![0; len];
+        self.run(direction, taken.position(), len, &mut |done: usize, place: *mut u8, len: usize| {
+            // SAFETY: a place in the ring, of this length.
+            unsafe { copy_out(place, rest.get_mut(done..done + len).unwrap_or_default()) };
+            Ok(())
+        })?;
+        Ok(([put.position(), taken.position()], rest))
+    }
+}
+
+/// Copies from a place in a ring.
+///
+/// # Safety
+///
+/// The ring has as many bytes there; another process may change them meanwhile, and any are good.
+unsafe fn copy_out(place: *mut u8, to: &mut [u8]) {
+    // SAFETY: as the caller says.
+    unsafe { core::ptr::copy_nonoverlapping(place, to.as_mut_ptr(), to.len()) };
+}
+
+/// Takes back a word that somebody sleeps; whether it had been said.
+fn told(sleeps: &Line<AtomicU32>) -> bool {
+    sleeps.0.load(Ordering::Relaxed) != 0 && sleeps.0.swap(0, Ordering::Relaxed) != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    const ROOM: usize = 8192;
+
+    fn stream() -> Arc<Stream> {
+        let (stream, file) = Stream::create(ROOM).unwrap();
+        (0..2).for_each(|direction| stream.limit(direction, ROOM));
+        drop(file);
+        stream
+    }
+
+    fn write(stream: &Stream, data: &[u8]) -> Moved {
+        // SAFETY: a place in the ring, of this length.
+        let copy = |done: usize, place: *mut u8, len: usize| unsafe {
+            core::ptr::copy_nonoverlapping(data[done..].as_ptr(), place, len);
+            Ok(())
+        };
+        stream.write(0, data.len(), copy).unwrap()
+    }
+
+    fn read(stream: &Stream, buf: &mut [u8]) -> Moved {
+        let len = buf.len();
+        // SAFETY: the same.
+        stream
+            .read(0, len, |done: usize, place: *mut u8, len: usize| unsafe {
+                copy_out(place, &mut buf[done..done + len]);
+                Ok(())
+            })
+            .unwrap()
+    }
+
+    fn bytes(len: usize) -> Moved {
+        Moved::Bytes { len, tell: false }
+    }
+
+    #[test]
+    fn bytes_come_in_order_over_the_end_of_the_ring() {
+        let stream = stream();
+        let data: Vec<u8> = (0..=255).cycle().take(ROOM * 2 / 3).collect();
+        for _ in 0..5 {
+            assert_eq!(write(&stream, &data), bytes(data.len()));
+            let mut got = vec![0; ROOM];
+            assert_eq!(stream.read_own(0, &mut got, true), bytes(data.len()));
+            assert_eq!(read(&stream, &mut got), bytes(data.len()));
+            assert_eq!(got[..data.len()], data);
+        }
+        assert_eq!((read(&stream, &mut [0]), stream.filled(0)), (Moved::Nothing, Ok(0)));
+    }
+
+    #[test]
+    fn no_more_is_written_than_may_be() {
+        let stream = stream();
+        stream.limit(0, 100);
+        assert_eq!(write(&stream, &[1; 300]), bytes(100));
+        assert_eq!((write(&stream, &[1]), stream.room(0)), (Moved::Nothing, 0));
+        stream.limit(0, usize::MAX >> 33);
+        assert_eq!(write(&stream, &vec![1; 2 * ROOM]), bytes(ROOM - 100));
+    }
+
+    #[test]
+    fn who_sleeps_is_told_once_and_of_room_when_there_is_enough() {
+        let stream = stream();
+        stream.reader_sleeps(0);
+        assert_eq!(stream.write_own(0, &[1; ROOM / 2]), bytes(ROOM / 2));
+        assert_eq!(write(&stream, &[1; ROOM / 4]), Moved::Bytes { len: ROOM / 4, tell: true });
+        assert_eq!(write(&stream, &[1; ROOM / 4]), bytes(ROOM / 4));
+        stream.writer_sleeps(0);
+        assert_eq!(read(&stream, &mut [0; 100]), bytes(100));
+        assert_eq!(stream.read_own(0, &mut [0; ROOM / 2], false), bytes(ROOM / 2));
+        assert_eq!(read(&stream, &mut [0; 1]), Moved::Bytes { len: 1, tell: true });
+        assert_eq!(read(&stream, &mut [0; 1]), bytes(1));
+    }
+
+    #[test]
+    fn a_turn_that_is_taken_away_moves_nothing() {
+        let stream = stream();
+        write(&stream, b"hello");
+        let mut rest = Vec::new();
+        let moved = stream.read(0, 5, |_: usize, _: *mut u8, _: usize| {
+            if rest.is_empty() {
+                // Another finds the turn taken; the kernel does not mind.
+                assert_eq!((read(&stream, &mut [0]), stream.filled(0)), (Moved::Busy, Ok(5)));
+                rest = stream.end(0).unwrap().1;
+            }
+            Ok(())
+        });
+        assert_eq!((moved, rest.as_slice()), (Ok(Moved::Over), &b"hello"[..]));
+        assert_eq!((write(&stream, b"x"), read(&stream, &mut [0])), (Moved::Over, Moved::Over));
+    }
+
+    #[test]
+    fn memory_that_is_not_there_moves_nothing() {
+        let stream = stream();
+        write(&stream, b"hello");
+        let bad = |_: usize, _: *mut u8, _: usize| Err(host::Error::FAULT);
+        assert_eq!(stream.read(0, 5, bad), Err(host::Error::FAULT));
+        assert_eq!(stream.write(0, 5, bad), Err(host::Error::FAULT));
+        assert_eq!(read(&stream, &mut [0; 9]), bytes(5));
+    }
+
+    #[test]
+    fn positions_that_cannot_be_are_not_followed() {
+        let stream = stream();
+        write(&stream, b"hello");
+        stream.control(0).put.0.store(ROOM as u64 + 1, Ordering::Relaxed);
+        assert_eq!((read(&stream, &mut [0; 9]), write(&stream, b"x")), (Moved::Over, Moved::Over));
+        assert_eq!((stream.filled(0), stream.room(0)), (Err(host::Error::PROTO), 0));
+        assert_eq!(stream.end(0).err(), Some(host::Error::PROTO));
+    }
+
+    #[test]
+    fn positions_wrap() {
+        let stream = stream();
+        for word in [&stream.control(0).put, &stream.control(0).taken] {
+            word.0.store(Turn::POSITION - 2, Ordering::Relaxed);
+        }
+        assert_eq!(write(&stream, b"hello"), bytes(5));
+        assert_eq!(stream.filled(0), Ok(5));
+        let mut got = [0; 5];
+        assert_eq!((read(&stream, &mut got), &got), (bytes(5), b"hello"));
+        write(&stream, b"more");
+        assert_eq!(stream.end(0).map(|(_, rest)| rest), Ok(b"more".to_vec()));
+    }
+
+    #[test]
+    fn memory_that_could_become_shorter_is_not_mapped() {
+        let file = host::memfd(c"other").unwrap();
+        shared::resize(file.fd(), (DATA + 2 * ROOM) as u64).unwrap();
+        assert_eq!(Stream::attach(file.fd()).err(), Some(host::Error::INVAL));
+        shared::resize(file.fd(), (DATA + 2 * ROOM + 2) as u64).unwrap();
+        shared::seal_length(file.fd()).unwrap();
+        assert_eq!(Stream::attach(file.fd()).err(), Some(host::Error::INVAL));
+        assert_eq!(Stream::create(CAPACITY_MAX + 1).err(), Some(host::Error::INVAL));
+    }
+
+    #[test]
+    fn many_who_take_turns_lose_nothing_and_the_end_is_clean() {
+        const EACH: u64 = 40_000;
+        let stream = stream();
+        let over = AtomicBool::new(false);
+        let (mut read_sum, mut written) = (0u64, [0u64; 3]);
+        let mut rest = Vec::new();
+        std::thread::scope(|scope| {
+            let writers = [1u8, 2, 3].map(|mark| {
+                let stream = &stream;
+                scope.spawn(move || {
+                    let mut sent = 0;
+                    while sent < EACH {
+                        match write(stream, &vec![mark; (sent % 700 + 1) as usize]) {
+                            Moved::Bytes { len, .. } => sent += len as u64,
+                            Moved::Over => break,
+                            Moved::Nothing | Moved::Busy => std::thread::yield_now(),
+                        }
+                    }
+                    sent
+                })
+            });
+            let readers = [(); 2].map(|()| {
+                let (stream, over) = (&stream, &over);
+                scope.spawn(move || {
+                    let (mut sum, mut buf) = (0, [0; 500]);
+                    loop {
+                        match read(stream, &mut buf) {
+                            Moved::Bytes { len, .. } => {
+                                sum += buf[..len].iter().map(|byte| u64::from(*byte)).sum::<u64>()
+                            }
+                            Moved::Over => return sum,
+                            Moved::Nothing if over.load(Ordering::Relaxed) => return sum,
+                            Moved::Nothing | Moved::Busy => std::thread::yield_now(),
+                        }
+                    }
+                })
+            });
+            written = writers.map(|writer| writer.join().unwrap());
+            rest = stream.end(0).unwrap().1;
+            over.store(true, Ordering::Relaxed);
+            read_sum = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
+        });
+        let rest: u64 = rest.iter().map(|byte| u64::from(*byte)).sum();
+        assert_eq!(read_sum + rest, written[0] + 2 * written[1] + 3 * written[2]);
+        assert!(written.iter().all(|sent| *sent >= EACH));
+    }
+}

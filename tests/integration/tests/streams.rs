@@ -1,0 +1,139 @@
+//! Connections whose bytes programs move themselves, through memory that they share.
+
+use std::process::{Output, Stdio};
+
+use integration::{Rump, Transport, output, until};
+
+/// A connection inside this process on which much went to and fro.
+const BUSY: &str = "
+import ctypes, os, random, signal, socket, sys
+def pair():
+    listener = socket.create_server(('127.0.0.1', 0))
+    one = socket.create_connection(listener.getsockname())
+    return one, listener.accept()[0]
+def rounds(one, two, count):
+    for n in range(count):
+        for a, b in ((one, two), (two, one)):
+            a.sendall(b'%d' % n)
+            assert b.recv(100) == b'%d' % n
+def busy():
+    one, two = pair()
+    rounds(one, two, 50)
+    return one, two
+def paths():
+    shown = os.popen('rumpctl sockstat -v').read().splitlines()[1:]
+    print(*sorted(line.split()[8] for line in shown if 'ESTABLISHED' in line), flush=True)
+def memory():
+    lines = [line for line in open('/proc/self/maps') if 'rump-stream' in line]
+    return [[int(word, 16) for word in line.split()[0].split('-')] for line in lines]
+";
+
+fn python(rump: &Rump, script: &str) -> Output {
+    let mut command = rump.launch(&["--config", "path=/rump,socket=inet"], "python3");
+    let tools = integration::built("rumpctl");
+    let path = std::env::join_paths(
+        [tools.parent().unwrap().to_owned()]
+            .into_iter()
+            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
+    output(command.args(["-c", &format!("{BUSY}\n{script}")]).env("PATH", path.unwrap()).stdin(Stdio::null()))
+}
+
+/// What a script prints that must succeed.
+fn printed(rump: &Rump, script: &str) -> String {
+    let done = python(rump, script);
+    assert!(done.status.success(), "{}: {}", done.status, String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[test]
+fn a_busy_connection_is_shared_as_long_as_it_is_plain() {
+    let script = "
+one, two = pair()
+paths()
+rounds(one, two, 50)
+paths()
+one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 3)
+paths()
+one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+rounds(one, two, 200)
+paths()
+two.send(b'!', socket.MSG_OOB)
+paths()
+assert one.recv(1, socket.MSG_OOB) == b'!'
+";
+    let rump = Rump::start(Transport::Unix);
+    assert_eq!(printed(&rump, script), "joined joined\nshared shared\njoined joined\nshared shared\njoined joined\n");
+    rump.ctl(&["sysctl", "net.inet.tcp.fastloop=0"]);
+    assert_eq!(printed(&rump, "one, two = busy()\npaths()"), "segments segments\n");
+}
+
+#[test]
+fn who_spoils_the_memory_spoils_his_own_connection() {
+    let rump = Rump::start(Transport::Unix);
+    // Rubbish all over the words and the bytes, again and again, while both ends go on.
+    let script = "
+random.seed(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
+good = busy()
+for turn in range(60):
+    known = memory()
+    one, two = busy()
+    for fd in (one, two):
+        fd.settimeout(0.02)
+    # Each end has its own mapping, as long as it has not found out.
+    while places := [place for place in memory() if place not in known]:
+        start, end = places[0]
+        for _ in range(8):
+            at = random.choice([0, 64, 128, 192, 256, 320, 384]) + random.randrange(8)
+            ctypes.memset(start + (at if random.random() < 0.8 else random.randrange(end - start)), random.randrange(256), 1)
+        for fd in (one, two):
+            try:
+                fd.send(b'x' * random.randrange(1, 5000))
+                fd.recv(random.randrange(1, 5000))
+            except OSError:
+                pass
+    one.close(); two.close()
+    rounds(*good, 10)
+print('well')
+";
+    assert_eq!(printed(&rump, script), "well\n");
+    assert_eq!(printed(&rump, "rounds(*busy(), 100)\nprint('well')"), "well\n");
+}
+
+#[test]
+fn who_is_killed_in_the_middle_of_a_transfer_harms_nobody() {
+    let rump = Rump::start(Transport::Unix);
+    let descriptors = || {
+        let pid = std::fs::read_to_string(rump.folder().join("pid")).unwrap();
+        std::fs::read_dir(format!("/proc/{}/fd", pid.trim())).unwrap().count()
+    };
+    let script = "
+random.seed(2)
+for turn in range(30):
+    one, two = busy()
+    child = os.fork()
+    if child == 0:
+        one.close()
+        while True:
+            two.sendall(b'abcdefgh' * random.randrange(1, 9000))
+    two.close()
+    got = 0
+    while got < random.randrange(1, 4 << 20):
+        got += len(one.recv(70000))
+    os.kill(child, signal.SIGKILL)
+    rest = 0
+    try:
+        while data := one.recv(70000):
+            assert not data.strip(b'abcdefgh')
+            rest += len(data)
+    except ConnectionResetError:
+        pass
+    os.waitpid(child, 0)
+    one.close()
+print('well')
+";
+    let first = printed(&rump, script);
+    let before = descriptors();
+    assert_eq!((first.as_str(), printed(&rump, script).as_str()), ("well\n", "well\n"));
+    until("the server lets go of what the dead had", || descriptors() <= before);
+}
