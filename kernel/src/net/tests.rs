@@ -367,6 +367,40 @@ fn a_full_local_stream_takes_more_once_it_is_read() {
     assert_eq!((got, a.ready() & POLLOUT), (sent, POLLOUT));
 }
 
+/// Notes what a queue tells.
+#[derive(Default)]
+struct Told(std::sync::Mutex<Vec<crate::file::Events>>);
+
+impl crate::wait::Waiter for Told {
+    fn notify(self: Arc<Self>, news: crate::file::Events) -> bool {
+        crate::proc::lock(&self.0).push(news);
+        false
+    }
+}
+
+/// Who reports edges goes by what is new: also what comes in because something was read.
+#[test]
+fn what_had_no_room_is_news_when_it_comes_in() {
+    let (_host, inet) = inet();
+    let (client, server, _listener) = pair(&inet);
+    let mut sent = 0;
+    while let Ok(len) = client.send_bytes(&[7; 65536]) {
+        sent += len;
+    }
+    let told = Arc::new(Told::default());
+    server.wait_queue().register(&told, false);
+    let news = || std::mem::take(&mut *crate::proc::lock(&told.0)).iter().any(|news| news & POLLIN != 0);
+    let (mut buf, mut got, mut silent) = ([0; 4096], 0, 0);
+    while let Ok(len @ 1..) = server.recv_bytes(&mut buf, false) {
+        got += len;
+        silent += usize::from(!news());
+        if got == len {
+            assert_eq!(silent, 0, "the first bytes make room for others");
+        }
+    }
+    assert!(got == sent && silent > 0, "{got} of {sent}: at the end nothing more comes in");
+}
+
 /// Opens 1,000 connections a second, each closed by the client at once.
 fn a_thousand_a_second(seconds: u32) {
     let (host, inet) = inet();

@@ -192,13 +192,19 @@ impl Tcp {
         let Role::Connection(conn) = &mut pcb.role else {
             return Err(pcb.error.take().unwrap_or(Errno::ENOTCONN));
         };
+        let mut before = conn.engine.queues().readable;
         let mut got = conn.take(buf, peek, inline);
         if got == 0 && conn.engine.await_bytes() {
+            before = conn.engine.queues().readable;
             got = conn.take(buf, peek, inline);
         }
         if got > 0 {
             let Queues { readable, receive_buffer, .. } = conn.engine.queues();
             conn.told.unread = readable;
+            if !peek && readable + got > before {
+                // What waited for room has come in by this: news for who reports edges, as it is on Linux when the window opens.
+                base.wake(&pcb.queue, POLLIN | POLLRDNORM);
+            }
             // The peer hears of the room once it is worth a segment.
             let worth_it = readable == 0 || readable <= receive_buffer / 2 && conn.seen != TcpState::TimeWait;
             if worth_it && !peek {
