@@ -410,7 +410,8 @@ fn a_thousand_a_second(seconds: u32) {
             let client = TcpSocket::open(&inet, Family::V4);
             assert_eq!(connect(&client, &v4(1, 80)), Ok(()));
             drop(client);
-            drop(listener.accept_one().unwrap());
+            let (server, _) = listener.accept_one().unwrap();
+            assert_eq!(server.recv_bytes(&mut [0], false), Ok(0), "closed in good order");
         }
         host.advance(Duration::from_secs(1));
     }

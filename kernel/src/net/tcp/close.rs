@@ -131,7 +131,11 @@ impl Tcp {
                 } else {
                     self.ports.connection_ends(id, binding.port);
                 }
-                self.orphans -= usize::from(!pcb.owned && pcb.parent.is_none());
+                if conn.remembered {
+                    self.time_waits -= conn.room();
+                } else {
+                    self.orphans -= usize::from(!pcb.owned && pcb.parent.is_none());
+                }
             }
             Role::Idle | Role::Listening { .. } => self.ports.release(id, binding.port),
         }

@@ -32,8 +32,12 @@ pub use self::socket::TcpSocket;
 
 /// How long an orphan waits for its peer's FIN (Linux's `tcp_fin_timeout`).
 const FIN_WAIT_2: Duration = Duration::from_secs(60);
-/// Orphans at most; beyond that a closed connection is reset at once.
+/// Orphans at most, those in TIME-WAIT aside; beyond that a closed connection is reset at once (Linux's `tcp_max_orphans`).
 const MAX_ORPHANS: usize = 4096;
+/// Room for connections in TIME-WAIT; beyond that one is forgotten at once (Linux's `tcp_max_tw_buckets`).
+const TIME_WAIT_ROOM: usize = 65536;
+/// What one takes there that has buffers of its own.
+const WITH_BUFFERS: usize = 16;
 
 /// A connection and what the stack remembers of it.
 pub struct Conn {
@@ -74,6 +78,8 @@ pub struct Conn {
     soft_error: Option<Errno>,
     /// Bytes taken from the host's memory for the buffers.
     pub reserved: usize,
+    /// Whether it is an orphan in TIME-WAIT, and so counted among those.
+    remembered: bool,
     /// What who reports edges was told last.
     told: Told,
 }
@@ -164,7 +170,10 @@ pub struct Tcp {
     /// Ports.
     pub ports: Ports,
     timers: BTreeSet<(Instant, Id)>,
+    /// Orphans, those in TIME-WAIT aside.
     orphans: usize,
+    /// What is taken of [`TIME_WAIT_ROOM`].
+    time_waits: usize,
     /// Ends of joined pairs that have something to look at.
     stirred: Vec<Id>,
     /// Has a reference for each connection whose bytes programs share.
@@ -482,7 +491,15 @@ impl Tcp {
             conn.seen = TcpState::Closed;
         }
         if conn.seen == TcpState::Closed {
-            self.forget(base, id);
+            return self.forget(base, id);
+        }
+        if conn.seen == TcpState::TimeWait && !conn.remembered {
+            conn.remembered = true;
+            self.orphans -= 1;
+            self.time_waits += conn.room();
+            if self.time_waits > TIME_WAIT_ROOM {
+                self.forget(base, id);
+            }
         }
     }
 
@@ -591,6 +608,11 @@ fn of_a_link(end: &IpEndpoint) -> bool {
 }
 
 impl Conn {
+    /// What it takes of [`TIME_WAIT_ROOM`].
+    fn room(&self) -> usize {
+        if self.reserved > 0 { WITH_BUFFERS } else { 1 }
+    }
+
     /// Takes note of what was acknowledged, and since when nothing is that should be.
     fn note_progress(&mut self, now: Instant) {
         let unsent = self.engine.queues().unsent as u64;
@@ -630,6 +652,7 @@ impl Conn {
             pointer: urgent::Pointer::default(),
             stalled: (0, None),
             reserved,
+            remembered: false,
             told: Told::default(),
             claimed: false,
         }
