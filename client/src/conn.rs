@@ -249,6 +249,12 @@ impl Conn {
         let _ = self.send(&ClientRequest::Interrupt.encode(reqno));
     }
 
+    /// Says that bytes of a stream were moved, for which somebody sleeps.
+    pub fn moved(&self, fd: i32) {
+        // A server that is gone is noticed by the next call.
+        let _ = self.send(&ClientRequest::Moved { fd }.encode(0));
+    }
+
     /// Ends the connection: whoever waits for an answer sees it lost.
     pub fn die(&self) {
         let mut state = self.state.lock();

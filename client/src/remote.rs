@@ -247,9 +247,8 @@ impl Remote {
 
     /// Tells the server that bytes were moved on a stream, if somebody sleeps for them there.
     fn tell(&self, args: &[u64], told: bool) {
-        if told {
-            // A server that is gone is noticed by the next call.
-            let _ = self.syscall(nr::moved, args.get(..1).unwrap_or_default(), Terms::default());
+        if let (true, Some(&fd)) = (told, args.first()) {
+            self.conn().moved(fd as i32);
         }
     }
 

@@ -71,6 +71,8 @@ pub enum Kind {
     Carrying = 19,
     /// Extended: a step of the way to shared memory, or back (see [`crate::message::RingStep`]), in `u`.
     Ring = 20,
+    /// Extended: the client has moved bytes of a stream itself, whose descriptor is in `u`. No answer.
+    Moved = 21,
 }
 
 impl Kind {
@@ -91,6 +93,7 @@ impl Kind {
             18 => Kind::Descriptor,
             19 => Kind::Carrying,
             20 => Kind::Ring,
+            21 => Kind::Moved,
             _ => return None,
         })
     }

@@ -63,6 +63,11 @@ pub enum ClientRequest<'a> {
     Interrupt,
     /// Extended: a step towards shared memory.
     Ring(RingStep),
+    /// Extended: bytes of a stream were moved ([`crate::stream`]), for which somebody sleeps at its other end.
+    Moved {
+        /// The client's descriptor.
+        fd: i32,
+    },
     /// Extended: the client is one of ours.
     Extended {
         /// Its id on its host, by which programs know each other; 0 if it does not say.
@@ -122,6 +127,7 @@ impl<'a> ClientRequest<'a> {
             Some(Kind::Prefork) => Ok(ClientRequest::Prefork { connected: header.u == CONNECTED }),
             Some(Kind::Interrupt) => Ok(ClientRequest::Interrupt),
             Some(Kind::Ring) => RingStep::from_raw(header.u).map(ClientRequest::Ring).ok_or(Malformed),
+            Some(Kind::Moved) => Ok(ClientRequest::Moved { fd: header.u as i32 }),
             Some(Kind::Extended) => Ok(ClientRequest::Extended { pid: header.u as i32, prefix: body }),
             _ => Err(Malformed),
         }
@@ -147,6 +153,7 @@ impl<'a> ClientRequest<'a> {
             }
             ClientRequest::Interrupt => Frame::new(reqno, Class::Req, Kind::Interrupt, 0, Vec::new()),
             ClientRequest::Ring(step) => Frame::new(reqno, Class::Req, Kind::Ring, *step as u32, Vec::new()),
+            ClientRequest::Moved { fd } => Frame::new(reqno, Class::Req, Kind::Moved, *fd as u32, Vec::new()),
             ClientRequest::Extended { pid, prefix } => {
                 Frame::new(reqno, Class::Req, Kind::Extended, *pid as u32, prefix.to_vec())
             }
@@ -445,6 +452,7 @@ mod tests {
             ClientRequest::Prefork { connected: true },
             ClientRequest::Interrupt,
             ClientRequest::Ring(RingStep::Off),
+            ClientRequest::Moved { fd: 7 },
             ClientRequest::Extended { pid: 4711, prefix: b"/rump" },
         ];
         for request in requests {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use abi::Fd;
 use sysproxy::frame::{Class, Frame, Kind};
 use sysproxy::link::Stream;
 use sysproxy::message::{self, ClientRequest, Handshake, Malformed, Refusal, Token};
@@ -49,6 +50,7 @@ pub fn serve(session: &Arc<Session>, frame: Frame) {
         Ok(ClientRequest::Prefork { connected }) => prefork(session, reqno, connected),
         Ok(ClientRequest::Interrupt) => interrupt(session, reqno),
         Ok(ClientRequest::Ring(step)) => rings::serve(session, reqno, step),
+        Ok(ClientRequest::Moved { fd }) => moved(session, Fd(fd)),
         Ok(ClientRequest::Extended { pid, prefix }) => extended(session, pid, prefix),
         Err(Malformed) if !running => refuse(session, reqno, Refusal::Malformed),
         Err(Malformed) => session.post(&Refusal::Malformed.encode(reqno)),
@@ -105,6 +107,15 @@ fn fork(session: &Session, reqno: u64, token: &Token, cancel: bool) {
             kernel.exit(&forked);
             refuse(session, reqno, Refusal::ForkFailed);
         }
+    }
+}
+
+/// Wakes who sleeps at the other end of a stream whose bytes the client moves itself.
+fn moved(session: &Session, fd: Fd) {
+    let Some(proc) = session.with_state(|state| state.proc.clone()) else { return };
+    let open = proc.file(fd);
+    if let Some(socket) = open.as_ref().ok().and_then(|open| open.file.as_socket()) {
+        socket.moved();
     }
 }
 

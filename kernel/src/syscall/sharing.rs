@@ -1,4 +1,4 @@
-//! Streams whose bytes programs move themselves: two calls of our own, which NetBSD does not have (`ENOSYS`).
+//! Streams whose bytes programs move themselves: a call of our own, which NetBSD does not have (`ENOSYS`).
 
 use abi::{Errno, Fd, Result};
 
@@ -20,11 +20,4 @@ pub fn share(cx: &Cx<'_>, fd: Fd) -> Result<usize> {
     let (direction, memory) = open.file.as_socket().ok_or(Errno::EOPNOTSUPP)?.share()?;
     cx.mem.hand_over(cx.lwp.request, memory)?;
     Ok(direction + if open.nonblocking() { NONBLOCKING } else { 0 })
-}
-
-/// Wakes who sleeps at the other end of a stream: the client has moved bytes itself.
-pub fn moved(cx: &Cx<'_>, fd: Fd) -> Result<()> {
-    let open = cx.proc.file(fd)?;
-    open.file.as_socket().ok_or(Errno::EOPNOTSUPP)?.moved();
-    Ok(())
 }
