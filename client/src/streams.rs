@@ -29,9 +29,14 @@ const CALLS: u32 = 16;
 /// The most that this grows to.
 const CALLS_MAX: u32 = 1 << 20;
 
-/// How long to look for what the other end does, as long as that pays: the server takes as long to wake it up and this end again, so that two
-/// who have slept come to look at the same time.
-const SPIN: Duration = Duration::from_micros(100);
+/// How long to look for what the other end does, as long as that pays.
+const SPIN: Duration = Duration::from_micros(50);
+
+/// The same once in a while: as long as the server takes to wake the other end up.
+const LONGER: Duration = Duration::from_micros(500);
+
+/// So many looks take some microseconds.
+const YIELD: u32 = 100;
 
 /// [`Entry::calls`] of a descriptor with memory.
 const SHARED: u32 = u32::MAX;
@@ -297,6 +302,28 @@ impl End {
         }
     }
 
+    /// Looks for a short time, if that pays, whether something can be moved.
+    fn look(&self, call: &Call<'_>) -> bool {
+        let mut looks = 0u32;
+        let stirs = || {
+            looks += 1;
+            if looks.is_multiple_of(YIELD) {
+                // The other end may stand behind us on the same processor.
+                std::thread::yield_now();
+            }
+            self.stirs(call).then_some(())
+        };
+        if call.writes {
+            return self.room.look_for(SPIN, LONGER, stirs).is_some();
+        }
+        let found = match self.stream.is_awake(self.ours) {
+            true => self.bytes.look_now(SPIN, stirs),
+            false => self.bytes.look_for(SPIN, LONGER, stirs),
+        };
+        self.stream.set_awake(1 - self.ours, found.is_some());
+        found.is_some()
+    }
+
     fn serve(&self, call: &Call<'_>) -> core::result::Result<Done, Over> {
         let len = call.len();
         let waits = self.blocking && call.flags & DONTWAIT == 0;
@@ -324,8 +351,7 @@ impl End {
                         // Who sleeps for what is written would not make room.
                         break;
                     }
-                    let spin = if call.writes { &self.room } else { &self.bytes };
-                    if spin.look_for(SPIN, || self.stirs(call).then_some(())).is_none() {
+                    if !self.look(call) {
                         break;
                     }
                 }

@@ -4,7 +4,7 @@
 //! seen to pay: each time in vain doubles how often the next waits go to sleep at once. An idle process uses no CPU, and on a busy
 //! machine, where the other side does not get to run within the time, next to none is wasted.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::host;
@@ -22,34 +22,52 @@ pub struct Spin {
     skip: AtomicU32,
     /// The same after the next loss.
     patience: AtomicU32,
+    /// Whether the last wait paid only because it was a longer one.
+    late: AtomicBool,
 }
 
 impl Spin {
     /// Makes one that has seen nothing yet.
     pub const fn new() -> Self {
-        Self { skip: AtomicU32::new(0), patience: AtomicU32::new(0) }
+        Self { skip: AtomicU32::new(0), patience: AtomicU32::new(0), late: AtomicBool::new(false) }
     }
 
     /// Calls `look` until it answers `Some`, for a short time, or not at all if that has not paid lately.
     pub fn look<T>(&self, look: impl FnMut() -> Option<T>) -> Option<T> {
-        self.look_for(SPIN, look)
+        self.look_for(SPIN, SPIN, look)
     }
 
-    /// The same for a time of the caller's choice: not longer than it would take to be woken up.
-    pub fn look_for<T>(&self, time: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    /// The same for a time of the caller's choice, whatever was lately: the other side is known to be awake.
+    pub fn look_now<T>(&self, time: Duration, look: impl FnMut() -> Option<T>) -> Option<T> {
+        self.skip.store(0, Ordering::Relaxed);
+        self.late.store(true, Ordering::Relaxed);
+        self.look_for(time, time, look)
+    }
+
+    /// The same for a time of the caller's choice. After losses it looks for a `longer` time once: where both sides sleep in turns, one
+    /// must wait as long as the other takes to wake up, for both to be awake from then on. Whether that is so the next wait shows.
+    pub fn look_for<T>(&self, time: Duration, longer: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
         let skip = self.skip.load(Ordering::Relaxed);
         if skip > 0 {
             self.skip.store(skip - 1, Ordering::Relaxed);
             return None;
         }
-        let until = host::uptime() + time;
+        let patience = self.patience.load(Ordering::Relaxed);
+        let was_late = self.late.swap(false, Ordering::Relaxed);
+        let begun = host::uptime();
+        let limit = if patience > 0 && !was_late { longer } else { time };
         loop {
-            if let Some(found) = look() {
-                self.patience.store(0, Ordering::Relaxed);
-                return Some(found);
+            let found = look();
+            let gone = host::uptime().saturating_sub(begun);
+            if found.is_some() {
+                if gone <= time {
+                    self.patience.store(0, Ordering::Relaxed);
+                } else {
+                    self.late.store(true, Ordering::Relaxed);
+                }
+                return found;
             }
-            if host::uptime() >= until {
-                let patience = self.patience.load(Ordering::Relaxed);
+            if gone >= limit {
                 self.skip.store(patience, Ordering::Relaxed);
                 self.patience.store((patience * 2 + 1).min(PATIENCE_MAX), Ordering::Relaxed);
                 return None;

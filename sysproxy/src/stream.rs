@@ -83,6 +83,8 @@ struct Control {
     reader_sleeps: Line<AtomicU32>,
     /// Whether the kernel wants to hear of room.
     writer_sleeps: Line<AtomicU32>,
+    /// Whether the program that reads has looked for the bytes that came last, and not slept.
+    reader_awake: Line<AtomicU32>,
 }
 
 const _: () = assert!(2 * size_of::<Control>() <= DATA);
@@ -282,6 +284,16 @@ impl Stream {
             Ok(if peek { 0 } else { len })
         })?;
         Ok(if let Moved::Bytes { tell, .. } = moved { Moved::Bytes { len: seen, tell } } else { moved })
+    }
+
+    /// Says whether the program that reads looks for bytes, or sleeps for them.
+    pub fn set_awake(&self, direction: usize, awake: bool) {
+        self.control(direction).reader_awake.0.store(u32::from(awake), Ordering::Relaxed);
+    }
+
+    /// Whether the program that reads looked for the last bytes: what it answers will soon be there.
+    pub fn is_awake(&self, direction: usize) -> bool {
+        self.control(direction).reader_awake.0.load(Ordering::Relaxed) != 0
     }
 
     /// The kernel's: writes bytes of its own, as many as there is room for. The mark of who sleeps stays: the kernel has its own word for

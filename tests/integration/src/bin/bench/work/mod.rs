@@ -108,6 +108,9 @@ pub fn beside(task: &Task, its: &[c_int], mine: &[c_int], other: impl FnOnce() +
     // SAFETY: this process has one thread.
     match done(unsafe { libc::fork() }, "fork") {
         0 => {
+            // If this process fails, nobody shall wait for the output that the child could still make.
+            // SAFETY: see prctl(2).
+            done(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }, "prctl");
             close(mine);
             other();
             // SAFETY: ends the child.
