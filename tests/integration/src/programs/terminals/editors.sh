@@ -17,7 +17,8 @@ send "\014"; send "50g"; see {54}; send "/77\r"; see {77}; send "q"; over
 spawn -noecho vim.tiny -u NONE -N text
 watched
 see {three}; send "jccdeux\033"; send ":2s/eux/&x/\r"; send "Gonew\033"; send ":w\r"; see {4L, \d+B written}; send ":set columns?\r"; see {columns=40}
-stty rows 12 columns 50 < $spawn_out(slave,name)
+# Both at once: stty changes one after the other, and vim draws anew for each.
+exec perl -e {$size = pack("S4", 12, 50, 0, 0); ioctl(STDIN, 0x5414, $size) or die} < $spawn_out(slave,name)
 # What is typed before vim has drawn its screen anew is lost.
 expect -ex "\033\[2J"; expect -ex "\033\[?25h"; send ":set columns?\r"; see {columns=50}; send ":%!sort\r"; send ":wq\r"; over
 set env(PS1) "ready> "
