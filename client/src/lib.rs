@@ -23,6 +23,7 @@ mod shared;
 pub mod signals;
 mod streams;
 pub mod stubs;
+pub mod way;
 
 use std::time::Duration;
 

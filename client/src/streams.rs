@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use abi::socket::IoVec;
 use abi::syscalls::nr;
-use abi::{Errno, In, Region, Result, Slot};
+use abi::{Errno, Fd, In, Region, Result, Slot};
 use rustix_futex_sync::Mutex;
 use sysproxy::host::Owned;
 use sysproxy::spin::Spin;
 use sysproxy::stream::{Moved, Stream};
 
 use crate::regions;
+use crate::way::{self, Way};
 
 /// Descriptors that may have a stream: those below this number.
 const DESCRIPTORS: usize = 4096;
@@ -214,6 +215,7 @@ impl Streams {
                 // SAFETY: nobody uses it, nor will before the word is changed.
                 unsafe { *entry.end.get() = Some(end) };
                 entry.calls.store(SHARED, Ordering::SeqCst);
+                way::changed(Fd(fd as i32), Way::Shared);
             }
             Ok(_) => {}
             Err(Errno::EAGAIN) => entry.wait_longer(),
@@ -225,10 +227,10 @@ impl Streams {
     fn forget(&self, (first, last): (u64, u64), why: Why) {
         let Some(entries) = self.entries.get() else { return };
         let number = |fd: u64| usize::try_from(fd as i32).unwrap_or(usize::MAX);
-        let entries = entries.iter().take(number(last).saturating_add(1)).skip(number(first));
-        for entry in entries.filter(|entry| entry.calls.load(Ordering::Relaxed) != 0) {
-            let _changing = self.changing.lock();
-            entry.calls.store(0, Ordering::SeqCst);
+        let entries = entries.iter().enumerate().take(number(last).saturating_add(1)).skip(number(first));
+        for (fd, entry) in entries.filter(|(_, entry)| entry.calls.load(Ordering::Relaxed) != 0) {
+            let changing = self.changing.lock();
+            let was_shared = entry.calls.swap(0, Ordering::SeqCst) == SHARED;
             if entry.users.load(Ordering::SeqCst) == 0 {
                 // SAFETY: who comes now sees that the entry is not shared.
                 unsafe { *entry.end.get() = None };
@@ -237,6 +239,10 @@ impl Streams {
                 Why::Closed => entry.patience.store(0, Ordering::Relaxed),
                 Why::Changed => {}
                 Why::Over => entry.wait_longer(),
+            }
+            drop(changing);
+            if was_shared && why != Why::Closed {
+                way::changed(Fd(fd as i32), Way::Calls);
             }
         }
     }
@@ -248,7 +254,7 @@ impl Streams {
 }
 
 /// Why what is known of a descriptor is forgotten.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Why {
     /// It comes to be something else.
     Closed,

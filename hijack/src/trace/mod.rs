@@ -5,6 +5,7 @@
 //! 4711 rump openat(0xffffffffffffff9c, "/rump/etc/passwd", 0x0, 0x0) = 3
 //! 4711 host openat(0xffffffffffffff9c, "/etc/passwd", 0x80000, 0x0)
 //! 4711 rump read(0x3, 0x7ffd0c2a1b30, 0x1000) = -9 Bad file descriptor
+//! 4711 rump 0x3: bytes go through shared memory
 //! 4711 not taken: setsockopt level 6 option 31: Protocol not available
 //! ```
 //! `summary` in place of the file asks for the [`summary`]; one variable may ask for either. While one of them is on, every call
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use client::fds::Lasting;
 use client::signals::Blocked;
+use client::way::{self, Way};
 
 use crate::calls::{Outcome, TABLE};
 use crate::{fds, first, raw};
@@ -79,6 +81,20 @@ fn switch_on(what: u8) {
     if ON.fetch_or(what, Ordering::Relaxed) == 0 {
         first::attend();
     }
+    if is_on(LINES) {
+        way::listen(changed_way);
+    }
+}
+
+/// Writes down which way the bytes of a descriptor go from now on.
+fn changed_way(fd: abi::Fd, way: Way) {
+    let numbers = fds::entries(0, u32::MAX);
+    let Some((number, _)) = numbers.iter().find(|(_, rump)| rump.fd() == fd) else { return };
+    let what = match way {
+        Way::Shared => "shared memory",
+        Way::Calls => "calls",
+    };
+    say(format_args!("rump {number:#x}: bytes go through {what}"));
 }
 
 /// Opens a file for appending.

@@ -1,8 +1,8 @@
 //! Connections whose bytes programs move themselves, through memory that they share.
 
-use std::process::{Output, Stdio};
+use std::process::{Command, Stdio};
 
-use integration::{Rump, Transport, output, until};
+use integration::{Rump, Transport, output, stdout, until};
 
 /// A connection inside this process on which much went to and fro.
 const BUSY: &str = "
@@ -28,7 +28,7 @@ def memory():
     return [[int(word, 16) for word in line.split()[0].split('-')] for line in lines]
 ";
 
-fn python(rump: &Rump, script: &str) -> Output {
+fn python(rump: &Rump, script: &str) -> Command {
     let mut command = rump.launch(&["--config", "path=/rump,socket=inet"], "python3");
     let tools = integration::built("rumpctl");
     let path = std::env::join_paths(
@@ -36,12 +36,13 @@ fn python(rump: &Rump, script: &str) -> Output {
             .into_iter()
             .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
     );
-    output(command.args(["-c", &format!("{BUSY}\n{script}")]).env("PATH", path.unwrap()).stdin(Stdio::null()))
+    command.args(["-c", &format!("{BUSY}\n{script}")]).env("PATH", path.unwrap()).stdin(Stdio::null());
+    command
 }
 
 /// What a script prints that must succeed.
 fn printed(rump: &Rump, script: &str) -> String {
-    let done = python(rump, script);
+    let done = output(&mut python(rump, script));
     assert!(done.status.success(), "{}: {}", done.status, String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).unwrap()
 }
@@ -66,6 +67,25 @@ assert one.recv(1, socket.MSG_OOB) == b'!'
     assert_eq!(printed(&rump, script), "joined joined\nshared shared\njoined joined\nshared shared\njoined joined\n");
     rump.ctl(&["sysctl", "net.inet.tcp.fastloop=0"]);
     assert_eq!(printed(&rump, "one, two = busy()\npaths()"), "segments segments\n");
+}
+
+#[test]
+fn the_trace_says_which_way_bytes_go() {
+    let rump = Rump::start(Transport::Unix);
+    let trace = rump.folder().join("trace");
+    let script = "
+one, two = busy()
+one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 3)
+one.send(b'!')
+print(one.fileno())
+";
+    let number: u32 = stdout(python(&rump, script).env("RUMPHIJACK_TRACE", &trace)).trim().parse().unwrap();
+    let lines = std::fs::read_to_string(&trace).unwrap();
+    let ways: Vec<_> = lines
+        .lines()
+        .filter_map(|line| line.split_once(' ')?.1.strip_prefix(&format!("rump {number:#x}: bytes go through ")))
+        .collect();
+    assert_eq!(ways, ["shared memory", "calls"], "{lines}");
 }
 
 #[test]
