@@ -77,10 +77,10 @@ mod tests {
 
     #[test]
     fn a_list_says_what_may_be_had() {
-        let sandbox = Sandbox::parse(b"/tmp/work/::-/srv/data").unwrap();
+        let sandbox = Sandbox::parse(b"/tmp/job/::-/srv/data").unwrap();
         let allows = |path: &str, access| sandbox.allows(path.as_bytes(), access);
-        assert!(allows("/tmp/work/x", Access::Write) && allows("/tmp/work", Access::Write));
-        assert!(!allows("/tmp/worker", Access::Look) && !allows("/tmp/x", Access::Look));
+        assert!(allows("/tmp/job/x", Access::Write) && allows("/tmp/job", Access::Write));
+        assert!(!allows("/tmp/jobs", Access::Look) && !allows("/tmp/x", Access::Look));
         assert!(allows("/srv/data/x", Access::Read) && !allows("/srv/data/x", Access::Write));
         assert!(allows("/usr/bin/ls", Access::Read) && !allows("/usr/bin/ls", Access::Write));
         assert!(allows("/dev/null", Access::Write) && !allows("/dev/sda", Access::Read));
