@@ -28,8 +28,8 @@ use crate::fds::{self, NewFd, RumpFd};
 pub use crate::first::Wanted;
 use crate::route::{self, End, Owner, RumpAt};
 use crate::rump::{
-    attr, bell, both, copies, descriptor, dir, epoll, file, ioctl, message, mount, name, open, option, poll, refuse,
-    seccomp, socket, times, transfer,
+    attr, bell, both, copies, descriptor, dir, epoll, file, ioctl, listing, message, mount, name, open, option, poll,
+    refuse, seccomp, socket, times, transfer,
 };
 use crate::user;
 use crate::{borrower, cancel, clone, exec, first, job, process, sandbox, trace};
@@ -604,6 +604,7 @@ fn decide(nr: usize, args: [usize; 6]) -> Outcome {
             Outcome::Host if sandbox::on() => sandbox::judge(nr, &args),
             outcome => outcome,
         };
+        let outcome = if outcome == Outcome::Host { listing::meet(nr, &args) } else { outcome };
         copies::meet::after(then, outcome)
     });
     if fds::crowded() {

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use crate::entry::Call;
 use crate::pages::{self, Page};
 use crate::quick::{self, LINE, line};
-use crate::rump::copies;
+use crate::rump::{copies, listing};
 use crate::{calls, exec, fds, process, raw, route, sandbox, sets, trace};
 use spec::Spec;
 
@@ -86,6 +86,8 @@ struct Names {
     in_parent: Option<Beginning>,
     /// Names that the library itself has for descriptors; they matter once there are rump descriptors.
     descriptors: Vec<Beginning>,
+    /// The lists of the process's descriptors, which hold the library's own.
+    lists: Vec<Beginning>,
     /// Only an expression can tell.
     all: bool,
     families: u64,
@@ -131,6 +133,7 @@ pub fn configure(spec: &Spec) {
         beginnings: beginnings.iter().map(|name| Beginning::new(name)).collect(),
         in_parent: in_parent.as_deref().map(Beginning::new),
         descriptors: route::DESCRIPTORS.iter().map(|name| Beginning::new(name)).collect(),
+        lists: listing::NAMES.iter().map(|name| Beginning::new(name)).collect(),
         all,
         families: spec.families(),
     };
@@ -195,6 +198,35 @@ pub fn wanted(nr: i64) -> Wanted {
 #[unsafe(link_section = section!())]
 pub extern "C-unwind" fn passes_number(nr: usize, args: &[usize; 6]) -> bool {
     passes(wanted(nr as i64), args)
+}
+
+/// Whether a hook need not judge: libc's function does nothing but make the call, whose trampoline judges anyway. These are the calls for which
+/// two judges would be dear, since the host's work throws the first one's code out of the cache.
+#[inline(always)]
+pub fn is_seen_inside(nr: i64) -> bool {
+    is_only_a_call(nr) && all_inside()
+}
+
+/// Whether libc's function is no more than the system call, and the call one of the dear ones. No cancellation point is: its thread's type is
+/// asynchronous inside.
+const fn is_only_a_call(nr: i64) -> bool {
+    matches!(
+        nr,
+        libc::SYS_rename
+            | libc::SYS_renameat
+            | libc::SYS_renameat2
+            | libc::SYS_unlinkat
+            | libc::SYS_readlinkat
+            | libc::SYS_fchownat
+            | libc::SYS_utimensat
+            | libc::SYS_statx
+            | libc::SYS_setxattr
+            | libc::SYS_lsetxattr
+            | libc::SYS_name_to_handle_at
+            | libc::SYS_open_tree
+            | libc::SYS_fspick
+            | libc::SYS_move_mount
+    )
 }
 
 /// Whether a call is surely the host's, as far as a few instructions can tell.
@@ -345,6 +377,12 @@ fn is_host_path(addr: usize, inside: bool) -> bool {
                 return false;
             }
         }
+        return true;
+    }
+    for name in &names.lists {
+        if text.may_begin_with(name) && text.may_be_list(name.text.len()) {
+            return false;
+        }
     }
     true
 }
@@ -399,7 +437,31 @@ impl Text {
         }
         true
     }
+
+    /// Whether digits and then the name of a list may stand behind the first `begin` bytes, or nothing but what such a list's name ends with.
+    #[inline(always)]
+    fn may_be_list(&mut self, begin: usize) -> bool {
+        // The names of lists end so, those of processes before their numbers.
+        if !matches!(self.byte(begin - 1), Ok(b'/')) {
+            return true;
+        }
+        let mut at = begin;
+        loop {
+            match self.byte(at) {
+                Ok(b'0'..=b'9') if at < begin + DIGITS => at += 1,
+                Ok(b'/') => {
+                    return at > begin
+                        && matches!(self.byte(at + 1), Ok(b'f'))
+                        && matches!(self.byte(at + 2), Ok(b'd'));
+                }
+                Ok(_) | Err(_) => return false,
+            }
+        }
+    }
 }
+
+/// Most digits that the number of a process has.
+const DIGITS: usize = 10;
 
 /// Whether none of `count` messages, the headers of which begin `stride` bytes apart, has control data. `false` if it cannot be told.
 #[inline(always)]

@@ -87,7 +87,8 @@ fn own_process(path: &[u8]) -> Option<&[u8]> {
     own.then_some(rest)
 }
 
-fn number(digits: &[u8]) -> Option<i32> {
+/// The number that stands in a name.
+pub fn number(digits: &[u8]) -> Option<i32> {
     str::from_utf8(digits).ok()?.parse().ok()
 }
 
@@ -188,6 +189,18 @@ fn is_numbers_of_host(path: &[u8]) -> bool {
         Some(b"" | b"/") => true,
         Some([b'/', digits @ ..]) => number(digits).is_some_and(|number| fds::lookup(number).is_none()),
         _ => false,
+    }
+}
+
+/// Whether a path is the host's name for the list of this process's descriptors, or of what is known of them.
+pub fn is_list_of_numbers(path: &[u8]) -> bool {
+    let of_process = own_process(path).map(|rest| match rest.strip_prefix(b"/task/") {
+        Some(thread) => thread.get(thread.iter().position(|byte| *byte == b'/').unwrap_or(0)..).unwrap_or_default(),
+        None => rest,
+    });
+    match of_process.or_else(|| path.strip_prefix(b"/dev")) {
+        Some(rest) => matches!(rest.strip_suffix(b"/").unwrap_or(rest), b"/fd" | b"/fdinfo"),
+        None => false,
     }
 }
 

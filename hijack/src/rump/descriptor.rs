@@ -10,10 +10,9 @@ use abi::{Errno, InOut, Out, Result, linux};
 use client::signals::Blocked;
 use client::{Caller, stubs};
 
-use super::{epoll, kernel, sigio};
+use super::{kernel, listing, sigio};
 use crate::calls::Outcome;
 use crate::fds::{self, NewFd, RumpFd};
-use crate::sets::{self, Set};
 use crate::{calls, process, raw, user};
 
 /// What a fifo holds.
@@ -29,7 +28,7 @@ pub fn close(fd: i32) -> Outcome {
     if fds::is_ours(fd) {
         return EBADF;
     }
-    epoll::closed(fd);
+    listing::closed(fd);
     Outcome::Host
 }
 
@@ -53,15 +52,15 @@ pub fn dup(fd: i32) -> Outcome {
     match fds::lookup(fd) {
         Some(rump) => calls::serve(false, || duplicate(rump, false)),
         None if fds::is_ours(fd) => EBADF,
-        None if Set::of(fd).is_some() => set_duplicate(fd, raw::call(libc::SYS_dup, [raw::word(fd)])),
+        None if listing::is_followed(fd) => followed(fd, raw::call(libc::SYS_dup, [raw::word(fd)])),
         None => Outcome::Host,
     }
 }
 
-/// Notes that an epoll set has another number, if it has.
-fn set_duplicate(from: i32, to: isize) -> Outcome {
+/// Notes that an epoll set or a list of descriptors has another number, if it has.
+fn followed(from: i32, to: isize) -> Outcome {
     if let Ok(to) = raw::checked(to) {
-        epoll::duplicated(from, to as i32);
+        listing::duplicated(from, to as i32);
     }
     Outcome::Done(to)
 }
@@ -119,8 +118,8 @@ fn onto(from: i32, to: i32, flags: i32) -> Outcome {
         (None, Some(_)) => calls::serve(false, || host_onto(from, to, flags)),
         (None, None) => {
             fds::move_away(to);
-            match Set::of(from).is_some() || Set::of(to).is_some() {
-                true => set_duplicate(from, raw::dup3(from, to, flags)),
+            match listing::is_followed(from) || listing::is_followed(to) {
+                true => followed(from, raw::dup3(from, to, flags)),
                 false => Outcome::Host,
             }
         }
@@ -137,7 +136,7 @@ fn rump_onto(from: RumpFd, to: i32, flags: i32) -> Result<usize> {
         stubs::dup3(kernel()?, from.fd(), there.fd(), if cloexec { fcntl::O_CLOEXEC } else { 0 })?;
         let placed = place();
         drop(lock);
-        epoll::closed(to);
+        listing::closed(to);
         return placed;
     }
     drop(lock);
@@ -152,7 +151,7 @@ fn rump_onto(from: RumpFd, to: i32, flags: i32) -> Result<usize> {
     }
     drop(lock);
     if placed.is_ok() {
-        epoll::closed(to);
+        listing::closed(to);
     }
     let unused = if placed.is_ok() { before } else { Some(new.fd) };
     if let Some(unused) = unused {
@@ -167,7 +166,7 @@ fn host_onto(from: i32, to: i32, flags: i32) -> Result<usize> {
     let placed = raw::checked(raw::dup3(from, to, flags))?;
     let before = fds::set(to, None);
     drop(lock);
-    epoll::duplicated(from, to);
+    listing::duplicated(from, to);
     if let Some(before) = before {
         let _ = stubs::close(kernel()?, before.fd());
     }
@@ -179,8 +178,8 @@ pub fn fcntl(fd: i32, command: i32, arg: usize) -> Outcome {
     match fds::lookup(fd) {
         Some(rump) => calls::serve(true, || control(fd, rump, command, arg)),
         None if fds::is_ours(fd) => EBADF,
-        None if Set::of(fd).is_some() && matches!(command, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) => {
-            set_duplicate(fd, raw::fcntl(fd, command, arg))
+        None if listing::is_followed(fd) && matches!(command, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) => {
+            followed(fd, raw::fcntl(fd, command, arg))
         }
         None => Outcome::Host,
     }
@@ -278,7 +277,7 @@ pub fn close_range(first: u32, last: u32, flags: u32) -> Outcome {
     rump.iter().for_each(|(fd, _)| {
         let _ = forget(*fd);
     });
-    sets::range(first, last).for_each(|(fd, _)| epoll::closed(fd));
+    listing::closed_range(first, last);
     // The library's own descriptors split the range.
     let mut from = first;
     for ours in process::own_numbers().into_iter().filter(|ours| (first..=last).contains(ours)) {

@@ -16,6 +16,7 @@ pub mod file;
 pub mod interface;
 pub mod ioctl;
 mod limit;
+pub mod listing;
 pub mod memory;
 pub mod message;
 pub mod mount;

@@ -25,6 +25,7 @@ pub const TABLE: &[Row] = &[
     ("record_locks_waited_for", Processes, record_locks_waited_for),
     ("two_threads_swap_numbers", OneProcess, two_threads_swap_numbers),
     ("every_number_closed", OneProcess, every_number_closed),
+    ("lists_of_numbers", OneProcess, lists_of_numbers),
 ];
 
 unsafe fn limit(soft: rlim_t) {
@@ -547,5 +548,79 @@ fn every_number_closed(folder: &str) {
         println!("lowest: {}", open(name.as_ptr(), O_RDONLY));
         let mut byte = 0u8;
         show("reads", read(3, (&raw mut byte).cast(), 1) as i64);
+    }
+}
+
+/// What getdents64 finds under a number, in pieces of so many bytes.
+unsafe fn listed(fd: c_int, piece: usize) -> Vec<String> {
+    unsafe {
+        let (mut names, mut records) = (Vec::new(), vec![0u8; piece]);
+        loop {
+            let got = syscall(SYS_getdents64, fd, records.as_mut_ptr(), records.len());
+            assert!(got >= 0, "{}", errno());
+            let mut rest = &records[..got as usize];
+            if rest.is_empty() {
+                names.sort();
+                return names;
+            }
+            while !rest.is_empty() {
+                let length = usize::from(u16::from_ne_bytes([rest[16], rest[17]]));
+                let name = rest[19..length].split(|byte| *byte == 0).next().unwrap();
+                names.push(String::from_utf8_lossy(name).into_owned());
+                rest = &rest[length..];
+            }
+        }
+    }
+}
+
+/// The lists of a process's own numbers hold what the program has, and nothing else.
+fn lists_of_numbers(folder: &str) {
+    unsafe {
+        let names = || ["/proc/self/fd".to_owned(), format!("/proc/{}/fd", getpid()), "/proc/self/fdinfo".to_owned()];
+        let open_list = |name: &str| open(CString::new(name).unwrap().as_ptr(), O_RDONLY | O_DIRECTORY);
+        for name in names().iter().chain(["/dev/fd/".to_owned(), "/proc/thread-self/fd".to_owned()].iter()) {
+            let list = open_list(name);
+            println!("before: {:?}", listed(list, 4096));
+            close(list);
+        }
+        let fd = fresh(folder, "f");
+        dup2(fd, 40);
+        let list = open_list("/proc/self/fd");
+        println!("in small pieces: {:?}", listed(list, 24));
+        println!("at its end: {:?}", listed(list, 24));
+        let other = dup(list);
+        let [third, fourth] = [fcntl(list, F_DUPFD_CLOEXEC, 50), dup2(list, 60)];
+        for number in [other, third, fourth] {
+            lseek(number, 0, SEEK_SET);
+            println!("{number}: {:?}", listed(number, 4096));
+        }
+        println!("by libc: {:?}", {
+            let mut names: Vec<_> =
+                std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        });
+        // A folder that takes the list's number has files with all names.
+        let mut template = *b"/tmp/lists-XXXXXX\0";
+        let place = CStr::from_ptr(mkdtemp(template.as_mut_ptr().cast())).to_str().unwrap().to_owned();
+        (958..966).for_each(|number| std::fs::write(format!("{place}/{number}"), "").unwrap());
+        let plain = open_list(&place);
+        show("dup2 onto the list", dup2(plain, list));
+        println!("{:?}", listed(list, 4096));
+        show("dup2 onto another", syscall(SYS_dup2, plain, other) as c_int);
+        println!("{:?}", listed(other, 4096));
+        std::fs::remove_dir_all(place).unwrap();
+        // Its children's are theirs.
+        let pid = fork();
+        if pid == 0 {
+            for name in names() {
+                let list = open_list(&name);
+                println!("in a child: {:?}", listed(list, 4096));
+                close(list);
+            }
+            std::io::Write::flush(&mut std::io::stdout()).unwrap();
+            _exit(0);
+        }
+        ended("the child", pid);
     }
 }
