@@ -5,7 +5,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::{IP_PKTINFO, IP_RECVDSTADDR, IP_RECVTTL, IP_TOS, IP_TTL, IPPROTO_IP, IPPROTO_IPV6};
 use super::{
-    IP_RECVERR, IPPROTO_IP_EXT, IPPROTO_IPV6_EXT, IPV6_HOPLIMIT, IPV6_PKTINFO, IPV6_RECVERR, IPV6_TCLASS,
+    IP_RECVERR, IPPROTO_IP_EXT, IPPROTO_IPV6_EXT, IPV6_HOPLIMIT, IPV6_PATHMTU, IPV6_PKTINFO, IPV6_RECVERR, IPV6_TCLASS,
     SO_TIMESTAMPNS, SOL_SOCKET, SOL_SOCKET_EXT, Sockaddr,
 };
 use crate::pairs::plain;
@@ -66,6 +66,8 @@ pub const LINUX_SCM_CREDENTIALS: i32 = 2;
 const EXTENDED_ERROR: usize = 16;
 /// Length of Linux's struct sockaddr_in.
 const SOCKADDR_IN: usize = 16;
+/// Length of struct sockaddr_in6, on both.
+const SOCKADDR_IN6: usize = 28;
 /// Offset of the data of a control message.
 const DATA_AT: usize = 16;
 /// Control messages start at multiples of this.
@@ -180,6 +182,8 @@ enum Content {
     Byte,
     /// An address here, a whole in_pktinfo on Linux.
     Destination,
+    /// struct ip6_mtuinfo, whose address is NetBSD's here.
+    PathMtu,
     /// struct sock_extended_err and the address of who reported it; errno and address are NetBSD's here.
     ExtendedError,
 }
@@ -217,6 +221,7 @@ const ROWS: &[Row] = &[
     received((IPPROTO_IP, IP_RECVTTL), (IP, host::IP_TTL), Content::Byte),
     received((IPPROTO_IP, IP_RECVDSTADDR), (IP, host::IP_PKTINFO), Content::Destination),
     row((IPPROTO_IPV6, IPV6_PKTINFO), (IPV6, host::IPV6_PKTINFO), Content::Bytes),
+    received((IPPROTO_IPV6, IPV6_PATHMTU), (IPV6, host::IPV6_PATHMTU), Content::PathMtu),
     row((IPPROTO_IPV6, IPV6_HOPLIMIT), (IPV6, host::IPV6_HOPLIMIT), Content::Bytes),
     row((IPPROTO_IPV6, IPV6_TCLASS), (IPV6, host::IPV6_TCLASS), Content::Bytes),
 ];
@@ -250,7 +255,8 @@ pub fn cmsg_from_linux(message: &Cmsg<'_>) -> Result<CmsgBuf> {
 
 fn content_from_linux(content: Content, data: &[u8]) -> Option<Vec<u8>> {
     Some(match content {
-        Content::Bytes | Content::Byte | Content::Destination | Content::ExtendedError => data.to_vec(),
+        Content::Bytes | Content::Byte | Content::Destination => data.to_vec(),
+        Content::ExtendedError | Content::PathMtu => data.to_vec(),
         Content::Timeval => {
             let (time, _) = linux::Timeval::read_from_prefix(data).ok()?;
             Timeval::from_linux(&time).ok()?.as_bytes().to_vec()
@@ -317,6 +323,10 @@ fn content_to_linux(content: Content, data: &[u8]) -> Option<Vec<u8>> {
                 given => Sockaddr::parse(given).ok()?.to_linux(),
             };
             [&errno.to_ne_bytes()[..], cause, &offender].concat()
+        }
+        Content::PathMtu => {
+            let (to, mtu) = data.split_at_checked(SOCKADDR_IN6)?;
+            [&Sockaddr::parse(to).ok()?.to_linux()[..], mtu].concat()
         }
         Content::Destination => {
             let addr = *data.first_chunk()?;

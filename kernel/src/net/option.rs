@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use abi::socket::*;
 use abi::{Errno, Result};
+use smoltcp::wire::IpAddress;
 
 use super::conn::Congestion;
 
@@ -36,6 +37,8 @@ const SEND_MIN: usize = 2304;
 const SEGMENTS: std::ops::RangeInclusive<i32> = 88..=32767;
 /// The segment of a connection that there is not yet (RFC 9293, 3.7.1).
 const DEFAULT_SEGMENT: i32 = 536;
+/// Length of `struct sockaddr_in6`.
+const SOCKADDR_IN6: usize = 28;
 /// The longest keep-alive time in seconds (Linux's `MAX_TCP_KEEPIDLE` and `MAX_TCP_KEEPINTVL`).
 const KEEP_MAX: i32 = 32767;
 /// The flags of `SOL_SOCKET` that are a bit each.
@@ -104,6 +107,8 @@ pub struct Options {
     pub want_class_v4: bool,
     /// `IPV6_RECVTCLASS`.
     pub want_class: bool,
+    /// `IPV6_RECVPATHMTU`.
+    pub want_path_mtu: bool,
     /// `SO_TIMESTAMPNS`.
     pub timestamp_ns: bool,
     /// `SO_BINDTODEVICE`: number of the interface.
@@ -230,6 +235,7 @@ impl Options {
             want_hop_limit: false,
             want_class_v4: false,
             want_class: false,
+            want_path_mtu: false,
             timestamp_ns: false,
             device: None,
             header_included: false,
@@ -392,6 +398,7 @@ impl Options {
                 IPV6_RECVPKTINFO => i32::from(self.want_packet_info),
                 IPV6_RECVHOPLIMIT => i32::from(self.want_hop_limit),
                 IPV6_RECVTCLASS => i32::from(self.want_class),
+                IPV6_RECVPATHMTU => i32::from(self.want_path_mtu),
                 IPV6_TCLASS => i32::from(self.traffic_class),
                 IPV6_DONTFRAG => i32::from(self.dont_fragment),
                 IPV6_CHECKSUM if self.kind == Kind::Raw => self.checksum_at.map_or(-1, |at| at as i32),
@@ -547,6 +554,7 @@ impl Options {
             IPV6_RECVPKTINFO => self.want_packet_info = value != 0,
             IPV6_RECVHOPLIMIT => self.want_hop_limit = value != 0,
             IPV6_RECVTCLASS => self.want_class = value != 0,
+            IPV6_RECVPATHMTU => self.want_path_mtu = value != 0,
             IPV6_TCLASS => self.traffic_class = value as u8,
             IPV6_DONTFRAG => self.dont_fragment = value != 0,
             IPV6_MULTICAST_HOPS if self.kind.is_datagram() => self.multicast_ttl = multicast_hops(value)?,
@@ -559,6 +567,22 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// The longest packet that a version of IP knows: an MTU beyond it helps nobody.
+pub fn longest(to: &IpAddress) -> usize {
+    const IPV6_HEADER: usize = 40;
+    usize::from(u16::MAX) + if matches!(to, IpAddress::Ipv6(_)) { IPV6_HEADER } else { 0 }
+}
+
+/// Lays out `struct ip6_mtuinfo` with an address of NetBSD's, which stays empty for who knows it (getsockopt(2) of `IPV6_PATHMTU`).
+///
+/// `EINVAL` without room for all of it.
+pub fn mtu_info(to: Option<&Sockaddr>, mtu: usize, room: usize) -> Result<Vec<u8>> {
+    let mut info = to.map_or_else(Vec::new, Sockaddr::encode);
+    info.resize(SOCKADDR_IN6, 0);
+    info.extend((mtu as u32).to_le_bytes());
+    Some(info).filter(|info| info.len() <= room).ok_or(Errno::EINVAL)
 }
 
 /// Reads the int that an option's value begins with.

@@ -94,6 +94,10 @@ fn read_segments(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<u
         return super::terminal::read(cx, file, end, segments);
     }
     let total = total(segments);
+    if total == 0 && file.file.as_socket().is_some() {
+        // Not even an error, as System V has it, and Linux; recv(2) is another matter.
+        return Ok(0);
+    }
     let limit = super::socket::deadline(cx, time_limits(file).0);
     let mut buf = vec![0; total.min(CHUNK_BYTES)];
     let mut done = 0;

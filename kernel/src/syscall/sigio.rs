@@ -1,6 +1,6 @@
 //! Asking for signals of a file: a call of our own, which NetBSD does not have (`ENOSYS`).
 
-use abi::socket::{AF_INET, AF_INET6, SOCK_STREAM};
+use abi::socket::{AF_INET, AF_INET6, AF_LOCAL, SOCK_STREAM};
 use abi::{Errno, Fd, Result};
 
 use crate::Cx;
@@ -12,7 +12,7 @@ use crate::rumpuser::Side;
 /// `EOPNOTSUPP` for a client that cannot be handed a descriptor, and for urgent data of a file that has none.
 pub fn sigio(cx: &Cx<'_>, fd: Fd, side: i32) -> Result<()> {
     let open = cx.proc.file(fd)?;
-    let streams = |socket: &dyn Socket| matches!(socket.domain(), (AF_INET | AF_INET6, SOCK_STREAM, _));
+    let streams = |socket: &dyn Socket| matches!(socket.domain(), (AF_INET | AF_INET6 | AF_LOCAL, SOCK_STREAM, _));
     let side = match side {
         0 => Side::Read,
         1 => Side::Write,

@@ -316,6 +316,8 @@ pub(super) fn recv(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment], flags: i3
         let got = file.wait_until(cx, nonblocking, limit, || socket.recv(cx, &mut buf[..want], flags));
         let got = match got {
             Err(_) if whole.len > 0 => return Ok(whole),
+            // Who waits for no bytes waits for some to be there, but in vain is no failure: Linux's TCP.
+            Err(Errno::EAGAIN) if total == 0 && internet && stream && !nonblocking => return Ok(whole),
             got => got?,
         };
         if !thrown_away {

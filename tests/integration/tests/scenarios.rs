@@ -21,6 +21,13 @@ const MEANT: &[(&str, &[Transport], &str, &str, &str)] = &[
         "the host's kernel signals for a descriptor that the server hands over, which tcp cannot",
     ),
     (
+        "local_urgent_signal",
+        &[Transport::Tcp],
+        "the owner: true",
+        "the owner: false",
+        "the same: nobody is there to send SIGURG",
+    ),
+    (
         "mmap_beyond_the_end",
         &[Transport::Tcp],
         "beyond: 7",

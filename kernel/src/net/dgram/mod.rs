@@ -119,6 +119,8 @@ pub struct Pcb {
     pub shut_write: bool,
     /// A datagram that waits for more.
     corked: Option<send::Corked>,
+    /// Where something did not go that must not be cut, and how long it may be (`IPV6_RECVPATHMTU`).
+    narrow: Option<(IpAddress, usize)>,
     /// Groups that it has joined, each on an interface.
     groups: Vec<group::Membership>,
     /// Types of ICMP messages that a raw socket does not want.
@@ -163,6 +165,7 @@ impl Dgrams {
             shut_read: false,
             shut_write: false,
             corked: None,
+            narrow: None,
             groups: Vec::new(),
             filter: filter::Filter::default(),
         };

@@ -6,7 +6,7 @@ use smoltcp::wire::IpAddress;
 
 use super::{Flavour, Pcb, group};
 use crate::net::device;
-use crate::net::option::int;
+use crate::net::option::{int, longest, mtu_info};
 use crate::net::stack::Base;
 
 impl Pcb {
@@ -24,6 +24,10 @@ impl Pcb {
             }
             (IPPROTO_IP_EXT, IP_MTU) => self.path_mtu(base, true)?,
             (IPPROTO_IPV6_EXT, IPV6_MTU) if self.options.is_ipv6() => self.path_mtu(base, false)?,
+            (IPPROTO_IPV6, IPV6_PATHMTU) if self.options.is_ipv6() => {
+                mtu_info(None, 0, room)?;
+                return mtu_info(None, self.path_mtu(base, false)? as usize, room);
+            }
             _ => return self.options.get(level, name),
         };
         Ok(value.to_le_bytes().to_vec())
@@ -32,7 +36,7 @@ impl Pcb {
     /// The MTU on the way to the peer; `ENOTCONN` without one.
     fn path_mtu(&self, base: &Base, ipv4: bool) -> Result<i32> {
         let remote = self.remote.filter(|to| matches!(to.addr, IpAddress::Ipv4(_)) == ipv4).ok_or(Errno::ENOTCONN)?;
-        Ok(self.way(base, &remote.addr)?.mtu.min(usize::from(u16::MAX)) as i32)
+        Ok(longest(&remote.addr).min(self.way(base, &remote.addr)?.mtu) as i32)
     }
 
     fn is_raw(&self, protocol: i32) -> bool {

@@ -145,6 +145,9 @@ impl Dgrams {
         let whole = data.len() + header + if own_header { 0 } else { ip_header(ipv4) };
         if whole > mtu && (pcb.never_fragments(ipv4) || own_header) {
             pcb.too_long(base, remote, mtu, data);
+            if pcb.options.dont_fragment && pcb.options.want_path_mtu && !ipv4 {
+                pcb.narrow = Some((remote.addr, mtu));
+            }
             return Err(Errno::EMSGSIZE);
         }
         // What is wrong with the datagram itself comes first, as on Linux.

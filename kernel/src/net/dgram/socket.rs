@@ -128,6 +128,9 @@ impl DgramSocket {
 
     /// Receives a datagram; what does not fit is lost.
     pub fn recv_bytes(&self, buf: &mut [u8], peek: bool) -> Result<Received> {
+        if let Some(narrow) = self.with(|table, _| table.pcb_mut(self.id).ok()?.told_narrow()) {
+            return Ok(narrow);
+        }
         let host = self.inet.host().clone();
         let received = self.with(|table, _| {
             table.recv(self.id, peek, |pcb, datagram| {

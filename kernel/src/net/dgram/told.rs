@@ -2,12 +2,12 @@
 
 use abi::socket::*;
 use abi::{Errno, Result};
-use smoltcp::wire::{IpAddress, Ipv4Address, Ipv6Address};
+use smoltcp::wire::{IpAddress, IpEndpoint, Ipv4Address, Ipv6Address};
 
 use super::{Datagram, Pcb};
-use crate::net::Control;
 use crate::net::addr::Family;
-use crate::net::option::{timespec, timeval};
+use crate::net::option::{mtu_info, timespec, timeval};
+use crate::net::{Control, Received};
 
 /// What control messages ask for one datagram, whatever the socket's options say.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,6 +70,16 @@ fn number(data: Option<&[u8]>) -> Option<u32> {
 }
 
 impl Pcb {
+    /// Tells once of a way that is too narrow for what was to be sent, in a message without data, which no event announces: as Linux does,
+    /// and whether it peeks or not (RFC 3542, 11.3).
+    pub(super) fn told_narrow(&mut self) -> Option<Received> {
+        let (to, mtu) = self.narrow.take().filter(|_| self.options.want_path_mtu)?;
+        let to = self.family.sockaddr(IpEndpoint::new(to, 0));
+        let data = mtu_info(Some(&to), mtu, usize::MAX).ok()?;
+        let control = vec![Control::Other { level: IPPROTO_IPV6, kind: IPV6_PATHMTU, data }];
+        Some(Received { from: Some(to), control, ..Received::default() })
+    }
+
     /// Returns what the options ask to be told of a datagram, in the order of Linux. `now` is the time of day, for one that came
     /// before anybody wanted to know.
     pub fn control(&self, datagram: &Datagram, now: impl FnOnce() -> std::time::Duration) -> Vec<Control> {

@@ -102,7 +102,7 @@ impl Socket for LocalSocket {
         to: Option<&Sockaddr>,
         control: Vec<Control>,
     ) -> Result<usize> {
-        if flags & MSG_OOB != 0 {
+        if flags & MSG_OOB != 0 && self.kind != SOCK_STREAM {
             return Err(Errno::EOPNOTSUPP);
         }
         let to = match to {
@@ -120,12 +120,16 @@ impl Socket for LocalSocket {
                 Control::Other { .. } => return Err(Errno::EINVAL),
             }
         }
-        self.send_message(data, to, rights, Some(owner(cx)))
+        match flags & MSG_OOB {
+            0 => self.send_message(data, to, rights, Some(owner(cx))),
+            _ => self.send_urgent(data, rights, Some(owner(cx))),
+        }
     }
 
     fn recv(&self, _cx: &Cx<'_>, buf: &mut [u8], flags: i32) -> Result<Received> {
         if flags & MSG_OOB != 0 {
-            return Err(Errno::EOPNOTSUPP);
+            let len = self.take_urgent(buf, flags & MSG_PEEK != 0)?;
+            return Ok(Received { len, full: len, flags: MSG_OOB, ..Received::default() });
         }
         let taken = self.take(buf, flags & MSG_PEEK != 0)?;
         let mut control = Vec::new();
@@ -147,7 +151,7 @@ impl Socket for LocalSocket {
         }
         let flags = if taken.len < taken.full { MSG_TRUNC } else { 0 };
         let from = taken.from.filter(|name| self.kind == SOCK_DGRAM && !name.is_empty()).map(Sockaddr::Local);
-        Ok(Received { len: taken.len, full: taken.full, from, flags, control, at_mark: false })
+        Ok(Received { len: taken.len, full: taken.full, from, flags, control, at_mark: taken.at_mark })
     }
 
     fn shutdown(&self, how: i32) -> Result<()> {
@@ -186,10 +190,13 @@ impl Socket for LocalSocket {
     }
 
     fn option(&self, level: i32, name: i32, _max: usize) -> Result<Vec<u8>> {
-        let mut state = lock(&self.state);
+        let state = lock(&self.state);
         let value = match (level, name) {
             (SOL_SOCKET, SO_TYPE) => self.kind,
-            (SOL_SOCKET, SO_ERROR) => state.error.take().map_or(0, Errno::raw),
+            (SOL_SOCKET, SO_ERROR) => {
+                let reset = matches!(&state.role, Role::Connected { rx, .. } if rx.take_reset());
+                if reset { Errno::ECONNRESET.raw() } else { 0 }
+            }
             (SOL_SOCKET, SO_ACCEPTCONN) => i32::from(matches!(state.role, Role::Listening { .. })),
             (SOL_LOCAL, LOCAL_CREDS) => i32::from(state.want_credentials),
             (SOL_LOCAL, LOCAL_PEEREID) => {

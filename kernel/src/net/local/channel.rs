@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
 
-use abi::poll::{POLLIN, POLLOUT, POLLRDNORM};
+use abi::poll::{POLLIN, POLLOUT, POLLPRI, POLLRDNORM};
 use abi::socket::Unpcbid;
 use abi::{Errno, Result};
 
@@ -27,6 +27,19 @@ pub struct Message {
     pub from: Option<Vec<u8>>,
     /// Who sent it.
     pub sender: Option<Unpcbid>,
+    /// Whether it is the urgent byte of a stream that was sent last (`MSG_OOB`); those before it are bytes like all others.
+    pub urgent: bool,
+}
+
+/// How something is taken out.
+#[derive(Clone, Copy, Default)]
+pub struct How {
+    /// It stays (`MSG_PEEK`).
+    pub peek: bool,
+    /// What one takes comes from one sender.
+    pub by_sender: bool,
+    /// The urgent byte is one like all others (`SO_OOBINLINE`).
+    pub inline: bool,
 }
 
 /// What came out of a channel.
@@ -42,6 +55,8 @@ pub struct Taken {
     pub from: Option<Vec<u8>>,
     /// Who sent it.
     pub sender: Option<Unpcbid>,
+    /// Whether the urgent byte comes next.
+    pub at_mark: bool,
 }
 
 /// A queue of messages.
@@ -103,43 +118,67 @@ impl Channel {
         if self.stream && taken == 0 {
             return Ok(0);
         }
+        let urgent = if message.urgent { POLLPRI } else { 0 };
         state.put(message, taken, self.stream);
         drop(state);
-        self.reader.wake_for(POLLIN | POLLRDNORM);
+        self.reader.wake_for(POLLIN | POLLRDNORM | urgent);
         Ok(taken)
     }
 
-    /// Takes the next message, or of a stream what fits `buf`; with `peek` it stays. With `by_sender` what one took comes from one
-    /// sender. Zero bytes at the end;
+    /// Takes the next message, or of a stream what fits `buf`. Zero bytes at the end;
     /// `EAGAIN` when there is nothing yet, `ECONNRESET` once if the peer closed without reading what we had sent.
-    pub fn pop(&self, buf: &mut [u8], peek: bool, by_sender: bool) -> Result<Taken> {
+    pub fn pop(&self, buf: &mut [u8], how: How) -> Result<Taken> {
         let mut state = lock(&self.state);
-        if state.messages.is_empty() {
-            return match (std::mem::take(&mut state.reset), state.no_writer || state.no_reader) {
-                (true, _) => Err(Errno::ECONNRESET),
-                (_, true) => Ok(Taken::default()),
-                _ => Err(Errno::EAGAIN),
-            };
-        }
-        let taken = if self.stream { state.take_stream(buf, peek, by_sender) } else { state.take_message(buf, peek) };
-        let writers = if peek { Vec::new() } else { std::mem::take(&mut state.writers) };
+        let used = state.used;
+        let taken = if self.stream { state.take_stream(buf, how) } else { state.take_message(buf, how.peek) };
+        // Room may come about with nothing taken: by an urgent byte that nobody asked for.
+        let room = taken.is_some() && !how.peek || state.used < used;
+        let writers = if room { std::mem::take(&mut state.writers) } else { Vec::new() };
+        let taken = taken.map_or_else(|| state.without_data(), Ok);
         drop(state);
-        if !peek {
+        if room {
             self.wake_writers(&writers, POLLOUT);
         }
-        Ok(taken)
+        taken
+    }
+
+    /// Takes the urgent byte; `EINVAL` if there is none.
+    pub fn pop_urgent(&self, buf: &mut [u8], peek: bool) -> Result<usize> {
+        let mut state = lock(&self.state);
+        let at = state.messages.iter().position(|message| message.urgent).ok_or(Errno::EINVAL)?;
+        let message = &mut state.messages[at];
+        let len = buf.len().min(1);
+        buf[..len].copy_from_slice(&message.data[..len]);
+        if !peek {
+            // Its place stays marked until what is behind it is read; of two such places that meet one stays.
+            (message.urgent, message.read) = (false, 1);
+            state.used -= 1;
+            if at > 0 && state.messages[at - 1].left() == 0 {
+                state.messages.remove(at - 1);
+            }
+            let writers = std::mem::take(&mut state.writers);
+            drop(state);
+            self.wake_writers(&writers, POLLOUT);
+        }
+        Ok(len)
+    }
+
+    /// Whether the peer has closed without reading what we had sent; told once.
+    pub fn take_reset(&self) -> bool {
+        std::mem::take(&mut lock(&self.state).reset)
     }
 
     /// The reader is gone; whether it left something unread.
     pub fn close_reader(&self) -> bool {
         let mut state = lock(&self.state);
         state.no_reader = true;
-        let unread = std::mem::take(&mut state.messages);
+        let messages = std::mem::take(&mut state.messages);
+        let unread = messages.iter().any(|message| !self.stream || message.left() > 0);
         state.used = 0;
         let writers = std::mem::take(&mut state.writers);
         drop(state);
         self.wake_writers(&writers, EVERYTHING);
-        !unread.is_empty()
+        unread
     }
 
     /// The reader wants no more; what is there can still be read.
@@ -168,14 +207,16 @@ impl Channel {
     /// Looks: bytes (of the next message, unless a stream) to be read, whether the end is reached, room.
     pub fn look(&self) -> Look {
         let state = lock(&self.state);
-        let bytes = |message: &Message| message.data.len() - message.read;
         let readable = match self.stream {
-            true => state.messages.iter().map(bytes).sum(),
-            false => state.messages.front().map_or(0, bytes),
+            true => state.messages.iter().map(Message::left).sum(),
+            false => state.messages.front().map_or(0, Message::left),
         };
         Look {
             readable,
             any: !state.messages.is_empty(),
+            urgent: state.messages.iter().any(|message| message.urgent),
+            at_mark: state.at_mark(),
+            reset: state.reset,
             no_writer: state.no_writer,
             no_reader: state.no_reader,
             room: state.limit.saturating_sub(state.used),
@@ -196,6 +237,12 @@ pub struct Look {
     pub readable: usize,
     /// Whether there is a message, if only an empty one.
     pub any: bool,
+    /// Whether an urgent byte waits to be received.
+    pub urgent: bool,
+    /// Whether it comes next, or its place if it was received.
+    pub at_mark: bool,
+    /// Whether the peer has closed without reading what we had sent.
+    pub reset: bool,
     /// Whether nobody will write more.
     pub no_writer: bool,
     /// Whether nobody will read more.
@@ -206,13 +253,28 @@ pub struct Look {
     pub limit: usize,
 }
 
+impl Message {
+    /// Bytes that were not read.
+    fn left(&self) -> usize {
+        self.data.len() - self.read
+    }
+
+    /// Whether it is no urgent byte, nor the place of one.
+    fn is_plain(&self) -> bool {
+        !self.urgent && self.left() > 0
+    }
+}
+
 impl State {
     fn put(&mut self, mut message: Message, taken: usize, stream: bool) {
         self.used += taken + if stream { 0 } else { OVERHEAD };
         message.data.truncate(taken);
-        if stream
+        if message.urgent {
+            self.messages.iter_mut().for_each(|before| before.urgent = false);
+        } else if stream
             && message.rights.is_empty()
             && let Some(last) = self.messages.back_mut()
+            && last.is_plain()
             && last.sender == message.sender
             && last.rights.is_empty()
         {
@@ -222,68 +284,97 @@ impl State {
         self.messages.push_back(message);
     }
 
-    /// Open files stand at the beginning of what one call gives, so a call ends before the next ones.
-    fn take_stream(&mut self, buf: &mut [u8], peek: bool, by_sender: bool) -> Taken {
+    /// What there is to say when there is nothing to read.
+    fn without_data(&mut self) -> Result<Taken> {
+        match (std::mem::take(&mut self.reset), self.no_writer || self.no_reader) {
+            (true, _) => Err(Errno::ECONNRESET),
+            (_, true) => Ok(Taken::default()),
+            _ => Err(Errno::EAGAIN),
+        }
+    }
+
+    /// Whether the urgent byte comes next, or its place if it was received with `MSG_OOB`.
+    fn at_mark(&self) -> bool {
+        let mut messages = self.messages.iter();
+        let Some(first) = messages.next() else { return false };
+        let waits = self.messages.iter().any(|message| message.urgent);
+        first.urgent || first.left() == 0 && (!waits || messages.next().is_some_and(|next| next.urgent))
+    }
+
+    /// Open files stand at the beginning of what one call gives, so a call ends before the next ones; and it ends before the urgent byte.
+    ///
+    /// As on Linux that byte is lost to who reads on without having asked for it, and a place from which it was received joins nothing.
+    fn take_stream(&mut self, buf: &mut [u8], how: How) -> Option<Taken> {
         let mut taken = Taken::default();
-        let mut at = 0;
+        let (mut at, mut begun) = (0, false);
+        let mut waits = self.messages.iter().any(|message| message.urgent);
         while let Some(message) = self.messages.get_mut(at) {
-            let another = by_sender && message.sender != taken.sender;
-            let begins_new = !message.rights.is_empty() && message.read == 0 || another;
-            if at > 0 && begins_new || taken.len == buf.len() {
+            let another = how.by_sender && message.sender != taken.sender;
+            let begins_new = !message.rights.is_empty() && message.read == 0 || another || message.urgent;
+            if begun && (begins_new || taken.len == buf.len() || message.left() == 0 && !waits) {
                 break;
             }
-            if taken.len == 0 {
-                taken.rights = if peek { message.rights.clone() } else { std::mem::take(&mut message.rights) };
+            let mark = message.left() == 0 || message.urgent && !how.inline;
+            if !how.peek && message.urgent {
+                (message.urgent, waits) = (false, false);
+            }
+            if mark && how.peek {
+                at += 1;
+                continue;
+            }
+            if mark {
+                self.used -= message.left();
+                self.messages.remove(at);
+                continue;
+            }
+            if !begun {
+                taken.rights = if how.peek { message.rights.clone() } else { std::mem::take(&mut message.rights) };
                 taken.sender = message.sender;
             }
+            begun = true;
             let data = &message.data[message.read..];
             let len = data.len().min(buf.len() - taken.len);
             buf[taken.len..taken.len + len].copy_from_slice(&data[..len]);
             taken.len += len;
             let ended = len == data.len();
-            if !peek {
+            if how.peek {
+                at += 1;
+            } else {
                 message.read += len;
                 self.used -= len;
-            }
-            if ended && !peek && at == 0 {
-                self.messages.pop_front();
-                if !taken.rights.is_empty() {
-                    break;
+                if ended {
+                    self.messages.remove(at);
                 }
-                // The next message is a continuation unless it begins something new.
-                let another = |next: &Message| by_sender && next.sender != taken.sender;
-                if self.messages.front().is_none_or(|next| !next.rights.is_empty() || another(next)) {
-                    break;
-                }
-                continue;
             }
-            if !ended {
+            if !ended || !taken.rights.is_empty() {
                 break;
             }
-            at += 1;
         }
         taken.full = taken.len;
-        taken
+        taken.at_mark = begun && !how.peek && self.at_mark();
+        begun.then_some(taken)
     }
 
-    fn take_message(&mut self, buf: &mut [u8], peek: bool) -> Taken {
-        let Some(message) = self.messages.front_mut() else { return Taken::default() };
+    fn take_message(&mut self, buf: &mut [u8], peek: bool) -> Option<Taken> {
+        let message = self.messages.front_mut()?;
         let full = message.data.len();
         let len = full.min(buf.len());
         buf[..len].copy_from_slice(&message.data[..len]);
         let rights = if peek { message.rights.clone() } else { std::mem::take(&mut message.rights) };
-        let taken = Taken { len, full, rights, from: message.from.clone(), sender: message.sender };
+        let taken = Taken { len, full, rights, from: message.from.clone(), sender: message.sender, at_mark: false };
         if !peek {
             self.messages.pop_front();
             self.used -= full + OVERHEAD;
         }
-        taken
+        Some(taken)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PEEK: How = How { peek: true, by_sender: false, inline: false };
 
     fn message(data: &[u8]) -> Message {
         Message { data: data.to_vec(), ..Message::default() }
@@ -297,12 +388,12 @@ mod tests {
         assert_eq!(channel.push(message(b" world"), &writer), Ok(3));
         assert_eq!(channel.push(message(b"!"), &writer), Err(Errno::EAGAIN));
         let mut buf = [0; 16];
-        assert_eq!(channel.pop(&mut buf, true, false).unwrap().len, 8);
-        assert_eq!(channel.pop(&mut buf[..6], false, false).unwrap().len, 6);
+        assert_eq!(channel.pop(&mut buf, PEEK).unwrap().len, 8);
+        assert_eq!(channel.pop(&mut buf[..6], How::default()).unwrap().len, 6);
         assert_eq!(&buf[..6], b"hello ");
         channel.close_writer(false);
-        assert_eq!(channel.pop(&mut buf, false, false).unwrap().len, 2);
-        assert_eq!(channel.pop(&mut buf, false, false).unwrap().len, 0);
+        assert_eq!(channel.pop(&mut buf, How::default()).unwrap().len, 2);
+        assert_eq!(channel.pop(&mut buf, How::default()).unwrap().len, 0);
     }
 
     #[test]
@@ -312,9 +403,9 @@ mod tests {
         channel.push(message(b"first"), &writer).unwrap();
         assert_eq!(channel.push(message(b"second"), &writer), Err(Errno::EAGAIN));
         let mut buf = [0; 2];
-        let taken = channel.pop(&mut buf, false, false).unwrap();
+        let taken = channel.pop(&mut buf, How::default()).unwrap();
         assert_eq!((taken.len, taken.full), (2, 5));
-        assert_eq!(channel.pop(&mut buf, false, false).err(), Some(Errno::EAGAIN));
+        assert_eq!(channel.pop(&mut buf, How::default()).err(), Some(Errno::EAGAIN));
         assert_eq!(channel.push(message(&[0; 101]), &writer), Err(Errno::EMSGSIZE));
     }
 
@@ -327,7 +418,37 @@ mod tests {
         assert!(unread);
         back.close_writer(unread);
         assert_eq!(there.push(message(b"y"), &writer), Err(Errno::EPIPE));
-        assert_eq!(back.pop(&mut [0; 4], false, false).err(), Some(Errno::ECONNRESET));
-        assert_eq!(back.pop(&mut [0; 4], false, false).unwrap().len, 0);
+        assert_eq!(back.pop(&mut [0; 4], How::default()).err(), Some(Errno::ECONNRESET));
+        assert_eq!(back.pop(&mut [0; 4], How::default()).unwrap().len, 0);
+    }
+
+    #[test]
+    fn an_urgent_byte_ends_a_read_and_is_lost_to_who_reads_on() {
+        let writer = Arc::default();
+        let channel = Channel::new(true, 100, Arc::default(), None);
+        let urgent = |byte: u8| Message { urgent: true, ..message(&[byte]) };
+        let read = |how| {
+            let mut buf = [0; 16];
+            channel.pop(&mut buf, how).map(|taken| (buf[..taken.len].to_vec(), taken.at_mark))
+        };
+        for data in [message(b"ab"), urgent(b'x'), message(b"cd"), urgent(b'y'), message(b"e")] {
+            channel.push(data, &writer).unwrap();
+        }
+        // The first has become one like all others.
+        assert_eq!(read(PEEK), Ok((b"abxcd".to_vec(), false)));
+        assert_eq!(read(How::default()), Ok((b"abxcd".to_vec(), true)));
+        assert!(channel.look().at_mark && channel.look().urgent);
+        assert_eq!(read(How { inline: true, ..PEEK }), Ok((b"ye".to_vec(), false)));
+        assert_eq!(read(How::default()), Ok((b"e".to_vec(), false)));
+        assert_eq!((channel.look().room, channel.pop_urgent(&mut [0], false)), (100, Err(Errno::EINVAL)));
+        channel.push(message(b"f"), &writer).unwrap();
+        channel.push(urgent(b'z'), &writer).unwrap();
+        channel.push(message(b"g"), &writer).unwrap();
+        let mut byte = [0];
+        assert_eq!((channel.pop_urgent(&mut byte, false), byte), (Ok(1), *b"z"));
+        assert_eq!(channel.pop_urgent(&mut byte, false), Err(Errno::EINVAL));
+        assert_eq!(read(How::default()), Ok((b"f".to_vec(), true)));
+        assert_eq!(read(How::default()), Ok((b"g".to_vec(), false)));
+        assert_eq!(read(How::default()), Err(Errno::EAGAIN));
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
 
-use abi::poll::{POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM};
+use abi::ioctl::SIOCATMARK;
+use abi::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM};
 use abi::socket::*;
 use abi::stat::Stat;
 use abi::{Errno, Result};
 
 use super::Names;
-use super::channel::{Channel, Message, Taken};
+use super::channel::{Channel, How, Message, Taken};
 use crate::Cx;
 use crate::file::{Events, File};
 use crate::net::option::{Kind, Options};
@@ -47,7 +48,6 @@ pub(super) struct State {
     pub(super) shut_read: bool,
     pub(super) shut_write: bool,
     pub(super) want_credentials: bool,
-    pub(super) error: Option<Errno>,
     /// Who called listen(2).
     pub(super) listener: Option<Unpcbid>,
 }
@@ -77,7 +77,6 @@ impl LocalSocket {
             shut_read: false,
             shut_write: false,
             want_credentials: false,
-            error: None,
             listener: None,
         };
         let (names, inet, state) = (names.clone(), inet.clone(), Mutex::new(state));
@@ -152,7 +151,7 @@ impl LocalSocket {
 
     fn message(&self, data: &[u8], rights: Vec<Arc<crate::file::OpenFile>>, sender: Option<Unpcbid>) -> Message {
         let from = Some(lock(&self.state).name.clone());
-        Message { data: data.to_vec(), read: 0, rights, from, sender }
+        Message { data: data.to_vec(), read: 0, rights, from, sender, urgent: false }
     }
 
     pub(super) fn send_message(
@@ -179,19 +178,57 @@ impl LocalSocket {
             }
             return peer.inbox.push(self.message(data, rights, sender), &self.queue);
         }
-        let (_, tx) = self.channels().ok_or(Errno::ENOTCONN)?;
+        let (rx, tx) = self.channels().ok_or(Errno::ENOTCONN)?;
+        // A stream has no such ear, on Linux.
+        if self.kind == SOCK_SEQPACKET && rx.take_reset() {
+            return Err(Errno::ECONNRESET);
+        }
         // Only as much as fits is copied; the rest comes in the next turn.
         let look = tx.look();
         let fits = if self.kind == SOCK_STREAM { data.len().min(look.room.max(1)) } else { data.len() };
         tx.push(self.message(&data[..fits], rights, sender), &self.queue)
     }
 
-    pub(super) fn take(&self, buf: &mut [u8], peek: bool) -> Result<Taken> {
-        let (rx, shut, by_sender) = {
-            let mut state = lock(&self.state);
-            if let Some(error) = state.error.take() {
-                return Err(error);
+    /// Sends bytes to a stream, of which the last is urgent (`MSG_OOB`). `EOPNOTSUPP` for other sockets, and without a byte.
+    pub(super) fn send_urgent(
+        &self,
+        data: &[u8],
+        rights: Vec<Arc<crate::file::OpenFile>>,
+        sender: Option<Unpcbid>,
+    ) -> Result<usize> {
+        let Some((last, before)) = data.split_last().filter(|_| self.kind == SOCK_STREAM) else {
+            return Err(Errno::EOPNOTSUPP);
+        };
+        if !before.is_empty() {
+            let sent = self.send_message(before, None, rights, sender)?;
+            if sent < before.len() {
+                return Ok(sent);
             }
+            return match self.send_urgent(&[*last], Vec::new(), sender) {
+                Err(Errno::EAGAIN) => Ok(sent),
+                done => Ok(sent + done?),
+            };
+        }
+        let (_, tx) = self.channels().ok_or(Errno::ENOTCONN)?;
+        if lock(&self.state).shut_write {
+            return Err(Errno::EPIPE);
+        }
+        tx.push(Message { urgent: true, ..self.message(&[*last], rights, sender) }, &self.queue)
+    }
+
+    /// Receives the urgent byte. `EOPNOTSUPP` of other sockets than streams; `EINVAL` if there is none, or if it comes with the others.
+    pub(super) fn take_urgent(&self, buf: &mut [u8], peek: bool) -> Result<usize> {
+        if self.kind != SOCK_STREAM {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let inline = lock(&self.state).options.has(SO_OOBINLINE);
+        let (rx, _) = self.channels().filter(|_| !inline).ok_or(Errno::EINVAL)?;
+        rx.pop_urgent(buf, peek)
+    }
+
+    pub(super) fn take(&self, buf: &mut [u8], peek: bool) -> Result<Taken> {
+        let (rx, shut, how) = {
+            let state = lock(&self.state);
             let rx = match &state.role {
                 Role::Connected { rx, .. } => rx.clone(),
                 _ if self.kind == SOCK_DGRAM => self.inbox.clone(),
@@ -200,9 +237,10 @@ impl LocalSocket {
                 Role::Listening { .. } => return Err(Errno::EINVAL),
                 _ => return Err(Errno::ENOTCONN),
             };
-            (rx, state.shut_read, state.want_credentials)
+            let how = How { peek, by_sender: state.want_credentials, inline: state.options.has(SO_OOBINLINE) };
+            (rx, state.shut_read, how)
         };
-        match rx.pop(buf, peek, by_sender) {
+        match rx.pop(buf, how) {
             Err(Errno::EAGAIN) if shut => Ok(Taken::default()),
             taken => taken,
         }
@@ -257,6 +295,8 @@ impl File for LocalSocket {
                 ended |= rx.no_writer;
                 broken |= tx.no_reader;
                 events |= if rx.any { POLLIN | POLLRDNORM } else { 0 };
+                events |= if rx.urgent { POLLPRI } else { 0 };
+                events |= if rx.reset { POLLERR } else { 0 };
                 events |= if broken || tx.room * 4 >= tx.limit { POLLOUT } else { 0 };
             }
             Role::Idle | Role::Aimed(_) if self.kind == SOCK_DGRAM => {
@@ -285,6 +325,9 @@ impl File for LocalSocket {
     }
 
     fn ioctl(&self, cx: &Cx<'_>, command: u64, data: &mut [u8]) -> Result<()> {
+        if command == SIOCATMARK && self.kind != SOCK_STREAM {
+            return Err(Errno::EOPNOTSUPP);
+        }
         let (rx, tx) = match self.channels() {
             Some((rx, tx)) => (rx.look(), Some(tx.look())),
             None => (self.inbox.look(), None),
@@ -294,7 +337,7 @@ impl File for LocalSocket {
             readable: || Ok(rx.readable),
             unsent,
             room: tx.map_or(0, |tx| tx.room),
-            at_mark: Some(false),
+            at_mark: Some(rx.at_mark),
         };
         ioctl::socket(cx, &self.inet, command, data, fill)
     }

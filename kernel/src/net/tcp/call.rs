@@ -213,7 +213,6 @@ impl Tcp {
             return Ok(got);
         }
         match pcb.error.take() {
-            _ if buf.is_empty() => Ok(0),
             Some(error) => Err(error),
             None if pcb.shut_read || conn.seen.peer_is_done() => Ok(0),
             None => Err(Errno::EAGAIN),

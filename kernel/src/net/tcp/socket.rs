@@ -8,13 +8,14 @@ use abi::stat::Stat;
 use abi::{Errno, Result};
 use sysproxy::host::Owned;
 
-use super::Role;
+use super::{Pcb, Role};
 use crate::Cx;
 use crate::file::{Events, File};
 use crate::net::addr::{Binding, Family, scope};
 use crate::net::conn::TcpState;
+use crate::net::option::{longest, mtu_info};
 use crate::net::port::Id;
-use crate::net::stack::Inet;
+use crate::net::stack::{Base, Inet};
 use crate::net::{Control, Received, Socket, device, ioctl};
 use crate::wait::WaitQueue;
 
@@ -171,6 +172,12 @@ impl TcpSocket {
     pub fn recv_bytes(&self, buf: &mut [u8], peek: bool) -> Result<usize> {
         self.inet.with(|stack| stack.tcp.recv(&mut stack.base, self.id, buf, peek))
     }
+}
+
+/// The MTU on the way to the peer; `ENOTCONN` without one.
+fn path_mtu(pcb: &Pcb, base: &Base) -> Result<usize> {
+    let Role::Connection(conn) = &pcb.role else { return Err(Errno::ENOTCONN) };
+    Ok(longest(&conn.remote.addr).min(base.route_by(&conn.remote.addr, Some(conn.link))?.mtu))
 }
 
 /// A bind to a mapped address with `IPV6_V6ONLY` on.
@@ -346,12 +353,12 @@ impl Socket for TcpSocket {
                     _ => 0,
                 },
                 (SOL_SOCKET_EXT, SO_BINDTODEVICE) => return device::name(&stack.base, pcb.options.device, max),
-                (IPPROTO_IP_EXT, IP_MTU) => match &pcb.role {
-                    Role::Connection(conn) => {
-                        stack.base.links[conn.link].device.mtu().min(usize::from(u16::MAX)) as i32
-                    }
-                    _ => return Err(Errno::ENOTCONN),
-                },
+                (IPPROTO_IP_EXT, IP_MTU) => path_mtu(pcb, &stack.base)? as i32,
+                (IPPROTO_IPV6_EXT, IPV6_MTU) if pcb.options.is_ipv6() => path_mtu(pcb, &stack.base)? as i32,
+                (IPPROTO_IPV6, IPV6_PATHMTU) if pcb.options.is_ipv6() => {
+                    mtu_info(None, 0, max)?;
+                    return mtu_info(None, path_mtu(pcb, &stack.base)?, max);
+                }
                 _ => return pcb.options.get(level, name),
             };
             Ok(value.to_le_bytes().to_vec())

@@ -30,6 +30,7 @@ mod limits;
 mod links;
 mod linux;
 mod local_sockets;
+mod local_urgent;
 mod messages;
 mod names;
 mod numbers;
@@ -105,6 +106,9 @@ const FAMILIES: &[&[Row]] = &[
     corks::TABLE,
     databases::TABLE,
     datagrams::TABLE,
+    datagrams::errors::TABLE,
+    datagrams::groups::TABLE,
+    datagrams::raw::TABLE,
     descriptors::TABLE,
     directories::TABLE,
     directories::reading::TABLE,
@@ -128,6 +132,7 @@ const FAMILIES: &[&[Row]] = &[
     linux::status::TABLE,
     interfaces::TABLE,
     local_sockets::TABLE,
+    local_urgent::TABLE,
     messages::TABLE,
     names::TABLE,
     numbers::TABLE,

@@ -63,7 +63,7 @@ unsafe fn told(what: &str, set: &sigset_t, fd: c_int) {
     }
 }
 
-unsafe fn nothing_told(what: &str, set: &sigset_t) {
+pub unsafe fn nothing_told(what: &str, set: &sigset_t) {
     unsafe { show(what, sigtimedwait(set, null_mut(), &zeroed())) };
 }
 
@@ -75,7 +75,7 @@ unsafe fn flag(what: &str, fd: c_int, flags: c_int) {
 }
 
 /// Waits for SIGURG.
-unsafe fn urged(what: &str, set: &sigset_t) {
+pub unsafe fn urged(what: &str, set: &sigset_t) {
     unsafe {
         let limit = timespec { tv_sec: 20, tv_nsec: 0 };
         println!("{what}: {}", sigtimedwait(set, null_mut(), &limit) == SIGURG);

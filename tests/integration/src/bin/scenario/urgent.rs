@@ -17,7 +17,7 @@ pub const TABLE: &[Row] = &[
 ];
 
 /// Sends some bytes.
-fn put(s: c_int, data: &[u8], flags: c_int) {
+pub fn put(s: c_int, data: &[u8], flags: c_int) {
     unsafe {
         show(
             &format!("send {:?}", String::from_utf8_lossy(data)),
@@ -27,7 +27,7 @@ fn put(s: c_int, data: &[u8], flags: c_int) {
 }
 
 /// Receives what there is.
-fn get(what: &str, s: c_int, flags: c_int) {
+pub fn get(what: &str, s: c_int, flags: c_int) {
     unsafe {
         let mut data = [0u8; 100];
         let mut vector = iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
@@ -40,7 +40,7 @@ fn get(what: &str, s: c_int, flags: c_int) {
     }
 }
 
-fn at_mark(s: c_int) {
+pub fn at_mark(s: c_int) {
     unsafe extern "C" {
         fn sockatmark(fd: c_int) -> c_int;
     }
@@ -52,7 +52,7 @@ fn at_mark(s: c_int) {
 /// Linux's number; libc lacks it.
 const SIOCATMARK: c_ulong = 0x8905;
 
-fn events(s: c_int) {
+pub fn events(s: c_int) {
     let mut fds = [pollfd { fd: s, events: POLLIN | POLLPRI | POLLRDBAND, revents: 0 }];
     unsafe { poll(fds.as_mut_ptr(), 1, 0) };
     println!("events {:x}", fds[0].revents);
