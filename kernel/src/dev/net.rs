@@ -59,10 +59,16 @@ pub trait NetDevice: Send {
     fn set_up(&mut self, _up: bool) -> Result<()> {
         Ok(())
     }
-    /// Sends a frame; what does not fit is lost, as on a wire.
+    /// Sends a frame, by the next [`NetDevice::flush`] at the latest; what does not fit is lost, as on a wire.
     fn transmit(&mut self, now: Instant, frame: Vec<u8>);
     /// Takes the next frame that arrived.
     fn receive(&mut self, now: Instant) -> Option<Vec<u8>>;
+    /// All is quiet for now: sends what waits to be sent with others, and sees to it that what was not received yet is asked for.
+    fn flush(&mut self, now: Instant) {
+        if let Some(inner) = self.inner() {
+            inner.flush(now);
+        }
+    }
     /// When [`NetDevice::receive`] must be called at the latest, whatever happens.
     fn deadline(&self) -> Option<Instant> {
         None

@@ -43,6 +43,10 @@ const TRIES: u32 = 200;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Frames that wait for the lock.
 const WAITING: usize = 1024;
+/// Frames that wait for others to be sent with.
+const TOGETHER: usize = 64;
+/// Bytes that are moved between the ring and our own memory at once; longer than any record with its frame.
+const PIECE: usize = 64 << 10;
 /// The longest name of a file (`E2BIG` beyond).
 const NAME: usize = 1024;
 /// The longest packet to begin with, the longest and the shortest that can be asked for.
@@ -66,11 +70,22 @@ struct Connected {
     position: u32,
     /// How often the ring had begun anew by then.
     generation: u64,
-    /// Frames that wait for the lock.
+    /// Frames to be sent: they wait for others, or for the lock.
     waiting: VecDeque<Vec<u8>>,
+    /// Frames that were read from the ring.
+    came: VecDeque<Vec<u8>>,
+    /// Whether there are more than were read.
+    more: bool,
     /// What the lock and the header were since when, if the lock was found held the last time.
     held: Option<(u32, Header, Instant)>,
     time: Instant,
+}
+
+/// A part of the ring that was read in advance, to look at record after record.
+#[derive(Default)]
+struct Ahead {
+    at: u32,
+    bytes: Vec<u8>,
 }
 
 /// What stands between the version and the lock.
@@ -97,8 +112,17 @@ impl Connected {
         let bus = host.open_bus(path, BUS)?;
         let name = path.as_os_str().as_encoded_bytes().to_vec();
         let time = Instant::from_micros(host.monotonic().as_micros() as i64);
-        let mut connected =
-            Self { path: name, bus, position: 0, generation: 0, waiting: VecDeque::new(), held: None, time };
+        let mut connected = Self {
+            path: name,
+            bus,
+            position: 0,
+            generation: 0,
+            waiting: VecDeque::new(),
+            came: VecDeque::new(),
+            more: false,
+            held: None,
+            time,
+        };
         let magic = connected.word(0)?;
         if magic != 0 && magic != MAGIC {
             host.console(b"bus is not magical\n");
@@ -132,6 +156,7 @@ impl Connected {
         // One that reaches the end of the ring is counted already.
         let wraps = header.last + RECORD + len.min(*FRAME.end()) >= RING;
         (self.position, self.generation) = (header.last, header.generation.wrapping_sub(u64::from(wraps)));
+        (self.more, self.came) = (false, VecDeque::new());
         Ok(())
     }
 
@@ -188,15 +213,20 @@ impl Connected {
         self.bus.exchange(LOCK_AT, token, 0).map(drop)
     }
 
-    /// Reads from the ring; returns where the next byte stands, and whether the end of the ring was passed.
-    fn read(&self, at: u32, buf: &mut [u8]) -> Result<(u32, bool)> {
+    /// Reads from the ring.
+    fn read(&self, at: u32, buf: &mut [u8]) -> Result<()> {
         let at = at % RING;
         let before = buf.len().min((RING - at) as usize);
         let (head, tail) = buf.split_at_mut(before);
         self.bus.load(RING_AT + at as usize, head)?;
-        self.bus.load(RING_AT, tail)?;
-        let end = u64::from(at) + buf.len() as u64;
-        Ok(((end % u64::from(RING)) as u32, end >= u64::from(RING)))
+        self.bus.load(RING_AT, tail)
+    }
+
+    /// Stores in the ring.
+    fn store(&self, at: u32, data: &[u8]) -> Result<()> {
+        let (head, tail) = data.split_at(data.len().min((RING - at) as usize));
+        self.bus.store(RING_AT + at as usize, head)?;
+        self.bus.store(RING_AT, tail)
     }
 
     /// Length of the frame whose record stands at a place, and who sent it.
@@ -206,17 +236,33 @@ impl Connected {
         Ok(parse(&record))
     }
 
+    /// The same, with more read in advance.
+    fn record_ahead(&self, at: u32, ahead: &mut Ahead) -> Result<(u32, u64)> {
+        let at = at % RING;
+        let known = |ahead: &Ahead| {
+            let from = at.checked_sub(ahead.at)? as usize;
+            ahead.bytes.get(from..)?.first_chunk().map(parse)
+        };
+        if let Some(record) = known(ahead) {
+            return Ok(record);
+        }
+        ahead.at = at;
+        ahead.bytes.resize(PIECE.min((RING - at) as usize), 0);
+        self.read(at, &mut ahead.bytes)?;
+        // One at the seam is not.
+        known(ahead).map_or_else(|| self.record(at), Ok)
+    }
+
     /// Where the record behind another one stands.
-    fn next(&self, at: u32) -> Result<u32> {
-        let (len, _) = self.record(at)?;
+    fn next(&self, at: u32, ahead: &mut Ahead) -> Result<u32> {
+        let (len, _) = self.record_ahead(at, ahead)?;
         // A frame that is longer than any can be was torn by a crash; then the ring begins anew behind it.
         let len = if len > *FRAME.end() { 0 } else { len };
         Ok(((u64::from(at) + u64::from(RECORD + len)) % u64::from(RING)) as u32)
     }
 
-    /// Stores a piece behind others; what is overwritten is not the oldest packet any more.
-    fn write(&self, header: &mut Header, at: u32, data: &[u8]) -> Result<u32> {
-        let len = data.len() as u32;
+    /// Makes room for a piece behind others, and returns where the next one goes: what it will overwrite is not the oldest packet any more.
+    fn make_room(&self, header: &mut Header, at: u32, len: u32, ahead: &mut Ahead) -> Result<u32> {
         // As the original counts: one more when the piece ends exactly at the end of the ring.
         let covers = |first: u32, off: u32, len: u32| {
             let len = if off + len == RING { len + 1 } else { len };
@@ -226,7 +272,7 @@ impl Connected {
         for (off, len) in [(at, before), (0, len - before)] {
             let mut steps = 0;
             while len > 0 && covers(header.first, off, len) {
-                header.first = self.next(header.first)?;
+                header.first = self.next(header.first, ahead)?;
                 steps += 1;
                 if steps > RING / RECORD {
                     // Torn by a crash: the oldest is the one that is being written.
@@ -235,66 +281,86 @@ impl Connected {
                 }
             }
         }
-        let (head, tail) = data.split_at(before as usize);
-        self.bus.store(RING_AT + at as usize, head)?;
-        self.bus.store(RING_AT, tail)?;
         if at + len >= RING {
             header.generation += 1;
         }
         Ok((at + len) % RING)
     }
 
-    /// Puts a frame on the bus; the lock is held.
-    fn put(&self, sender: u64, now: Instant, frame: &[u8]) -> Result<()> {
+    /// Puts some of the frames that wait on the bus, behind each other; the lock is held. They are lost if that fails.
+    fn put(&mut self, sender: u64, counters: &mut Counters) -> Result<()> {
         let mut header = self.header()?;
-        header.last = self.next(header.last)?;
-        let micros = now.total_micros().max(0) as u64;
-        let mut record = [0; RECORD as usize];
-        record[..4].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
-        record[4..8].copy_from_slice(&((micros / 1_000_000) as u32).to_ne_bytes());
-        record[8..12].copy_from_slice(&((micros % 1_000_000) as u32).to_ne_bytes());
-        record[16..].copy_from_slice(&sender.to_ne_bytes());
-        let last = header.last;
-        let at = self.write(&mut header, last, &record)?;
-        self.write(&mut header, at, frame)?;
+        let mut ahead = Ahead::default();
+        let begin = self.next(header.last, &mut ahead)?;
+        let micros = self.time.total_micros().max(0) as u64;
+        let (mut at, mut bytes) = (begin, Vec::new());
+        while bytes.len() < PIECE
+            && let Some(frame) = self.waiting.pop_front()
+        {
+            let mut record = [0; RECORD as usize];
+            record[..4].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
+            record[4..8].copy_from_slice(&((micros / 1_000_000) as u32).to_ne_bytes());
+            record[8..12].copy_from_slice(&((micros % 1_000_000) as u32).to_ne_bytes());
+            record[16..].copy_from_slice(&sender.to_ne_bytes());
+            header.last = at;
+            for piece in [&record[..], &frame] {
+                at = self.make_room(&mut header, at, piece.len() as u32, &mut ahead)?;
+                bytes.extend_from_slice(piece);
+            }
+            counters.went(frame.len());
+        }
+        self.store(begin, &bytes)?;
         self.set_header(header)
     }
 
-    /// Takes the next frame; the lock is held. `None` when there is no more, an empty one for one of no interest.
-    fn get(&mut self, sender: u64) -> Result<Option<Vec<u8>>> {
+    /// Goes on behind something that was read.
+    fn advance(&mut self, len: u32) {
+        let end = self.position + len;
+        self.generation = self.generation.wrapping_add(u64::from(end >= RING));
+        self.position = end % RING;
+    }
+
+    /// Reads what is new, as far as one piece goes; the lock is held. Frames of others that are `wanted` are kept.
+    fn get(&mut self, sender: u64, wanted: impl Fn(&[u8]) -> bool) -> Result<()> {
         let header = self.header()?;
-        let end = self.next(header.last)?;
+        let end = self.next(header.last, &mut Ahead::default())?;
         let ring = u64::from(RING);
         let newest = header.generation.wrapping_mul(ring).wrapping_add(u64::from(end));
         // The oldest is of the lap before, unless it stands before the end of the newest.
         let back = if header.first >= end { ring } else { 0 };
         let span = newest
             .wrapping_sub(newest.wrapping_sub(u64::from(end)).wrapping_add(u64::from(header.first)).wrapping_sub(back));
-        let behind = newest.wrapping_sub(self.generation.wrapping_mul(ring).wrapping_add(u64::from(self.position)));
+        let mut behind = newest.wrapping_sub(self.generation.wrapping_mul(ring).wrapping_add(u64::from(self.position)));
+        self.more = false;
         if behind == 0 {
-            return Ok(None);
+            return Ok(());
         }
         if behind > span {
             // What was to be read next is overwritten.
             let oldest = newest.wrapping_sub(span);
-            (self.position, self.generation) = ((oldest % ring) as u32, oldest / ring);
+            (self.position, self.generation, behind) = ((oldest % ring) as u32, oldest / ring, span);
         }
-        let mut record = [0; RECORD as usize];
-        let (at, wrapped) = self.read(self.position, &mut record)?;
-        let (len, from) = parse(&record);
-        if len > *FRAME.end() {
+        let mut piece = vec![0; behind.min(PIECE as u64) as usize];
+        self.read(self.position, &mut piece)?;
+        let mut rest = &piece[..];
+        while let Some((record, after)) = rest.split_first_chunk()
+            && let (len, from) = parse(record)
+            && len <= *FRAME.end()
+            && let Some((frame, after)) = after.split_at_checked(len as usize)
+        {
+            self.advance(RECORD);
+            self.advance(len);
+            if from != sender && FRAME.contains(&len) && wanted(frame) {
+                self.came.push_back(frame.to_vec());
+            }
+            rest = after;
+        }
+        if rest.len() == piece.len() {
             // Torn by a crash.
             (self.position, self.generation) = (end, header.generation);
-            return Ok(None);
         }
-        let mut frame = vec![0; len as usize];
-        let (next, again) = self.read(at, &mut frame)?;
-        self.position = next;
-        self.generation = self.generation.wrapping_add(u64::from(wrapped || again && len > 0));
-        if from == sender || !FRAME.contains(&len) {
-            frame.clear();
-        }
-        Ok(Some(frame))
+        self.more = (self.position, self.generation) != (end, header.generation);
+        Ok(())
     }
 }
 
@@ -314,23 +380,19 @@ impl Shmif {
     /// Sends what waits, if the lock can be had.
     fn send(&mut self, now: Instant) -> Result<()> {
         let token = self.token();
-        let Some(connected) = &mut self.connected else { return Ok(()) };
+        let Some(connected) = self.connected.as_mut().filter(|connected| !connected.waiting.is_empty()) else {
+            return Ok(());
+        };
         connected.time = now;
-        if connected.waiting.is_empty() || !connected.lock(token)? {
-            if !connected.waiting.is_empty() {
-                connected.bus.remind();
-            }
+        if !connected.lock(token)? {
+            connected.bus.remind();
             return Ok(());
         }
         let mut done = Ok(());
-        while let Some(frame) = connected.waiting.pop_front() {
-            done = connected.put(self.sender, now, &frame);
-            if done.is_err() {
-                self.counters.dropped_out += 1;
-                break;
-            }
-            self.counters.went(frame.len());
+        while !connected.waiting.is_empty() && done.is_ok() {
+            done = connected.put(self.sender, &mut self.counters);
         }
+        self.counters.dropped_out += u64::from(done.is_err());
         connected.unlock(token)?;
         connected.bus.tell(VERSION_AT, &VERSION.to_ne_bytes())?;
         done
@@ -341,28 +403,27 @@ impl Shmif {
         let Some(connected) = &mut self.connected else { return Ok(None) };
         connected.time = now;
         loop {
-            // First forget what was told, then look: who tells meanwhile is heard the next time.
-            if !connected.bus.was_told() {
-                return Ok(None);
+            if let Some(frame) = connected.came.pop_front() {
+                return Ok(Some(frame));
             }
-            if !self.up {
+            // First forget what was told, then look: who tells meanwhile is heard the next time.
+            if !connected.bus.was_told() && !connected.more || !self.up {
                 return Ok(None);
             }
             if !connected.lock(token)? {
                 connected.bus.remind();
                 return Ok(None);
             }
-            let frame = connected.get(self.sender);
+            let mac = self.mac;
+            let wanted = |frame: &[u8]| {
+                let to = frame.get(..6).map(EthernetAddress::from_bytes);
+                to.is_some_and(|to| to == mac || !to.is_unicast())
+            };
+            let done = connected.get(self.sender, wanted);
             connected.unlock(token)?;
-            match frame? {
-                None => return Ok(None),
-                Some(frame) => {
-                    connected.bus.remind();
-                    let to = frame.get(..6).map(EthernetAddress::from_bytes);
-                    if to.is_some_and(|to| to == self.mac || !to.is_unicast()) {
-                        return Ok(Some(frame));
-                    }
-                }
+            done?;
+            if connected.came.is_empty() && !connected.more {
+                return Ok(None);
             }
         }
     }
@@ -403,7 +464,8 @@ impl NetDevice for Shmif {
                 connected.rewind()?;
                 connected.bus.remind();
             }
-            _ => {}
+            Some(connected) => (connected.more, connected.came) = (false, VecDeque::new()),
+            None => {}
         }
         self.up = up;
         Ok(())
@@ -419,16 +481,24 @@ impl NetDevice for Shmif {
             return;
         }
         connected.waiting.push_back(frame);
-        let _ = self.send(now);
+        if connected.waiting.len() >= TOGETHER {
+            let _ = self.send(now);
+        }
     }
 
     fn receive(&mut self, now: Instant) -> Option<Vec<u8>> {
-        if self.connected.as_ref().is_some_and(|connected| !connected.waiting.is_empty()) {
-            let _ = self.send(now);
-        }
         let frame = self.take(now).ok()??;
         self.counters.came(frame.len());
         Some(frame)
+    }
+
+    fn flush(&mut self, now: Instant) {
+        let _ = self.send(now);
+        if let Some(connected) =
+            self.connected.as_ref().filter(|connected| connected.more || !connected.came.is_empty())
+        {
+            connected.bus.remind();
+        }
     }
 
     fn counters(&self) -> Counters {

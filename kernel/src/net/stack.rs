@@ -302,7 +302,7 @@ impl Stack {
     }
 
     /// Delivers packets until all is quiet, and runs the timers that are due. Of what comes from outside only so much is taken at once:
-    /// whoever is the reason of the rest will come again.
+    /// the devices ask for the rest.
     pub fn pump(&mut self) {
         let mut from_outside = FRAMES;
         loop {
@@ -314,9 +314,11 @@ impl Stack {
             }
             self.tell();
             if !self.tcp.run_timer(&mut self.base) {
-                return;
+                break;
             }
         }
+        let now = self.base.now;
+        self.base.links.iter_mut().for_each(|(_, link)| link.device.flush(now));
     }
 
     /// When [`Stack::pump`] has something to do.

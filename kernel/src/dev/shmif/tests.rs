@@ -124,6 +124,11 @@ fn frame(number: u32, len: usize) -> Vec<u8> {
     frame
 }
 
+fn send(device: &mut dyn NetDevice, now: Instant, frame: Vec<u8>) {
+    device.transmit(now, frame);
+    device.flush(now);
+}
+
 fn drain(device: &mut dyn NetDevice, now: Instant) -> Vec<u32> {
     std::iter::from_fn(|| device.receive(now))
         .map(|frame| {
@@ -140,7 +145,7 @@ fn the_file_is_what_netbsd_makes_of_it() {
     let mut device = member(&host);
     let bus = host.0.clone();
     assert_eq!((bus.word(0), bus.word(4), bus.word(16), bus.word(20), bus.word(24)), (MAGIC, 0, RING, 0, 0));
-    device.transmit(Instant::from_millis(2500), frame(7, 60));
+    send(&mut *device, Instant::from_millis(2500), frame(7, 60));
     assert_eq!((bus.word(4), bus.word(8), bus.word(16), bus.word(20), bus.word(24)), (3, 0, RING, 24, 0));
     // Behind the header and the empty record 0: length, seconds, microseconds, the frame.
     assert_eq!((bus.word(56), bus.word(60), bus.word(64)), (60, 2, 500_000));
@@ -158,7 +163,7 @@ fn everybody_else_hears_everything_in_order_over_many_laps() {
     let mut heard = [const { Vec::new() }; 3];
     for number in 0..20_000u32 {
         let from = (random.draw() % 3) as usize;
-        all[from].transmit(Instant::ZERO, frame(number, 18 + (random.draw() % 1497) as usize));
+        send(&mut *all[from], Instant::ZERO, frame(number, 18 + (random.draw() % 1497) as usize));
         (0..3).filter(|at| *at != from).for_each(|at| expected[at].push(number));
         if number % 200 == 199 {
             (0..3).for_each(|at| heard[at].extend(drain(&mut *all[at], Instant::ZERO)));
@@ -181,6 +186,7 @@ fn who_is_too_slow_loses_the_oldest_and_nothing_else() {
             writer.transmit(Instant::ZERO, frame(next, len));
             next += 1;
         }
+        writer.flush(Instant::ZERO);
         let heard = drain(&mut *reader, Instant::ZERO);
         assert_eq!(heard.last(), Some(&(next - 1)));
         assert!(heard.windows(2).all(|pair| pair[1] == pair[0] + 1));
@@ -194,10 +200,10 @@ fn a_lock_whose_holder_has_died_is_taken_over() {
     let host = host();
     let (mut writer, mut reader) = (member(&host), member(&host));
     host.0.store(LOCK_AT, &1u32.to_ne_bytes()).unwrap();
-    writer.transmit(Instant::ZERO, frame(1, 60));
-    writer.transmit(Instant::from_millis(499), frame(2, 60));
+    send(&mut *writer, Instant::ZERO, frame(1, 60));
+    send(&mut *writer, Instant::from_millis(499), frame(2, 60));
     assert_eq!((host.0.word(LOCK_AT), drain(&mut *reader, Instant::ZERO)), (1, vec![]));
-    writer.transmit(Instant::from_millis(500), frame(3, 60));
+    send(&mut *writer, Instant::from_millis(500), frame(3, 60));
     assert_eq!(host.0.word(LOCK_AT), 0);
     assert_eq!(drain(&mut *reader, Instant::from_millis(500)), [1, 2, 3]);
 }
@@ -217,6 +223,7 @@ fn rubbish_on_the_bus_harms_nobody() {
         for _ in 0..random.draw() % 30 {
             writer.transmit(Instant::ZERO, frame(1, 1000));
         }
+        writer.flush(Instant::ZERO);
         (0..5000).take_while(|_| reader.receive(Instant::ZERO).is_some()).count();
     }
     // Afterwards all is well again.
@@ -224,6 +231,6 @@ fn rubbish_on_the_bus_harms_nobody() {
     reader.set_up(false).unwrap();
     reader.set_up(true).unwrap();
     (0..5000).take_while(|_| reader.receive(Instant::ZERO).is_some()).count();
-    writer.transmit(Instant::ZERO, frame(5, 60));
+    send(&mut *writer, Instant::ZERO, frame(5, 60));
     assert_eq!(drain(&mut *reader, Instant::ZERO).last(), Some(&5));
 }
