@@ -12,6 +12,9 @@ use crate::host;
 /// How long to keep looking.
 const SPIN: Duration = Duration::from_micros(50);
 
+/// How often to look before the clock is looked at, which takes longer.
+const LOOKS: usize = 16;
+
 /// After so many losses in a row one wait in this many is tried.
 const PATIENCE_MAX: u32 = 128;
 
@@ -54,10 +57,17 @@ impl Spin {
         }
         let patience = self.patience.load(Ordering::Relaxed);
         let was_late = self.late.swap(false, Ordering::Relaxed);
-        let begun = host::uptime();
         let limit = if patience > 0 && !was_late { longer } else { time };
+        if let Some(found) = look() {
+            self.patience.store(0, Ordering::Relaxed);
+            return Some(found);
+        }
+        let begun = host::uptime();
         loop {
-            let found = look();
+            let found = (0..LOOKS).find_map(|_| {
+                core::hint::spin_loop();
+                look()
+            });
             let gone = host::uptime().saturating_sub(begun);
             if found.is_some() {
                 if gone <= time {
@@ -72,7 +82,6 @@ impl Spin {
                 self.patience.store((patience * 2 + 1).min(PATIENCE_MAX), Ordering::Relaxed);
                 return None;
             }
-            core::hint::spin_loop();
         }
     }
 }
