@@ -2,9 +2,15 @@
 //!
 //! The locks of this library are taken only under [`Blocked`], so that no signal handler can find
 //! one of them held by its own thread. A handler may itself make calls: it runs only when the mask is open.
+//!
+//! To block signals costs two system calls, far more than a call of a kernel in the same process. Where every handler begins with code of ours
+//! ([`set_deferring`]), a guard may only say in a word of the thread that no handler is to run ([`Blocked::lightly`]): one that comes all the
+//! same finds the word, blocks the signals then, and has its own sent once more ([`defer`]). From there on all is as if they had been blocked from
+//! the beginning. Whoever is about to sleep, or looks at what is pending, blocks them in earnest ([`block_in_earnest`]).
 
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sysproxy::host::signal::{self, Action, SA_RESTART, SIG_DFL, SIG_IGN};
 use sysproxy::host::{self, Owned, SigSet};
@@ -25,9 +31,141 @@ const BLOCKED: SigSet = SigSet::ALL.without(SYNCHRONOUS);
 /// With what pthread_cancel(3) of glibc and musl wakes a thread. Its handler may end the thread where it stands.
 pub const SIGCANCEL: i32 = 32;
 
+/// What a thread has said about its signals. The first byte is looked at by the code that handlers begin with.
+#[repr(C)]
+struct Word {
+    /// Whether no handler is to run, although the mask is open.
+    light: u8,
+    /// Whether this library has all signals blocked.
+    blocked: u8,
+    /// The program's own mask, while they are.
+    outer: SigSet,
+}
+
+/// Whether guards may be light.
+static DEFERRING: AtomicBool = AtomicBool::new(false);
+
+// The thread's `Word`. Not a `thread_local!`, for which a function of the loader's would have to be called, and which assembly has no name for.
+core::arch::global_asm!(
+    ".pushsection .tbss, \"awT\", @nobits",
+    ".p2align 3",
+    ".globl rumphijack_signals",
+    ".hidden rumphijack_signals",
+    ".type rumphijack_signals, @object",
+    ".size rumphijack_signals, {size}",
+    "rumphijack_signals: .zero {size}",
+    ".popsection",
+    size = const size_of::<Word>(),
+);
+
+/// The thread's own. Read and written as what a handler, which may come between any two instructions, changes too.
+fn word() -> *mut Word {
+    let at: *mut Word;
+    // SAFETY: the first word of a thread's block is its own address; the loader has put the variable's distance from there at the place that is read.
+    unsafe {
+        core::arch::asm!(
+            "mov {at}, qword ptr fs:[0]", "add {at}, qword ptr [rip + rumphijack_signals@GOTTPOFF]",
+            at = out(reg) at, options(pure, readonly, nostack)
+        );
+    }
+    at
+}
+
+/// The program's own mask, while this library has all signals blocked.
+struct Outer;
+
+/// See [`Outer`].
+const OUTER: Outer = Outer;
+
+impl Outer {
+    fn get(&self) -> Option<SigSet> {
+        let word = word();
+        // SAFETY: the thread's own.
+        unsafe { (*word).blocked_now().then(|| (&raw const (*word).outer).read_volatile()) }
+    }
+
+    fn set(&self, mask: Option<SigSet>) {
+        let word = word();
+        // SAFETY: the thread's own.
+        unsafe {
+            (&raw mut (*word).outer).write_volatile(mask.unwrap_or_default());
+            (&raw mut (*word).blocked).write_volatile(mask.is_some().into());
+        }
+    }
+
+    fn replace(&self, mask: Option<SigSet>) -> Option<SigSet> {
+        let before = self.get();
+        self.set(mask);
+        before
+    }
+
+    fn take(&self) -> Option<SigSet> {
+        let before = self.get();
+        if before.is_some() {
+            self.set(None);
+        }
+        before
+    }
+}
+
+impl Word {
+    fn blocked_now(&self) -> bool {
+        // SAFETY: a reference is good.
+        unsafe { (&raw const self.blocked).read_volatile() != 0 }
+    }
+}
+
+/// Whether no handler is to run although the mask is open, or was when the guard began.
+fn is_light() -> bool {
+    // SAFETY: the thread's own.
+    unsafe { (&raw const (*word()).light).read_volatile() != 0 }
+}
+
+fn set_light(light: bool) {
+    // SAFETY: the thread's own. The fences keep on its side what is done under the word.
+    unsafe {
+        core::sync::atomic::compiler_fence(Ordering::SeqCst);
+        (&raw mut (*word()).light).write_volatile(light.into());
+        core::sync::atomic::compiler_fence(Ordering::SeqCst);
+    }
+}
+
+/// Says whether every handler begins with code that looks at the thread's word, so that guards may be light.
+pub fn set_deferring(deferring: bool) {
+    DEFERRING.store(deferring, Ordering::Relaxed);
+}
+
+/// Whether guards may be light.
+pub fn is_deferring() -> bool {
+    DEFERRING.load(Ordering::Relaxed)
+}
+
+/// Whether a signal is blocked while a call is under way.
+pub const fn is_blocked(number: i32) -> bool {
+    BLOCKED.contains(number)
+}
+
+/// Blocks the signals of a thread whose guard is light, if it has one.
+pub fn block_in_earnest() {
+    if is_light() {
+        let mask = signal::block(BLOCKED);
+        // Else a handler was there before, and knows the program's mask.
+        if OUTER.get().is_none() {
+            OUTER.set(Some(mask));
+        }
+    }
+}
+
+/// For a handler that has come while a guard is light: blocks all signals, and has them stay blocked when the handler returns to where the mask was
+/// `interrupted`. The guard gives that mask back at its end.
+pub fn defer(interrupted: &mut SigSet) {
+    signal::block(BLOCKED);
+    // A second handler that the host has put above this one had the first one's mask: the last who comes knows the thread's.
+    OUTER.set(Some(*interrupted));
+    *interrupted = interrupted.union(BLOCKED);
+}
+
 thread_local! {
-    /// The program's own mask, while this library has all signals blocked.
-    static OUTER: Cell<Option<SigSet>> = const { Cell::new(None) };
     /// Whether the call under way is a cancellation point: [`SIGCANCEL`] ends it, and stays blocked until [`end_point`].
     static POINT: Cell<bool> = const { Cell::new(false) };
     /// Whether handlers run in the middle of a cancellation point. Stays on if one of them leaves by longjmp.
@@ -40,7 +178,7 @@ thread_local! {
 pub fn is_inside() -> bool {
     let handling = HANDLING.get() && signal::mask().contains(SIGCANCEL);
     HANDLING.set(handling);
-    handling || OUTER.get().is_some()
+    handling || OUTER.get().is_some() || is_light()
 }
 
 /// Begins a call that is a cancellation point: blocks signals until [`end_point`], as [`Blocked`] does.
@@ -48,8 +186,12 @@ pub fn is_inside() -> bool {
 /// The thread may be ended by [`SIGCANCEL`] until this has returned, so no frame that comes here has a destructor.
 #[inline(always)]
 pub fn begin_point() {
-    let mask = signal::block(BLOCKED);
-    OUTER.set(Some(mask));
+    if is_deferring() {
+        set_light(true);
+    } else {
+        let mask = signal::block(BLOCKED);
+        OUTER.set(Some(mask));
+    }
     POINT.set(true);
 }
 
@@ -57,6 +199,14 @@ pub fn begin_point() {
 #[inline(always)]
 pub fn end_point() {
     POINT.set(false);
+    end();
+}
+
+/// Ends the outermost guard: whatever came meanwhile is delivered.
+#[inline(always)]
+fn end() {
+    // First: from here on no handler blocks the signals for the guard's sake.
+    set_light(false);
     if let Some(mask) = OUTER.take() {
         signal::set_mask(mask);
     }
@@ -66,6 +216,7 @@ pub fn end_point() {
 fn with_open_mask<T>(mask: SigSet, f: impl FnOnce() -> T) -> T {
     let (point, handling) = (POINT.replace(false), HANDLING.get());
     HANDLING.set(point || handling);
+    set_light(false);
     signal::set_mask(if point { mask.union(SigSet::of(SIGCANCEL)) } else { mask });
     let value = f();
     signal::block(BLOCKED);
@@ -86,20 +237,31 @@ pub struct Blocked {
 impl Blocked {
     /// Blocks all signals of the calling thread.
     pub fn enter() -> Self {
+        block_in_earnest();
         let outermost = OUTER.get().is_none();
         if outermost {
             OUTER.set(Some(signal::block(BLOCKED)));
         }
         Self { outermost, not_send: PhantomData }
     }
+
+    /// As [`Blocked::enter`], for what makes no call of the host that a signal could end: no more than a word is written if nothing comes.
+    pub fn lightly() -> Self {
+        if is_light() {
+            return Self { outermost: false, not_send: PhantomData };
+        }
+        if !is_deferring() || OUTER.get().is_some() {
+            return Self::enter();
+        }
+        set_light(true);
+        Self { outermost: true, not_send: PhantomData }
+    }
 }
 
 impl Drop for Blocked {
     fn drop(&mut self) {
-        if self.outermost
-            && let Some(mask) = OUTER.take()
-        {
-            signal::set_mask(mask);
+        if self.outermost {
+            end();
         }
     }
 }
@@ -139,6 +301,7 @@ pub fn outer() -> SigSet {
 /// Forgets that signals are blocked, for a thread whose memory was used by a child that ended in the middle of a call: the mask
 /// that was noted is the child's, its own is as it was.
 pub fn forget_blocked() {
+    set_light(false);
     OUTER.set(None);
     POINT.set(false);
     HANDLING.set(false);
@@ -151,6 +314,7 @@ pub fn forget_blocked() {
 #[must_use = "the child must leave alone what its parent's thread was about"]
 pub fn open() -> bool {
     let before = life();
+    block_in_earnest();
     if !is_held()
         && let Some(mask) = OUTER.take()
     {
@@ -161,6 +325,7 @@ pub fn open() -> bool {
 
 /// Runs `f` with the program's own mask, and blocks all signals again.
 pub fn unblocked<T>(f: impl FnOnce() -> T) -> T {
+    block_in_earnest();
     let Some(mask) = OUTER.take() else { return f() };
     with_open_mask(mask, f)
 }
@@ -197,6 +362,7 @@ impl Pending {
 
 /// Looks at the signals that wait for the mask to open; those that the program itself blocks are left out.
 pub fn pending() -> Pending {
+    block_in_earnest();
     let all = signal::pending();
     let cancel = POINT.get() && all.contains(SIGCANCEL);
     let caught = if cancel { SigSet::of(SIGCANCEL) } else { SigSet::EMPTY };

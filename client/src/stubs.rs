@@ -4,9 +4,27 @@
 //! their slots and opens the memory that they name. The same function in [`with`] opens further memory, for
 //! calls whose structures hold pointers (`msghdr`, `iovec`, `ifconf`).
 
+use abi::slot::Direction;
 use abi::{Fd, In, InOut, Out, Pad, Region, Result, Retval, Slot, UserStr};
 
 use crate::Caller;
+
+/// Most pieces of memory that a call's own arguments name.
+const MOST: usize = 8;
+
+/// Puts the memory that a call's arguments name and `extra` into one row. Almost no call has any `extra`, and then nothing is allocated.
+fn opened<T>(own: &[Option<Region>], extra: &[Region], call: impl FnOnce(&[Region]) -> T) -> T {
+    let mut own = own.iter().flatten().chain(extra).copied();
+    let mut room = [const { Region { addr: 0, len: 0, direction: Direction::In, own: true } }; MOST];
+    let mut used = 0;
+    for (slot, region) in room.iter_mut().zip(own.by_ref()) {
+        (*slot, used) = (region, used + 1);
+    }
+    match (room.get(..used), own.next()) {
+        (Some(all), None) => call(all),
+        (_, next) => call(&room.into_iter().chain(next).chain(own).collect::<Vec<_>>()),
+    }
+}
 
 macro_rules! stubs {
     ($($faction:ident $number:literal $name:ident($($arg:ident: $type:ty),*) -> $ret:ty;)*) => {
@@ -26,8 +44,7 @@ macro_rules! stubs {
                 #[allow(clippy::too_many_arguments)]
                 pub fn $name(kernel: &dyn Caller, $($arg: $type,)* extra: &[Region]) -> Result<$ret> {
                     let own: &[Option<Region>] = &[$($arg.region()),*];
-                    let regions: Vec<Region> = own.iter().flatten().chain(extra).copied().collect();
-                    kernel.call($number, &[$($arg.to_slot()),*], &regions).map(<$ret>::from_retval)
+                    opened(own, extra, |regions| kernel.call($number, &[$($arg.to_slot()),*], regions)).map(<$ret>::from_retval)
                 }
             )*
         }

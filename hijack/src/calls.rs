@@ -13,7 +13,7 @@
 //! by number(fd) …, by call() …                                                the handler judges for itself
 //! by fds(from, to) …, by names(d, p, e, q) …, by family(domain) …,             the same; the word says when it need not be asked
 //! by inside() …, by outside(…) …, by value(arg, VALUE) …, by range() …,        (see Wanted)
-//! by copied() …, by polled() …, by selected() …, by waits(set) …
+//! by copied() …, by polled() …, by selected() …, by waits(set) …, by handlers() …
 //! ```
 //!
 //! Arguments of a handler are made of the call's by [`Arg`], in the type that the handler has. `once` at the end of a row says
@@ -32,7 +32,7 @@ use crate::rump::{
     refuse, seccomp, socket, times, transfer,
 };
 use crate::user;
-use crate::{borrower, cancel, clone, exec, first, job, process, sandbox, trace};
+use crate::{borrower, cancel, clone, exec, first, handlers, job, process, sandbox, trace};
 
 /// An argument as the handler wants it.
 pub trait Arg: Sized {
@@ -100,7 +100,7 @@ fn by_fd<T: Answer>(fd: i32, restart: bool, mut call: impl FnMut(RumpFd) -> Resu
 const EBADF: Outcome = Outcome::Done(-(libc::EBADF as isize));
 
 fn serve_unless<T: Answer>(restart: bool, once: impl Fn() -> bool, mut call: impl FnMut() -> Result<T>) -> Outcome {
-    let _blocked = Blocked::enter();
+    let _blocked = Blocked::lightly();
     let answer = loop {
         match call() {
             Err(Errno::EINTR) if again(restart && !once()) => {}
@@ -345,6 +345,7 @@ macro_rules! calls {
     (@wanted copied () $args:tt) => { Wanted::Copied };
     (@wanted polled () $args:tt) => { Wanted::Polled };
     (@wanted selected () $args:tt) => { Wanted::Selected };
+    (@wanted handlers () $args:tt) => { Wanted::Handlers };
     (@wanted call () $args:tt) => { Wanted::Always };
 
     (@place $name:ident $args:tt) => { place(&calls!(@names $args), stringify!($name)) };
@@ -521,6 +522,8 @@ calls! {
     by waits(set) SYS_epoll_wait(set, events, max, timeout) => epoll::wait(set, events, max, timeout);
     by waits(set) SYS_epoll_pwait(set, events, max, timeout, mask, size) => epoll::pwait(set, events, max, timeout, mask, size);
     by waits(set) SYS_epoll_pwait2(set, events, max, timeout, mask, size) => epoll::pwait2(set, events, max, timeout, mask, size);
+
+    by handlers() SYS_rt_sigaction(signal, new, old, size) => handlers::rt_sigaction(signal, new, old, size);
 
     by call() SYS_fork() => clone::fork();
     by call() SYS_vfork() => clone::fork();

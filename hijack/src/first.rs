@@ -11,7 +11,7 @@ use crate::entry::Call;
 use crate::pages::{self, Page};
 use crate::quick::{self, LINE, line};
 use crate::rump::{copies, listing};
-use crate::{calls, exec, fds, process, raw, route, sandbox, sets, trace};
+use crate::{calls, exec, fds, handlers, process, raw, route, sandbox, sets, trace};
 use spec::Spec;
 
 /// Where the code of the first level stands in the library's file. (The linker makes `__start_` and `__stop_` symbols of it.)
@@ -59,6 +59,8 @@ pub enum Wanted {
     Polled,
     /// The table is asked if the sets of select(2) may.
     Selected,
+    /// The table is asked while handlers of signals begin with the library's code.
+    Handlers,
     /// The table is asked each time.
     Always,
 }
@@ -247,7 +249,8 @@ pub fn passes_at_once(wanted: Wanted, args: &[usize; 6]) -> bool {
 #[inline(always)]
 pub fn passes(wanted: Wanted, args: &[usize; 6]) -> bool {
     if line().reasons.load(Ordering::Relaxed) != 0 {
-        return false;
+        // posix_spawn(3) asks about every signal, in a child that shares this memory.
+        return wanted == Wanted::Handlers && !handlers::are_ours();
     }
     match wanted {
         Wanted::No => true,
@@ -265,6 +268,7 @@ pub fn passes(wanted: Wanted, args: &[usize; 6]) -> bool {
         Wanted::Copied => !copies::any(),
         Wanted::Polled => !fds::any_entry() || polled(arg(args, 0), arg(args, 1)),
         Wanted::Selected => !fds::any_entry() || selected(arg(args, 0), arg(args, 1), arg(args, 2), arg(args, 3)),
+        Wanted::Handlers => !handlers::are_ours(),
         Wanted::Always => false,
     }
 }

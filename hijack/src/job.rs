@@ -32,6 +32,7 @@ pub fn is_refusal(error: Errno) -> bool {
 /// `EIO` for reading when the signal is ignored or blocked, and for anything in a group that nobody could continue; `EINTR` if a
 /// handler does not want the call restarted.
 pub fn refused(error: Errno, restart: bool) -> Option<Errno> {
+    signals::block_in_earnest();
     let signal = if error == Errno::EBACKGROUNDREAD { libc::SIGTTIN } else { libc::SIGTTOU };
     let ignored = signals::outer().contains(signal) || action(signal).handler == SIG_IGN;
     match (error, ignored) {

@@ -29,6 +29,7 @@ mod environment;
 pub mod exec;
 pub mod fds;
 pub mod first;
+mod handlers;
 mod image;
 mod job;
 mod later;

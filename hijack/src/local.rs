@@ -4,8 +4,9 @@
 //! threads: whoever waits runs its timers, and sleeps in ppoll(2) so that a signal, or a host descriptor of a mixed poll, ends the sleep.
 
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::time::Duration;
 
 use abi::poll::PollFd;
@@ -30,6 +31,35 @@ use sysproxy::host::{self, HostFd, Owned, POLLIN, SigSet, memory};
 pub struct Local {
     kernel: Arc<Kernel>,
     proc: Arc<Proc>,
+    /// Threads of calls that are over, each owned by its slot: most calls need not allocate one.
+    spare: [AtomicPtr<Lwp>; SPARE],
+}
+
+/// How many threads of calls are kept.
+const SPARE: usize = 8;
+
+/// The thread of a call in progress.
+struct Running<'a> {
+    lwp: ManuallyDrop<Arc<Lwp>>,
+    spare: &'a [AtomicPtr<Lwp>; SPARE],
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        // SAFETY: it ends here.
+        let mut lwp = unsafe { ManuallyDrop::take(&mut self.lwp) };
+        if !lwp.renew() {
+            return;
+        }
+        let lwp = Arc::into_raw(lwp).cast_mut();
+        let free = |slot: &AtomicPtr<Lwp>| {
+            slot.compare_exchange(core::ptr::null_mut(), lwp, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        };
+        if !self.spare.iter().any(free) {
+            // SAFETY: made above, and nobody has it.
+            drop(unsafe { Arc::from_raw(lwp) });
+        }
+    }
 }
 
 thread_local! {
@@ -55,7 +85,7 @@ impl Local {
             // The host limits the numbers of descriptors.
             proc.lift_limit();
             client::fds::prepare(false).map_err(host::errno)?;
-            Ok(Self { kernel, proc })
+            Ok(Self { kernel, proc, spare: Default::default() })
         };
         boot().map_err(|error: Errno| format!("rump kernel does not boot: {error}"))
     }
@@ -63,9 +93,9 @@ impl Local {
 
 impl Caller for Local {
     fn call(&self, number: u32, args: &[u64], regions: &[Region]) -> Result<[i64; 2]> {
-        let _blocked = Blocked::enter();
-        let lwp = Lwp::new(&*self.kernel.rumpuser, 0);
-        kernel::syscall::syscall(&self.kernel, &self.proc, &lwp, number, args, &OwnMemory { regions })
+        let _blocked = Blocked::lightly();
+        let running = self.run();
+        kernel::syscall::syscall(&self.kernel, &self.proc, &running.lwp, number, args, &OwnMemory { regions })
     }
 
     fn call_or_host(
@@ -124,6 +154,17 @@ fn look(host: &mut [HostPollFd]) -> Result<usize> {
 }
 
 impl Local {
+    /// A thread for a call.
+    fn run(&self) -> Running<'_> {
+        let mut kept = self.spare.iter().map(|slot| slot.swap(core::ptr::null_mut(), Ordering::AcqRel));
+        let lwp = match kept.find(|lwp| !lwp.is_null()) {
+            // SAFETY: a slot owned it, and does no more.
+            Some(lwp) => unsafe { Arc::from_raw(lwp) },
+            None => Lwp::new(&*self.kernel.rumpuser, 0),
+        };
+        Running { lwp: ManuallyDrop::new(lwp), spare: &self.spare }
+    }
+
     fn pollts(&self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize> {
         let mut time = timeout.map(Timespec::from_duration);
         let time = time.as_mut().map_or(In::NULL, |time| In::new(time));
@@ -298,6 +339,8 @@ struct LocalParker {
 
 impl Parker for LocalParker {
     fn park(&self, deadline: Option<Duration>) -> Woken {
+        // A handler that comes is to end the sleep.
+        signals::block_in_earnest();
         if self.bell.get().is_none()
             && let Ok(bell) = host::eventfd().and_then(Kept::new)
         {

@@ -1,4 +1,5 @@
-//! Pages of the program that are known to be readable, so that a path can be looked at without a system call.
+//! Pages of the program that are known to be readable, so that a path can be looked at without a system call, and those that are known to be
+//! writable, because something was written there.
 //!
 //! The library must never fault on a bad pointer: that is the kernel's `EFAULT`. Whether a page can be read is asked of the kernel
 //! once, by a call that reads eight bytes of it and otherwise fails (rt_sigprocmask(2) with a `how` that does not exist), and kept
@@ -34,6 +35,12 @@ static VALGRIND: AtomicBool = AtomicBool::new(false);
 /// For each page its generation and the high part of its number.
 pub static KNOWN: [AtomicU64; ENTRIES] = [const { AtomicU64::new(0) }; ENTRIES];
 
+/// The same of pages that could be written.
+static WRITABLE: [AtomicU64; ENTRIES] = [const { AtomicU64::new(0) }; ENTRIES];
+
+/// Most pages of which the writable ones are told one by one: more are copied by the host as fast.
+const FEW: usize = 4;
+
 /// What is known of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {
@@ -45,27 +52,27 @@ pub enum Page {
     Unknown,
 }
 
-/// When a call of the host can make a page unreadable; the registers are those of the call.
+/// When a call of the host can make a page unreadable, or one that only be read from then on; the registers are those of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forgets {
     /// Never.
     No,
     /// Each time.
     Always,
-    /// Unless `PROT_READ` is in the third argument.
-    Unreadable,
+    /// Unless `PROT_READ` and `PROT_WRITE` are in the third argument.
+    Protected,
     /// If `MAP_FIXED` is in the fourth argument.
     Fixed,
     /// If the third argument is one of the advices from 64 on, which take pages away or guard them.
     Guarded,
 }
 
-/// Says when call `nr` can make a page unreadable.
+/// Says when call `nr` can make a page unreadable, or one that can only be read.
 pub const fn forgets(nr: usize) -> Forgets {
     match nr as i64 {
         libc::SYS_munmap | libc::SYS_mremap | libc::SYS_brk | libc::SYS_shmdt | libc::SYS_shmat => Forgets::Always,
         libc::SYS_pkey_mprotect | libc::SYS_remap_file_pages => Forgets::Always,
-        libc::SYS_mprotect => Forgets::Unreadable,
+        libc::SYS_mprotect => Forgets::Protected,
         libc::SYS_mmap => Forgets::Fixed,
         libc::SYS_madvise => Forgets::Guarded,
         _ => Forgets::No,
@@ -96,11 +103,12 @@ pub fn remember() {
 #[inline(always)]
 pub fn forgets_with(forgets: Forgets, args: &[usize; 6]) -> bool {
     const GUARD: usize = 64;
+    const BOTH: usize = (libc::PROT_READ | libc::PROT_WRITE) as usize;
     let [_, _, third, fourth, ..] = *args;
     let unreadable = match forgets {
         Forgets::No => false,
         Forgets::Always => true,
-        Forgets::Unreadable => third & libc::PROT_READ as usize == 0,
+        Forgets::Protected => third & BOTH != BOTH,
         Forgets::Fixed => fourth & libc::MAP_FIXED as usize != 0,
         Forgets::Guarded => third & GUARD != 0,
     };
@@ -116,6 +124,38 @@ pub fn forget() {
 #[inline(always)]
 pub fn look(addr: usize) -> Page {
     if is_known(quick::line(), addr) { Page::Readable } else { ask(addr) }
+}
+
+/// How often pages were forgotten: what is found out after this was asked is [noted](note_writable) with it.
+pub fn generation() -> u64 {
+    LINE.generation.load(Ordering::SeqCst)
+}
+
+/// Whether `len` bytes at `addr`, more than none, are known to be writable.
+pub fn are_writable(addr: usize, len: usize) -> bool {
+    let generation = LINE.generation.load(Ordering::Acquire);
+    pages(addr, len).is_some_and(|mut pages| {
+        pages.all(|page| {
+            let known = WRITABLE.get(page % ENTRIES).map(|known| known.load(Ordering::Relaxed));
+            known == Some(entry(page, generation)) && has_entry(page)
+        })
+    })
+}
+
+/// Notes that `len` bytes at `addr` could be written, which was tried after `generation` was asked for.
+pub fn note_writable(addr: usize, len: usize, generation: u64) {
+    if REMEMBER.load(Ordering::Relaxed) {
+        for page in pages(addr, len).into_iter().flatten().filter(|page| has_entry(*page)) {
+            let known = WRITABLE.get(page % ENTRIES);
+            known.into_iter().for_each(|known| known.store(entry(page, generation), Ordering::Relaxed));
+        }
+    }
+}
+
+/// The pages of so many bytes, if they are few.
+fn pages(addr: usize, len: usize) -> Option<core::ops::RangeInclusive<usize>> {
+    let (first, last) = (addr / PAGE, addr.checked_add(len.checked_sub(1)?)? / PAGE);
+    (last - first < FEW).then_some(first..=last)
 }
 
 /// Whether the page of `addr` is known to be readable.
@@ -234,6 +274,34 @@ mod tests {
             assert_eq!(look(addr), Page::Unreadable);
         }
         assert_eq!((look(0), look(usize::MAX)), (Page::Unreadable, Page::Unreadable));
+    }
+
+    #[test]
+    fn a_page_that_was_written_is_known_until_it_may_have_changed() {
+        let _alone = ALONE.lock();
+        let place = [0u8; 3 * PAGE];
+        let addr = place.as_ptr() as usize;
+        remember();
+        let before = generation();
+        assert!(!are_writable(addr, 1) && !are_writable(addr, 0));
+        note_writable(addr, 2 * PAGE, before);
+        assert!(are_writable(addr, 2 * PAGE) && are_writable(addr + PAGE, 7) && !are_writable(addr, 3 * PAGE));
+        forget();
+        assert!(!are_writable(addr, 1));
+        note_writable(addr, 1, before);
+        assert!(!are_writable(addr, 1), "what was tried before is old");
+        note_writable(addr, 1 << 20, generation());
+        assert!(!are_writable(addr, 1), "too many");
+    }
+
+    #[test]
+    fn what_protects_a_page_forgets() {
+        let args = |protection: i32| [0, 0, protection as usize, 0, 0, 0];
+        for (protection, forgotten) in
+            [(libc::PROT_READ | libc::PROT_WRITE, false), (libc::PROT_READ, true), (libc::PROT_NONE, true)]
+        {
+            assert_eq!(forgets_with(forgets(libc::SYS_mprotect as usize), &args(protection)), forgotten);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::exec::Inherited;
 use crate::later::{self, Later};
 use crate::local::Local;
 use crate::process::{self, Rump};
-use crate::{calls, deep, fds, first, pages, preload, quick, raw, sandbox, trace};
+use crate::{calls, deep, fds, first, handlers, pages, preload, quick, raw, sandbox, trace};
 
 /// What the environment says.
 struct Settings {
@@ -196,6 +196,12 @@ fn open_doors(deeper: Deep, environment: &Environment) -> Result<(), String> {
         trace::say(format_args!("deep: {gap}"));
     }
     trace::second_door(gap.is_none());
+    if let (None, Some(Rump::Local(_))) = (gap, process::rump())
+        && report.watching
+        && report.objects.iter().all(|(_, done)| deep::is_whole(done))
+    {
+        handlers::begin();
+    }
     gap.map_or(Ok(()), |gap| Err(gap.to_owned()))
 }
 
@@ -225,6 +231,9 @@ fn say_changed(object: &str, done: Result<deep::Changed, &'static str>) {
 fn loaded_later(object: &str, done: Result<deep::Changed, &'static str>) {
     if deep::is_libc(object) && !deep::is_whole(&done) {
         first::set_all_inside(false);
+    }
+    if !deep::is_whole(&done) {
+        handlers::end();
     }
     say_changed(object, done);
 }

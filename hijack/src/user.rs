@@ -1,7 +1,7 @@
 //! Reads and writes the program's memory: the only file that follows the program's pointers.
 //!
-//! A bad address becomes `EFAULT` and not a fault in the library: little is read directly once its pages are known
-//! to be readable ([`pages`]); all else is copied by the host kernel (process_vm_readv(2) on this very process). Where the
+//! A bad address becomes `EFAULT` and not a fault in the library: little is copied directly once its pages are known
+//! to be readable or writable ([`pages`]); all else is copied by the host kernel (process_vm_readv(2) on this very process). Where the
 //! host refuses that call (an old kernel, a strict sandbox), the bytes are copied directly and a bad address
 //! faults, as it would have in the program's own code.
 
@@ -70,8 +70,17 @@ pub fn write_bytes(addr: usize, bytes: &[u8]) -> Result<()> {
         unsafe { core::ptr::copy(bytes.as_ptr(), addr as *mut u8, bytes.len()) };
         return Ok(());
     }
+    if pages::are_writable(addr, bytes.len()) {
+        // SAFETY: the pages could be written a moment ago.
+        unsafe { core::ptr::copy(bytes.as_ptr(), addr as *mut u8, bytes.len()) };
+        return Ok(());
+    }
+    let generation = pages::generation();
     match copy(libc::SYS_process_vm_writev, bytes.as_ptr() as usize, addr, bytes.len()) {
-        Ok(n) if n == bytes.len() => Ok(()),
+        Ok(n) if n == bytes.len() => {
+            pages::note_writable(addr, n, generation);
+            Ok(())
+        }
         Err(error) if refused(error) => {
             mapped(addr)?;
             // SAFETY: `bytes` is ours and as long as the copy; the program vouches for `addr`.

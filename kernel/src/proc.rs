@@ -260,6 +260,8 @@ impl Drop for Attached {
 pub struct Lwp {
     parker: Box<dyn Parker>,
     interrupted: AtomicBool,
+    /// Whether it has slept: what wakes it may still be held by others.
+    slept: AtomicBool,
     /// The request that it serves, for an interrupt to name; counted by the session.
     pub request: u64,
 }
@@ -267,7 +269,16 @@ pub struct Lwp {
 impl Lwp {
     /// Makes a thread that serves request number `request`.
     pub fn new(host: &dyn Rumpuser, request: u64) -> Arc<Self> {
-        Arc::new(Self { parker: host.parker(), interrupted: AtomicBool::new(false), request })
+        let (interrupted, slept) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { parker: host.parker(), interrupted, slept, request })
+    }
+
+    /// Makes the thread of a call that is over fit for another one; `false` if it has slept, or somebody has it still.
+    pub fn renew(self: &mut Arc<Self>) -> bool {
+        Arc::get_mut(self).is_some_and(|lwp| {
+            *lwp.interrupted.get_mut() = false;
+            !*lwp.slept.get_mut()
+        })
     }
 
     /// Ends the sleep of the call, now or as soon as it sleeps: it answers `EINTR`.
@@ -284,6 +295,7 @@ impl Lwp {
     /// Sleeps; see [`Parker::park`].
     pub fn park(&self, deadline: Option<Duration>) {
         crate::wait::about_to_sleep();
+        self.slept.store(true, Ordering::Relaxed);
         if self.parker.park(deadline) == Woken::Signalled {
             self.interrupted.store(true, Ordering::SeqCst);
         }

@@ -71,7 +71,7 @@ const TESTS: [Test; 11] = [
     Test::Paths(Paths::Two),
     Test::Paths(Paths::TwoAt),
 ];
-const FORGETS: [Forgets; 5] = [Forgets::No, Forgets::Always, Forgets::Unreadable, Forgets::Fixed, Forgets::Guarded];
+const FORGETS: [Forgets; 5] = [Forgets::No, Forgets::Always, Forgets::Protected, Forgets::Fixed, Forgets::Guarded];
 
 /// The folder, open, and what the door wants.
 pub struct Cache {

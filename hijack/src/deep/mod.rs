@@ -533,7 +533,9 @@ mod tests {
                 before = count();
             };
             libc::mprotect(page, 8192, read | libc::PROT_WRITE);
-            counted(0, "mprotect to readable");
+            counted(0, "mprotect to readable and writable");
+            libc::mprotect(page, 8192, read);
+            counted(1, "mprotect to readable only");
             libc::mprotect(page, 8192, none);
             counted(1, "mprotect to nothing");
             libc::mmap(page, 4096, none, private | libc::MAP_FIXED, -1, 0);

@@ -370,7 +370,7 @@ mod tests {
             let sites = sites(&object, &door);
             let with = |forgets| sites.found.iter().filter(|site| site.forgets == forgets).count();
             assert_eq!(sites.missed, 0, "{}", object.name);
-            assert!(with(Forgets::Always) >= 1 && with(Forgets::Fixed) >= 1 && with(Forgets::Unreadable) >= 1);
+            assert!(with(Forgets::Always) >= 1 && with(Forgets::Fixed) >= 1 && with(Forgets::Protected) >= 1);
         }
     }
 

@@ -164,9 +164,10 @@ impl Code {
         let condition: &[u8] = match forgets {
             Forgets::No => return,
             Forgets::Always => &[],
-            Forgets::Unreadable => &[0xf6, 0xc2, 0x01, 0x75, 0], // test dl, PROT_READ; jnz
+            // mov r11d, edx; not r11d; test r11b, PROT_READ | PROT_WRITE; jz
+            Forgets::Protected => &[0x41, 0x89, 0xd3, 0x41, 0xf7, 0xd3, 0x41, 0xf6, 0xc3, 0x03, 0x74, 0],
             Forgets::Fixed => &[0x41, 0xf6, 0xc2, 0x10, 0x74, 0], // test r10b, MAP_FIXED; jz
-            Forgets::Guarded => &[0xf6, 0xc2, 0x40, 0x74, 0],    // test dl, 64; jz
+            Forgets::Guarded => &[0xf6, 0xc2, 0x40, 0x74, 0],     // test dl, 64; jz
         };
         self.put(&[0x48, 0x89, 0xc1, 0x9f, 0x0f, 0x90, 0xc0]); // mov rcx, rax; lahf; seto al
         self.put(condition);

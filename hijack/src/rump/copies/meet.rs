@@ -69,7 +69,7 @@ pub fn before(nr: usize, args: &[usize; 6]) -> Then {
 
 /// Brings copies up to date that the call has changed the files of, or that it gave a right to see the files of.
 pub fn after(then: Then, outcome: Outcome) -> Outcome {
-    let Outcome::Done(answer @ 0..) = outcome else { return outcome };
+    let (Then::Fetch | Then::Written(..), Outcome::Done(answer @ 0..)) = (then, outcome) else { return outcome };
     let _blocked = Blocked::enter();
     // What cannot be fetched stays as it is: the call itself is done.
     let _ = match then {
