@@ -249,10 +249,10 @@ impl Conn {
         let _ = self.send(&ClientRequest::Interrupt.encode(reqno));
     }
 
-    /// Says that bytes of a stream were moved, for which somebody sleeps.
-    pub fn moved(&self, fd: i32) {
+    /// Says that bytes of a stream were written, or `read`, which somebody is to hear of.
+    pub fn moved(&self, fd: i32, read: bool) {
         // A server that is gone is noticed by the next call.
-        let _ = self.send(&ClientRequest::Moved { fd }.encode(0));
+        let _ = self.send(&ClientRequest::Moved { fd, read }.encode(0));
     }
 
     /// Ends the connection: whoever waits for an answer sees it lost.

@@ -33,11 +33,17 @@ pub fn mixed(
     if rump.is_empty() {
         return Ok((0, host_only(remote.signals(), host, timeout)?));
     }
+    if let Some(rump_ready) = remote.polled(rump, timeout != Some(Duration::ZERO)) {
+        return Ok((rump_ready, look(host)?));
+    }
     let ready = look(host)?;
     let timeout = if ready > 0 { Some(Duration::ZERO) } else { timeout };
     // With nothing to wait for on the host, or no time to wait, there is nothing to wake.
     if host.iter().all(|host| host.fd < 0) || timeout == Some(Duration::ZERO) {
         let rump_ready = pollts(remote, rump, timeout, Terms::default())?;
+        if rump_ready == 0 {
+            remote.looked_in_vain(rump);
+        }
         return Ok((rump_ready, look(host)?));
     }
     let result = match remote.extended() {

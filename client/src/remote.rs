@@ -245,20 +245,34 @@ impl Remote {
         Ok((SyscallResult::decode(&body).ok_or(Errno::EPROTO)?.result()?, passed.into_iter().next()))
     }
 
-    /// Tells the server that bytes were moved on a stream, if somebody sleeps for them there.
-    fn tell(&self, args: &[u64], told: bool) {
+    /// Tells the server that bytes were moved on a stream, if somebody is to hear of them there.
+    fn tell(&self, number: u32, args: &[u64], told: bool) {
         if let (true, Some(&fd)) = (told, args.first()) {
-            self.conn().moved(fd as i32);
+            self.conn().moved(fd as i32, !Streams::writes(number));
+        }
+    }
+
+    /// What poll(2) says of descriptors whose streams this program moves itself: how many have something; `None` if the server is to be
+    /// asked, or to wait.
+    pub(crate) fn polled(&self, set: &mut [abi::poll::PollFd], waits: bool) -> Option<usize> {
+        if self.life == fds::life() { self.streams.poll(set, waits) } else { None }
+    }
+
+    /// Counts a poll that found nothing: whoever looks often looks at memory from then on.
+    pub(crate) fn looked_in_vain(&self, set: &[abi::poll::PollFd]) {
+        for polled in set.iter().filter(|polled| polled.fd >= 0) {
+            if self.conn().shares() && self.streams.count(polled.fd as u64) {
+                self.ask_for_stream(polled.fd as u64);
+            }
         }
     }
 
     /// Asks the server to share the memory of a stream.
-    fn ask_for_stream(&self, args: &[u64]) {
-        let Some(&fd) = args.first() else { return };
+    fn ask_for_stream(&self, fd: u64) {
         let answer = self.syscall_for_descriptor(nr::share, &[fd], Terms::default());
         let answer = answer.and_then(|([given, _], memory)| {
             let given = usize::try_from(given).map_err(|_| Errno::EPROTO)?;
-            Ok((memory.ok_or(Errno::EOPNOTSUPP)?, given & 1, given & 2 == 0))
+            Ok((memory.ok_or(Errno::EOPNOTSUPP)?, given))
         });
         self.streams.answer(fd, answer);
     }
@@ -345,21 +359,25 @@ impl Caller for Remote {
         let _blocked = Blocked::enter();
         match self.streams.shortcut(number, args, regions) {
             Done::All(moved, told) => {
-                self.tell(args, told);
+                self.tell(number, args, told);
                 moved.map(|moved| [moved as i64, 0])
             }
             Done::Part(moved, told) => {
-                self.tell(args, told);
+                self.tell(number, args, told);
                 let rest = streams::rest(number, args, regions, moved);
                 let more = plainly(&rest.args, &rest.regions).map_or(0, |[more, _]| more);
                 Ok([moved as i64 + more, 0])
             }
             Done::Nothing => {
-                let answer = plainly(args, regions)?;
-                if answer[0] > 0 && self.conn().shares() && self.streams.count(number, args, regions) {
-                    self.ask_for_stream(args);
+                let answer = plainly(args, regions);
+                let counts = matches!(answer, Ok([moved, _]) if moved > 0) || matches!(answer, Err(Errno::EAGAIN));
+                if let Some(fd) = Streams::moves(number, args, regions).filter(|_| counts)
+                    && self.conn().shares()
+                    && self.streams.count(fd)
+                {
+                    self.ask_for_stream(fd);
                 }
-                Ok(answer)
+                answer
             }
         }
     }

@@ -1,21 +1,23 @@
 //! Streams whose bytes this program moves itself, in memory that it shares with the program at the other end ([`sysproxy::stream`]).
 //!
-//! After some calls that have moved data on a descriptor the server is asked for the memory. From then on reading and writing look there
-//! first, and become calls when there is nothing to read, or no room: sleeping, and all that is not plain, stays the server's. All signals are
-//! blocked meanwhile.
+//! After some calls that have moved data on a descriptor, or have said `EAGAIN`, the server is asked for the memory. From then on reading and
+//! writing look there first, and become calls when there is nothing to read, or no room: sleeping, and all that is not plain, stays the
+//! server's. What does not block (`O_NONBLOCK`, `MSG_DONTWAIT`, a poll without time) is answered from the memory too. All signals are blocked
+//! meanwhile.
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use abi::poll::{POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDHUP, POLLRDNORM, POLLWRBAND, PollFd};
 use abi::socket::IoVec;
 use abi::syscalls::nr;
 use abi::{Errno, Fd, In, Region, Result, Slot};
 use rustix_futex_sync::Mutex;
 use sysproxy::host::Owned;
 use sysproxy::spin::Spin;
-use sysproxy::stream::{Moved, Stream};
+use sysproxy::stream::{Blocks, Moved, Stream};
 
 use crate::regions;
 use crate::way::{self, Way};
@@ -39,6 +41,15 @@ const LONGER: Duration = Duration::from_micros(500);
 /// So many looks take some microseconds.
 const YIELD: u32 = 100;
 
+/// So many looks in a row may find something that is not there then: the other program spoils the memory.
+const VAIN: u32 = 1000;
+
+/// A write to a pipe of at most this many bytes is never split (`PIPE_BUF`).
+const WHOLE: usize = 4096;
+
+/// What poll(2) is asked about besides, and does not happen as long as the memory is shared.
+const QUIET: i16 = POLLPRI | POLLRDBAND | POLLWRBAND | POLLRDHUP;
+
 /// [`Entry::calls`] of a descriptor with memory.
 const SHARED: u32 = u32::MAX;
 
@@ -56,8 +67,10 @@ struct End {
     stream: Arc<Stream>,
     /// The direction that it writes.
     ours: usize,
-    /// Whether calls are worth a wait.
+    /// Whether calls are worth a wait, as far as that was known when the memory came.
     blocking: bool,
+    /// Whether it is a pipe's: the first end writes, the second reads.
+    pipe: bool,
     bytes: Spin,
     room: Spin,
 }
@@ -92,6 +105,8 @@ struct Call<'a> {
     parts: &'a [Region],
     writes: bool,
     flags: u64,
+    /// Whether only sockets have it.
+    of_socket: bool,
 }
 
 impl<'a> Call<'a> {
@@ -109,7 +124,8 @@ impl<'a> Call<'a> {
             nr::writev => (regions.get(1..)?, true, 0),
             _ => return None,
         };
-        Some(Self { parts, writes, flags })
+        let of_socket = matches!(number, nr::recvfrom | nr::sendto);
+        Some(Self { parts, writes, flags, of_socket })
     }
 
     fn len(&self) -> usize {
@@ -169,28 +185,21 @@ impl Streams {
         let Some(call) = Call::of(number, args, regions) else { return Done::Nothing };
         let entry = self.entries.get().and_then(|entries| entries.get(usize::try_from(*fd as i32).ok()?));
         let Some(entry) = entry else { return Done::Nothing };
-        if entry.calls.load(Ordering::Relaxed) != SHARED {
-            return Done::Nothing;
-        }
-        entry.users.fetch_add(1, Ordering::SeqCst);
-        let shared = entry.calls.load(Ordering::SeqCst) == SHARED;
-        // SAFETY: as there is a user, nobody changes it.
-        let end = unsafe { (*entry.end.get()).as_ref() };
-        let done = match end.filter(|_| shared) {
-            Some(end) => end.serve(&call),
-            None => Ok(Done::Nothing),
-        };
-        entry.users.fetch_sub(1, Ordering::SeqCst);
+        let done = entry.with_end(|end| end.map_or(Ok(Done::Nothing), |end| end.serve(&call)));
         done.unwrap_or_else(|Over| {
             self.forget((*fd, *fd), Why::Over);
             Done::Nothing
         })
     }
 
+    /// The descriptor of a call that moves data and does nothing else.
+    pub fn moves(number: u32, args: &[u64], regions: &[Region]) -> Option<u64> {
+        args.first().copied().filter(|_| Call::of(number, args, regions).is_some())
+    }
+
     /// Counts a call that the server has answered; whether it is time to ask for the memory of the stream.
-    pub fn count(&self, number: u32, args: &[u64], regions: &[Region]) -> bool {
-        let Some(fd) = args.first().filter(|_| Call::of(number, args, regions).is_some()) else { return false };
-        let Some(entry) = self.entry(*fd) else { return false };
+    pub fn count(&self, fd: u64) -> bool {
+        let Some(entry) = self.entry(fd) else { return false };
         let calls = entry.calls.load(Ordering::Relaxed);
         if calls >= NEVER {
             return false;
@@ -200,14 +209,19 @@ impl Streams {
         calls + 1 >= enough
     }
 
-    /// Takes the server's answer to the question: the memory, the direction that is ours to write, and whether calls are worth a wait.
-    pub fn answer(&self, fd: u64, answer: Result<(Owned, usize, bool)>) {
+    /// Whether a call writes.
+    pub fn writes(number: u32) -> bool {
+        matches!(number, nr::write | nr::writev | nr::sendto)
+    }
+
+    /// Takes the server's answer to the question: the memory, and what it is: see the call `share`.
+    pub fn answer(&self, fd: u64, answer: Result<(Owned, usize)>) {
         let Some(entry) = self.entry(fd) else { return };
         let _changing = self.changing.lock();
-        let end = answer.and_then(|(memory, ours, blocking)| {
+        let end = answer.and_then(|(memory, given)| {
             let stream = Stream::attach(memory.fd()).map_err(sysproxy::host::errno)?;
-            let ours = Some(ours).filter(|ours| *ours < 2).ok_or(Errno::EPROTO)?;
-            Ok(End { stream, ours, blocking, bytes: Spin::new(), room: Spin::new() })
+            let (ours, blocking, pipe) = (given & 1, given & 2 == 0, given & 4 != 0);
+            Ok(End { stream, ours, blocking, pipe, bytes: Spin::new(), room: Spin::new() })
         });
         match end {
             // Somebody may still use what was there before.
@@ -221,6 +235,23 @@ impl Streams {
             Err(Errno::EAGAIN) => entry.wait_longer(),
             Err(_) => entry.calls.store(NEVER, Ordering::SeqCst),
         }
+    }
+
+    /// Looks what poll(2) would say of descriptors, if all of them have memory and nothing else is in play; how many have something.
+    ///
+    /// What is not there is left to the server if there is time to wait for it.
+    pub fn poll(&self, set: &mut [PollFd], waits: bool) -> Option<usize> {
+        let mut count = 0;
+        for polled in set {
+            polled.revents = self.polled(polled)?;
+            count += usize::from(polled.revents != 0);
+        }
+        Some(count).filter(|count| *count > 0 || !waits)
+    }
+
+    fn polled(&self, polled: &PollFd) -> Option<i16> {
+        let entry = self.entries.get()?.get(usize::try_from(polled.fd).ok()?)?;
+        entry.with_end(|end| end?.ready(polled.events))
     }
 
     /// Forgets what is known of some descriptors, from the first to the last.
@@ -265,6 +296,20 @@ enum Why {
 }
 
 impl Entry {
+    /// Does something with the end, if there is one.
+    fn with_end<T>(&self, work: impl FnOnce(Option<&End>) -> T) -> T {
+        if self.calls.load(Ordering::Relaxed) != SHARED {
+            return work(None);
+        }
+        self.users.fetch_add(1, Ordering::SeqCst);
+        let shared = self.calls.load(Ordering::SeqCst) == SHARED;
+        // SAFETY: as there is a user, nobody changes it.
+        let end = unsafe { (*self.end.get()).as_ref() };
+        let done = work(end.filter(|_| shared));
+        self.users.fetch_sub(1, Ordering::SeqCst);
+        done
+    }
+
     fn wait_longer(&self) {
         let patience = self.patience.load(Ordering::Relaxed).max(CALLS);
         self.patience.store((patience * 2).min(CALLS_MAX), Ordering::Relaxed);
@@ -294,22 +339,61 @@ impl End {
     fn attempt(&self, call: &Call<'_>, len: usize, skip: usize) -> sysproxy::host::Result<Moved> {
         let copy = |done: usize, place: *mut u8, len: usize| call.copy(skip + done, place, len);
         match call.writes {
-            true => self.stream.write(self.ours, len - skip, copy),
+            true => self.stream.write(self.ours, len - skip, self.whole(len), copy),
             false => self.stream.read(1 - self.ours, len - skip, copy),
         }
     }
 
-    /// Whether looking again may pay.
-    fn stirs(&self, call: &Call<'_>) -> bool {
-        let direction = if call.writes { self.ours } else { 1 - self.ours };
-        match call.writes {
-            true => self.stream.room(direction) > 0,
-            false => self.stream.filled(direction).is_ok_and(|filled| filled > 0),
+    /// Up to how many bytes a write of `len` must not be split.
+    fn whole(&self, len: usize) -> usize {
+        if self.pipe && len <= WHOLE { WHOLE } else { 0 }
+    }
+
+    /// Whether the call is for such an end.
+    fn suits(&self, call: &Call<'_>) -> bool {
+        !self.pipe || !call.of_socket && call.writes == (self.ours == 0)
+    }
+
+    /// Whether the call waits for what is not there; `None` if only the server knows.
+    fn waits(&self, call: &Call<'_>) -> Option<bool> {
+        match self.stream.blocks(self.ours) {
+            _ if call.flags & DONTWAIT != 0 => Some(false),
+            Blocks::Yes => Some(true),
+            Blocks::No => Some(false),
+            Blocks::Unknown => None,
         }
     }
 
+    /// Whether looking again may pay: there is as much as the call needs at least.
+    fn stirs(&self, call: &Call<'_>, len: usize) -> bool {
+        match call.writes {
+            true => self.stream.room(self.ours) >= if self.whole(len) > 0 { len } else { 1 },
+            false => self.stream.filled(1 - self.ours).is_ok_and(|filled| filled > 0),
+        }
+    }
+
+    /// What poll(2) says; `None` if only the server knows. As long as the memory is shared nothing else than bytes and room is there to be
+    /// told of.
+    fn ready(&self, events: i16) -> Option<i16> {
+        let (reads, writes) = (events & (POLLIN | POLLRDNORM), events & POLLOUT);
+        let wrong = if self.ours == 0 { reads } else { writes };
+        if events & !(reads | writes | QUIET) != 0 || self.pipe && wrong != 0 {
+            return None;
+        }
+        let filled = self.stream.filled(1 - self.ours).ok()?;
+        let mut ready = if filled > 0 { reads } else { 0 };
+        if writes != 0 {
+            // The kernel has its own measure of a little room.
+            self.stream.is_half_free(self.ours).then_some(())?;
+            ready |= writes;
+        }
+        // Bytes that were brought back meanwhile are to be seen there.
+        let over = (0..2).any(|direction| self.stream.is_over(direction));
+        if over { None } else { Some(ready) }
+    }
+
     /// Looks for a short time, if that pays, whether something can be moved.
-    fn look(&self, call: &Call<'_>) -> bool {
+    fn look(&self, call: &Call<'_>, len: usize) -> bool {
         let mut looks = 0u32;
         let stirs = || {
             looks += 1;
@@ -317,7 +401,7 @@ impl End {
                 // The other end may stand behind us on the same processor.
                 std::thread::yield_now();
             }
-            self.stirs(call).then_some(())
+            self.stirs(call, len).then_some(())
         };
         if call.writes {
             return self.room.look_for(SPIN, LONGER, stirs).is_some();
@@ -332,11 +416,11 @@ impl End {
 
     fn serve(&self, call: &Call<'_>) -> core::result::Result<Done, Over> {
         let len = call.len();
-        let waits = self.blocking && call.flags & DONTWAIT == 0;
-        let (mut moved, mut told) = (0, false);
-        if len == 0 {
+        if len == 0 || !self.suits(call) {
             return Ok(Done::Nothing);
         }
+        let waits = self.waits(call);
+        let (mut moved, mut told, mut vain, mut marked) = (0, false, 0, false);
         loop {
             let attempt = match self.attempt(call, len, moved) {
                 Ok(attempt) => attempt,
@@ -348,20 +432,24 @@ impl End {
                 Moved::Bytes { len: now, tell } => {
                     moved += now;
                     told |= tell;
+                    vain = 0;
                     if moved == len || !call.writes {
                         return Ok(Done::All(Ok(moved), told));
                     }
                 }
-                Moved::Nothing if waits => {
-                    if told {
-                        // Who sleeps for what is written would not make room.
-                        break;
-                    }
-                    if !self.look(call) {
+                Moved::Nothing if waits.unwrap_or(self.blocking) => {
+                    vain += 1;
+                    // Who sleeps for what is written would not make room.
+                    if told || vain > VAIN || !self.look(call, len - moved) {
                         break;
                     }
                 }
-                Moved::Nothing if call.flags & DONTWAIT != 0 => {
+                // Whoever watches for room is told once there is some.
+                Moved::Nothing if waits == Some(false) && call.writes && !marked => {
+                    self.stream.writer_sleeps(self.ours);
+                    marked = true;
+                }
+                Moved::Nothing if waits == Some(false) => {
                     let answer = if moved > 0 { Ok(moved) } else { Err(Errno::EAGAIN) };
                     return Ok(Done::All(answer, told));
                 }

@@ -12,6 +12,7 @@ use crate::net::Socket;
 use crate::proc::lock;
 use crate::rumpuser::Rumpuser;
 use crate::sigio::Sigio;
+use crate::stream::Sharing;
 use crate::tty;
 use crate::vfs::VnodeFile;
 use crate::wait::{WaitQueue, Waiter};
@@ -58,6 +59,10 @@ pub trait File: Any + Send + Sync {
     fn status_changed(&self, _flags: i32) {}
     /// The socket, if it is one.
     fn as_socket(&self) -> Option<&dyn Socket> {
+        None
+    }
+    /// The stream whose bytes programs may move themselves, if it is one.
+    fn as_stream(&self) -> Option<&dyn Sharing> {
         None
     }
     /// The side of a terminal, if it is one.

@@ -19,6 +19,7 @@ pub mod proc;
 pub mod rumpuser;
 pub mod server;
 pub mod sigio;
+pub mod stream;
 pub mod syscall;
 pub mod sysctl;
 pub mod tty;

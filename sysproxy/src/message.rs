@@ -10,6 +10,9 @@ pub type Token = [u8; 16];
 
 const CLAIM: u32 = 0;
 
+/// With the descriptor of [`ClientRequest::Moved`]: bytes were read.
+const MOVED_OUT: u32 = 1 << 31;
+
 /// In `u` of a prefork.
 const CONNECTED: u32 = 1;
 
@@ -63,10 +66,12 @@ pub enum ClientRequest<'a> {
     Interrupt,
     /// Extended: a step towards shared memory.
     Ring(RingStep),
-    /// Extended: bytes of a stream were moved ([`crate::stream`]), for which somebody sleeps at its other end.
+    /// Extended: bytes of a stream were moved ([`crate::stream`]), which somebody at its other end is to hear of.
     Moved {
         /// The client's descriptor.
         fd: i32,
+        /// Whether they were read, not written.
+        read: bool,
     },
     /// Extended: the client is one of ours.
     Extended {
@@ -127,7 +132,9 @@ impl<'a> ClientRequest<'a> {
             Some(Kind::Prefork) => Ok(ClientRequest::Prefork { connected: header.u == CONNECTED }),
             Some(Kind::Interrupt) => Ok(ClientRequest::Interrupt),
             Some(Kind::Ring) => RingStep::from_raw(header.u).map(ClientRequest::Ring).ok_or(Malformed),
-            Some(Kind::Moved) => Ok(ClientRequest::Moved { fd: header.u as i32 }),
+            Some(Kind::Moved) => {
+                Ok(ClientRequest::Moved { fd: (header.u & !MOVED_OUT) as i32, read: header.u & MOVED_OUT != 0 })
+            }
             Some(Kind::Extended) => Ok(ClientRequest::Extended { pid: header.u as i32, prefix: body }),
             _ => Err(Malformed),
         }
@@ -153,7 +160,10 @@ impl<'a> ClientRequest<'a> {
             }
             ClientRequest::Interrupt => Frame::new(reqno, Class::Req, Kind::Interrupt, 0, Vec::new()),
             ClientRequest::Ring(step) => Frame::new(reqno, Class::Req, Kind::Ring, *step as u32, Vec::new()),
-            ClientRequest::Moved { fd } => Frame::new(reqno, Class::Req, Kind::Moved, *fd as u32, Vec::new()),
+            ClientRequest::Moved { fd, read } => {
+                let u = *fd as u32 & !MOVED_OUT | if *read { MOVED_OUT } else { 0 };
+                Frame::new(reqno, Class::Req, Kind::Moved, u, Vec::new())
+            }
             ClientRequest::Extended { pid, prefix } => {
                 Frame::new(reqno, Class::Req, Kind::Extended, *pid as u32, prefix.to_vec())
             }
@@ -452,7 +462,8 @@ mod tests {
             ClientRequest::Prefork { connected: true },
             ClientRequest::Interrupt,
             ClientRequest::Ring(RingStep::Off),
-            ClientRequest::Moved { fd: 7 },
+            ClientRequest::Moved { fd: 7, read: false },
+            ClientRequest::Moved { fd: i32::MAX, read: true },
             ClientRequest::Extended { pid: 4711, prefix: b"/rump" },
         ];
         for request in requests {

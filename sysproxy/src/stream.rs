@@ -6,7 +6,9 @@
 //! meanwhile moves nothing. The same holds for reading. Nobody waits for a turn: a program that finds it taken makes a plain call
 //! instead, and the kernel ends the sharing ([`Stream::end`]) and keeps the bytes itself from then on. It does so too for whatever is not
 //! plain reading and writing. Sleeping is the kernel's as well: before somebody sleeps there it leaves a mark, and whoever then writes or
-//! reads tells it.
+//! reads tells it. Somebody who is to hear of everything that comes (a watcher of edges) leaves a mark that stays.
+//!
+//! A pipe uses the first direction only, and has small writes never split.
 //!
 //! All that is in the memory is a claim of the other side's: positions that cannot be end the sharing, and nobody follows them.
 
@@ -79,12 +81,36 @@ struct Control {
     taken: Line<AtomicU64>,
     /// How many there may be.
     limit: Line<AtomicU32>,
-    /// Whether the kernel wants to hear of bytes.
+    /// Room that is worth telling of: a writer that waits has much to write.
+    enough: Line<AtomicU32>,
+    /// So many bytes count as having come to the reader; what is more than that is news to it when it has read of them.
+    window: Line<AtomicU32>,
+    /// Whether the kernel wants to hear of bytes: one of the numbers below.
     reader_sleeps: Line<AtomicU32>,
     /// Whether the kernel wants to hear of room.
     writer_sleeps: Line<AtomicU32>,
     /// Whether the program that reads has looked for the bytes that came last, and not slept.
     reader_awake: Line<AtomicU32>,
+    /// Whether the open file of the end that writes this direction blocks, a number of [`Blocks`].
+    blocks: Line<AtomicU32>,
+}
+
+/// Nobody sleeps.
+const NOBODY: u32 = 0;
+/// Somebody sleeps, or is about to: to be told once.
+const ONCE: u32 = 1;
+/// Somebody is to hear of everything.
+const ALWAYS: u32 = 2;
+
+/// Whether the open file of an end blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocks {
+    /// Only the kernel knows: there are several.
+    Unknown,
+    /// It does.
+    Yes,
+    /// It does not (`O_NONBLOCK`).
+    No,
 }
 
 const _: () = assert!(2 * size_of::<Control>() <= DATA);
@@ -156,9 +182,44 @@ impl Stream {
         unsafe { &*self.memory.at(0).cast::<Control>().add(direction & 1) }
     }
 
-    /// Says how many bytes a direction may hold; no more than there is room for.
-    pub fn limit(&self, direction: usize, bytes: usize) {
-        self.control(direction).limit.0.store(bytes.min(self.capacity) as u32, Ordering::Relaxed);
+    /// Says how many bytes a direction may hold, no more than there is room for, and how much room is worth telling a writer of.
+    pub fn limit(&self, direction: usize, bytes: usize, enough: usize) {
+        let control = self.control(direction);
+        let short = |bytes: usize| bytes.min(self.capacity) as u32;
+        control.limit.0.store(short(bytes), Ordering::Relaxed);
+        control.enough.0.store(short(enough.min(bytes)), Ordering::Relaxed);
+        control.window.0.store(u32::MAX, Ordering::Relaxed);
+    }
+
+    /// Says how many bytes count as having come to the reader of a direction; all of them, if it is not said.
+    pub fn window(&self, direction: usize, bytes: usize) {
+        self.control(direction).window.0.store(bytes.min(self.capacity) as u32, Ordering::Relaxed);
+    }
+
+    /// Says whether the open file of the end blocks that writes a direction.
+    pub fn set_blocks(&self, end: usize, blocks: Blocks) {
+        self.control(end).blocks.0.store(blocks as u32, Ordering::Relaxed);
+    }
+
+    /// Whether the open file of the end blocks that writes a direction.
+    pub fn blocks(&self, end: usize) -> Blocks {
+        match self.control(end).blocks.0.load(Ordering::Relaxed) {
+            word if word == Blocks::Yes as u32 => Blocks::Yes,
+            word if word == Blocks::No as u32 => Blocks::No,
+            _ => Blocks::Unknown,
+        }
+    }
+
+    /// How much of a direction's limit is free, if that is plain: a quarter, a half and such.
+    pub fn is_half_free(&self, direction: usize) -> bool {
+        let limit = self.control(direction).limit.0.load(Ordering::Relaxed) as usize;
+        self.room(direction) * 2 >= limit.min(self.capacity)
+    }
+
+    /// Whether the kernel has ended the sharing of a direction.
+    pub fn is_over(&self, direction: usize) -> bool {
+        let control = self.control(direction);
+        [&control.put, &control.taken].iter().any(|word| Turn(word.0.load(Ordering::Acquire)).is_over())
     }
 
     /// How many bytes are in a direction; `EPROTO` if that cannot be.
@@ -233,23 +294,24 @@ impl Stream {
         Ok(Moved::Busy)
     }
 
-    /// Writes up to `len` bytes.
+    /// Writes up to `len` bytes, or all or nothing of up to `whole`.
     ///
     /// The error of `copy`: then nothing was written.
-    pub fn write(&self, direction: usize, len: usize, copy: impl Copy) -> host::Result<Moved> {
-        let moved = self.put(direction, len, copy)?;
+    pub fn write(&self, direction: usize, len: usize, whole: usize, copy: impl Copy) -> host::Result<Moved> {
+        let moved = self.put(direction, len, whole, copy)?;
         let Moved::Bytes { len, .. } = moved else { return Ok(moved) };
         // The kernel says that somebody sleeps, then looks; we write, then look whether it has said so: one of us sees the other.
         fence(Ordering::SeqCst);
         Ok(Moved::Bytes { len, tell: told(&self.control(direction).reader_sleeps) })
     }
 
-    fn put(&self, direction: usize, len: usize, mut copy: impl Copy) -> host::Result<Moved> {
+    fn put(&self, direction: usize, len: usize, whole: usize, mut copy: impl Copy) -> host::Result<Moved> {
         let control = self.control(direction);
         let room = |put: Turn| {
             let filled = Self::possible(put.ahead_of(Turn(control.taken.0.load(Ordering::Acquire))), self.capacity)?;
             let limit = (control.limit.0.load(Ordering::Relaxed) as usize).min(self.capacity);
-            Ok(limit.saturating_sub(filled).min(len))
+            let room = limit.saturating_sub(filled).min(len);
+            Ok(if room < len && len <= whole { 0 } else { room })
         };
         self.turn(&control.put.0, room, |position, len| {
             self.run(direction, position, len, &mut copy)?;
@@ -265,10 +327,16 @@ impl Stream {
         let Moved::Bytes { len, .. } = moved else { return Ok(moved) };
         fence(Ordering::SeqCst);
         let control = self.control(direction);
-        let limit = control.limit.0.load(Ordering::Relaxed) as usize;
-        // Not for each byte: a writer that waits has much to write.
-        let room = self.filled(direction).is_ok_and(|filled| limit.saturating_sub(filled) >= limit / 3);
-        Ok(Moved::Bytes { len, tell: room && told(&control.writer_sleeps) })
+        let filled = self.filled(direction).unwrap_or(usize::MAX);
+        // Who reports edges is not told by the writer of what lies beyond the window.
+        let watched = control.reader_sleeps.0.load(Ordering::Relaxed) == ALWAYS;
+        let news = watched && filled.saturating_add(len) > control.window.0.load(Ordering::Relaxed) as usize;
+        Ok(Moved::Bytes { len, tell: self.has_enough(direction) && told(&control.writer_sleeps) || news })
+    }
+
+    /// Whether there is so much room that a writer which waits is to hear of it.
+    pub fn has_enough(&self, direction: usize) -> bool {
+        self.room(direction) >= self.control(direction).enough.0.load(Ordering::Relaxed) as usize
     }
 
     fn take(&self, direction: usize, len: usize, peek: bool, mut copy: impl Copy) -> host::Result<Moved> {
@@ -298,14 +366,14 @@ impl Stream {
 
     /// The kernel's: writes bytes of its own, as many as there is room for. The mark of who sleeps stays: the kernel has its own word for
     /// when to wake him.
-    pub fn write_own(&self, direction: usize, data: &[u8]) -> Moved {
+    pub fn write_own(&self, direction: usize, data: &[u8], whole: usize) -> Moved {
         let copy = |done: usize, place: *mut u8, len: usize| {
             let from = data.get(done..done + len).unwrap_or_default();
             // SAFETY: the ring has room for as many there; another process may look at it, or spoil it.
             unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), place, from.len()) };
             Ok(())
         };
-        self.put(direction, data.len(), copy).unwrap_or(Moved::Over)
+        self.put(direction, data.len(), whole, copy).unwrap_or(Moved::Over)
     }
 
     /// The kernel's: reads into memory of its own; with `peek` the bytes stay.
@@ -319,16 +387,24 @@ impl Stream {
         self.take(direction, len, peek, copy).unwrap_or(Moved::Over)
     }
 
-    /// The kernel's: somebody is about to sleep until there are bytes. What there is now is to be looked at once more after it.
+    /// Somebody is about to sleep until there are bytes. What there is now is to be looked at once more after it.
     pub fn reader_sleeps(&self, direction: usize) {
-        self.control(direction).reader_sleeps.0.store(1, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        sleeps(&self.control(direction).reader_sleeps);
     }
 
-    /// The kernel's: somebody is about to sleep until there is room. What there is now is to be looked at once more after it.
+    /// Somebody is about to sleep, or to go away, until there is room. What there is now is to be looked at once more after it.
     pub fn writer_sleeps(&self, direction: usize) {
-        self.control(direction).writer_sleeps.0.store(1, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        sleeps(&self.control(direction).writer_sleeps);
+    }
+
+    /// The kernel's: whether somebody is to hear of all bytes that come from now on.
+    pub fn reader_watches(&self, direction: usize, watches: bool) {
+        watch(&self.control(direction).reader_sleeps, watches);
+    }
+
+    /// The kernel's: whether somebody is to hear of all room that there comes to be from now on.
+    pub fn writer_watches(&self, direction: usize, watches: bool) {
+        watch(&self.control(direction).writer_sleeps, watches);
     }
 
     /// The kernel's: ends the sharing of a direction, whoever's turn it is, and returns how many bytes were written and read (modulo 2^40)
@@ -361,9 +437,33 @@ unsafe fn copy_out(place: *mut u8, to: &mut [u8]) {
     unsafe { core::ptr::copy_nonoverlapping(place, to.as_mut_ptr(), to.len()) };
 }
 
-/// Takes back a word that somebody sleeps; whether it had been said.
-fn told(sleeps: &Line<AtomicU32>) -> bool {
-    sleeps.0.load(Ordering::Relaxed) != 0 && sleeps.0.swap(0, Ordering::Relaxed) != 0
+/// Says that somebody sleeps, who looks once more after it: either he sees what the other has done, or the other, who looks after that,
+/// sees the mark.
+fn sleeps(mark: &Line<AtomicU32>) {
+    let _ = mark.0.compare_exchange(NOBODY, ONCE, Ordering::Relaxed, Ordering::Relaxed);
+    fence(Ordering::SeqCst);
+}
+
+/// Says whether somebody watches. Who did may sleep still.
+fn watch(mark: &Line<AtomicU32>, watches: bool) {
+    match watches {
+        true => mark.0.store(ALWAYS, Ordering::Relaxed),
+        false => drop(mark.0.compare_exchange(ALWAYS, ONCE, Ordering::Relaxed, Ordering::Relaxed)),
+    }
+    fence(Ordering::SeqCst);
+}
+
+/// Whether somebody is to be told; of those who sleep it is taken back.
+fn told(mark: &Line<AtomicU32>) -> bool {
+    match mark.0.load(Ordering::Relaxed) {
+        NOBODY => false,
+        ALWAYS => true,
+        _ => {
+            let taken = mark.0.compare_exchange(ONCE, NOBODY, Ordering::Relaxed, Ordering::Relaxed);
+            // Another has told them, or they have come to watch.
+            taken.is_ok() || taken == Err(ALWAYS)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -376,7 +476,7 @@ mod tests {
 
     fn stream() -> Arc<Stream> {
         let (stream, file) = Stream::create(ROOM).unwrap();
-        (0..2).for_each(|direction| stream.limit(direction, ROOM));
+        (0..2).for_each(|direction| stream.limit(direction, ROOM, ROOM / 3));
         drop(file);
         stream
     }
@@ -387,7 +487,7 @@ mod tests {
             core::ptr::copy_nonoverlapping(data[done..].as_ptr(), place, len);
             Ok(())
         };
-        stream.write(0, data.len(), copy).unwrap()
+        stream.write(0, data.len(), 0, copy).unwrap()
     }
 
     fn read(stream: &Stream, buf: &mut [u8]) -> Moved {
@@ -422,10 +522,10 @@ mod tests {
     #[test]
     fn no_more_is_written_than_may_be() {
         let stream = stream();
-        stream.limit(0, 100);
+        stream.limit(0, 100, 33);
         assert_eq!(write(&stream, &[1; 300]), bytes(100));
         assert_eq!((write(&stream, &[1]), stream.room(0)), (Moved::Nothing, 0));
-        stream.limit(0, usize::MAX >> 33);
+        stream.limit(0, usize::MAX >> 33, 100);
         assert_eq!(write(&stream, &vec![1; 2 * ROOM]), bytes(ROOM - 100));
     }
 
@@ -433,7 +533,7 @@ mod tests {
     fn who_sleeps_is_told_once_and_of_room_when_there_is_enough() {
         let stream = stream();
         stream.reader_sleeps(0);
-        assert_eq!(stream.write_own(0, &[1; ROOM / 2]), bytes(ROOM / 2));
+        assert_eq!(stream.write_own(0, &[1; ROOM / 2], 0), bytes(ROOM / 2));
         assert_eq!(write(&stream, &[1; ROOM / 4]), Moved::Bytes { len: ROOM / 4, tell: true });
         assert_eq!(write(&stream, &[1; ROOM / 4]), bytes(ROOM / 4));
         stream.writer_sleeps(0);
@@ -441,6 +541,37 @@ mod tests {
         assert_eq!(stream.read_own(0, &mut [0; ROOM / 2], false), bytes(ROOM / 2));
         assert_eq!(read(&stream, &mut [0; 1]), Moved::Bytes { len: 1, tell: true });
         assert_eq!(read(&stream, &mut [0; 1]), bytes(1));
+    }
+
+    #[test]
+    fn what_is_to_be_whole_is_written_whole_or_not() {
+        let stream = stream();
+        assert_eq!(stream.write_own(0, &[1; ROOM - 100], 0), bytes(ROOM - 100));
+        assert_eq!(stream.write_own(0, &[2; 101], 4096), Moved::Nothing);
+        assert_eq!(stream.write_own(0, &[2; 100], 4096), bytes(100));
+        assert_eq!(read(&stream, &mut [0; 60]), bytes(60));
+        assert_eq!(stream.write_own(0, &[3; 4097], 4096), bytes(60));
+    }
+
+    #[test]
+    fn who_watches_is_told_of_everything() {
+        let stream = stream();
+        let tell = |len: usize, tell: bool| Moved::Bytes { len, tell };
+        stream.reader_watches(0, true);
+        stream.reader_sleeps(0);
+        assert_eq!((write(&stream, b"a"), write(&stream, b"b")), (tell(1, true), tell(1, true)));
+        stream.reader_watches(0, false);
+        // He may sleep still.
+        assert_eq!((write(&stream, b"c"), write(&stream, b"d")), (tell(1, true), tell(1, false)));
+        stream.writer_watches(0, true);
+        assert_eq!((read(&stream, &mut [0]), read(&stream, &mut [0])), (tell(1, true), tell(1, true)));
+        stream.writer_watches(0, false);
+        assert_eq!((read(&stream, &mut [0]), read(&stream, &mut [0])), (tell(1, true), tell(1, false)));
+        stream.reader_watches(0, true);
+        stream.window(0, 3);
+        assert_eq!(write(&stream, b"12345"), tell(5, true));
+        // What lay beyond the window has come in by this.
+        assert_eq!([1; 3].map(|len| read(&stream, &mut vec![0; len])), [tell(1, true), tell(1, true), tell(1, false)]);
     }
 
     #[test]
@@ -466,7 +597,7 @@ mod tests {
         write(&stream, b"hello");
         let bad = |_: usize, _: *mut u8, _: usize| Err(host::Error::FAULT);
         assert_eq!(stream.read(0, 5, bad), Err(host::Error::FAULT));
-        assert_eq!(stream.write(0, 5, bad), Err(host::Error::FAULT));
+        assert_eq!(stream.write(0, 5, 0, bad), Err(host::Error::FAULT));
         assert_eq!(read(&stream, &mut [0; 9]), bytes(5));
     }
 

@@ -3,7 +3,6 @@
 //! [`TcpConn`] is all that the stack knows of a TCP engine. The engine is smoltcp's, unmodified; each socket sits alone in
 //! a set, so that ten thousand idle ones cost an active one nothing.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use abi::{Errno, Result};
@@ -236,10 +235,14 @@ pub trait TcpConn: Send {
     fn urge(&mut self, _end: u64) {}
     /// Lets programs move the bytes themselves: which direction is this end's to write, and the memory to map.
     ///
-    /// `seat` is kept as long. `EOPNOTSUPP` if that cannot be, `EAGAIN` if not now.
-    fn share(&mut self, _seat: Arc<()>) -> Result<(usize, Owned)> {
+    /// `EOPNOTSUPP` if that cannot be, `EAGAIN` if not now.
+    fn share(&mut self) -> Result<(usize, Owned)> {
         Err(Errno::EOPNOTSUPP)
     }
+    /// Lets the program at this end know whether its open file blocks.
+    fn set_blocks(&self, _blocks: bool) {}
+    /// Says whether somebody at this end is to hear of all bytes that come.
+    fn watch(&self, _edges: bool) {}
     /// Whether programs do so now.
     fn is_shared(&self) -> bool {
         false

@@ -6,19 +6,16 @@
 //! Programs that read and write much map the bytes and move them themselves ([`sysproxy::stream`]). What then is more than plain reading
 //! and writing has the bytes brought back here first.
 
-mod bytes;
-
 use std::sync::{Arc, Mutex};
 
 use abi::{Errno, Result};
 use smoltcp::time::{Duration, Instant};
-use sysproxy::host::{self, Owned};
-use sysproxy::stream::Stream;
+use sysproxy::host::Owned;
 
 use super::conn::{Ending, Held, Hold, Queues, TcpConn, TcpState, Tuning};
 use super::link::Link;
 use crate::proc::lock;
-use bytes::Bytes;
+use crate::stream::{Bytes, Common};
 
 /// How long the end that closed first is remembered (Linux's `TCP_TIMEWAIT_LEN`).
 pub const TIME_WAIT: Duration = Duration::from_secs(60);
@@ -59,8 +56,8 @@ struct Pair {
     ways: [Way; 2],
     /// Which end has ended the connection with a reset.
     reset_by: Option<usize>,
-    /// The file of the memory that programs share, and their seat.
-    shared: Option<(Owned, Arc<()>)>,
+    /// What programs share.
+    shared: Option<Common>,
     /// Bytes that they have written and read themselves, for each direction, and nobody has counted yet.
     moved: [[u64; 2]; 2],
 }
@@ -241,7 +238,8 @@ impl TcpConn for Joined {
         let inbound = &mut pair.ways[1 - self.side];
         inbound.window = tuning.receive_buffer.max(inbound.readable());
     }
-    fn share(&mut self, seat: Arc<()>) -> Result<(usize, Owned)> {
+
+    fn share(&mut self) -> Result<(usize, Owned)> {
         if !self.held.is_empty() || self.tuning.cork {
             return Err(Errno::EAGAIN);
         }
@@ -255,18 +253,26 @@ impl TcpConn for Joined {
                 return Err(Errno::EAGAIN);
             }
             let room = pair.ways.iter().map(limit).max().unwrap_or(0);
-            let (memory, file) = Stream::create(room).map_err(host::errno)?;
+            let (memory, common) = Common::create(room)?;
             for (direction, way) in pair.ways.iter_mut().enumerate() {
-                memory.limit(direction, limit(way));
+                memory.limit(direction, limit(way), limit(way) / 3);
+                memory.window(direction, way.window);
                 way.data.share(memory.clone(), direction)?;
                 // Somebody may sleep already.
                 way.data.reader_sleeps();
                 way.data.writer_sleeps();
             }
-            pair.shared = Some((file, seat));
+            pair.shared = Some(common);
         }
-        let (file, _) = pair.shared.as_ref().ok_or(Errno::EAGAIN)?;
-        Ok((self.side, host::dup_from(file.fd(), 0).map_err(host::errno)?))
+        Ok((self.side, pair.shared.as_ref().ok_or(Errno::EAGAIN)?.hand_out()?))
+    }
+
+    fn set_blocks(&self, blocks: bool) {
+        lock(&self.pair).ways[self.side].data.set_blocks(self.side, blocks);
+    }
+
+    fn watch(&self, edges: bool) {
+        lock(&self.pair).ways[1 - self.side].data.reader_watches(edges);
     }
 
     fn is_shared(&self) -> bool {

@@ -46,7 +46,6 @@ use abi::socket::{
 };
 use abi::stat::{S_IFSOCK, Stat};
 use abi::{Errno, Result};
-use sysproxy::host::Owned;
 
 use self::addr::Family;
 use self::dgram::{DgramSocket, Flavour};
@@ -211,17 +210,10 @@ pub trait Socket: File {
     fn accept(&self, _cx: &Cx<'_>) -> Result<(Arc<dyn File>, Sockaddr)> {
         Err(Errno::EOPNOTSUPP)
     }
-    /// Lets programs move the bytes of a stream themselves ([`sysproxy::stream`]): which direction is this end's to write, and the
-    /// memory to map. `EOPNOTSUPP` if that cannot be, `EAGAIN` if not now.
-    fn share(&self) -> Result<(usize, Owned)> {
-        Err(Errno::EOPNOTSUPP)
-    }
     /// Which way the bytes of a stream go, in a word: `segments`, `joined` inside the kernel, `shared` by the programs; empty for others.
     fn path(&self) -> &'static str {
         ""
     }
-    /// A program has moved bytes for which somebody sleeps here.
-    fn moved(&self) {}
     /// send(2) and its kin; returns the bytes taken.
     fn send(
         &self,

@@ -50,7 +50,7 @@ pub fn serve(session: &Arc<Session>, frame: Frame) {
         Ok(ClientRequest::Prefork { connected }) => prefork(session, reqno, connected),
         Ok(ClientRequest::Interrupt) => interrupt(session, reqno),
         Ok(ClientRequest::Ring(step)) => rings::serve(session, reqno, step),
-        Ok(ClientRequest::Moved { fd }) => moved(session, Fd(fd)),
+        Ok(ClientRequest::Moved { fd, read }) => moved(session, Fd(fd), read),
         Ok(ClientRequest::Extended { pid, prefix }) => extended(session, pid, prefix),
         Err(Malformed) if !running => refuse(session, reqno, Refusal::Malformed),
         Err(Malformed) => session.post(&Refusal::Malformed.encode(reqno)),
@@ -110,12 +110,12 @@ fn fork(session: &Session, reqno: u64, token: &Token, cancel: bool) {
     }
 }
 
-/// Wakes who sleeps at the other end of a stream whose bytes the client moves itself.
-fn moved(session: &Session, fd: Fd) {
+/// Wakes who waits at the other end of a stream whose bytes the client moves itself.
+fn moved(session: &Session, fd: Fd, read: bool) {
     let Some(proc) = session.with_state(|state| state.proc.clone()) else { return };
     let open = proc.file(fd);
-    if let Some(socket) = open.as_ref().ok().and_then(|open| open.file.as_socket()) {
-        socket.moved();
+    if let Some(stream) = open.as_ref().ok().and_then(|open| open.file.as_stream()) {
+        stream.moved(read);
     }
 }
 

@@ -3,12 +3,14 @@
 use abi::{Errno, Fd, Result};
 
 use crate::Cx;
+use crate::proc::lock;
 
-/// What [`share`] adds to the direction for an open file with `O_NONBLOCK`.
+/// What [`share`] adds to the direction for an open file with `O_NONBLOCK`, and for an end of a pipe.
 const NONBLOCKING: usize = 2;
+const PIPE: usize = 4;
 
-/// Hands the client the memory of a stream ([`sysproxy::stream`]): which direction is its end's to write (0 or 1), and 2 more if the open
-/// file does not block.
+/// Hands the client the memory of a stream ([`sysproxy::stream`]): which direction is its end's to write (0 or 1), 2 more if the open
+/// file does not block, and 4 more for a pipe, of which end 0 writes and end 1 reads.
 ///
 /// `EOPNOTSUPP` for a client that cannot be handed a descriptor, and for what is no such stream; `EAGAIN` while something is in play that
 /// only the kernel minds.
@@ -17,7 +19,15 @@ pub fn share(cx: &Cx<'_>, fd: Fd) -> Result<usize> {
     if !cx.mem.takes_descriptors() {
         return Err(Errno::EOPNOTSUPP);
     }
-    let (direction, memory) = open.file.as_socket().ok_or(Errno::EOPNOTSUPP)?.share()?;
-    cx.mem.hand_over(cx.lwp.request, memory)?;
-    Ok(direction + if open.nonblocking() { NONBLOCKING } else { 0 })
+    let stream = open.file.as_stream().ok_or(Errno::EOPNOTSUPP)?;
+    let given = {
+        // Who looks into a stream to take the bytes out after that has brought them back, and is not to be disturbed.
+        let _splicing = lock(&cx.kernel.vfs.splicing);
+        stream.share()?
+    };
+    cx.mem.hand_over(cx.lwp.request, given.memory)?;
+    // Whoever changes the flags later finds the memory there.
+    open.file.status_changed(open.flags());
+    let waits = if open.nonblocking() { NONBLOCKING } else { 0 };
+    Ok(given.ours + waits + if given.pipe { PIPE } else { 0 })
 }

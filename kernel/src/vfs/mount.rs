@@ -1,16 +1,18 @@
 //! File systems at their places in the tree, and what statvfs(2) says about them.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use abi::mount::{MNT_LOCAL, MNT_RDONLY, MNT_ROOTFS};
 use abi::stat::Statvfs;
 use abi::{Errno, Result};
 use zerocopy::FromZeros;
 
+use super::pipe::Pipe;
 use super::{Dir, FileSystem, Node, Vfs};
 use crate::fs;
 use crate::fs::options::Options;
+use crate::proc::lock;
 
 /// A file system at its place in the tree.
 pub struct Mount {
@@ -31,6 +33,8 @@ pub struct Mount {
     writers: AtomicU32,
     /// Set when it was taken away by force, or the kernel has ended: what is still open answers `EIO`.
     pub(super) gone: AtomicBool,
+    /// Fifos whose bytes programs move themselves, or did.
+    streams: Mutex<Vec<Weak<Pipe>>>,
 }
 
 impl Mount {
@@ -52,6 +56,20 @@ impl Mount {
     /// Checks that it was not taken away; `EIO` if it was.
     pub fn alive(&self) -> Result<()> {
         if self.gone.load(Ordering::Relaxed) { Err(Errno::EIO) } else { Ok(()) }
+    }
+
+    /// Notes that programs are going to move the bytes of a fifo themselves, before they do.
+    pub(super) fn shares(&self, pipe: &Arc<Pipe>) {
+        let mut streams = lock(&self.streams);
+        streams.retain(|other| other.strong_count() > 0 && other.as_ptr() != Arc::as_ptr(pipe));
+        streams.push(Arc::downgrade(pipe));
+    }
+
+    /// Has everything that is in use answer `EIO`.
+    pub(super) fn be_gone(&self) {
+        self.gone.store(true, Ordering::SeqCst);
+        let streams = std::mem::take(&mut *lock(&self.streams));
+        streams.iter().filter_map(Weak::upgrade).for_each(|pipe| pipe.take_back());
     }
 
     /// Checks that the mount is not read-only; `EROFS` if it is.
@@ -144,7 +162,18 @@ impl Vfs {
         let flags = AtomicU32::new((flags | fs.nature() | MNT_LOCAL) as u32);
         let from = if source.is_empty() { fs.kind().as_bytes() } else { source }.to_vec();
         let (writers, gone) = (AtomicU32::new(0), AtomicBool::new(false));
-        Arc::new(Mount { root: fs.root(), fs, covered, id, path, from, flags, writers, gone })
+        Arc::new(Mount {
+            root: fs.root(),
+            fs,
+            covered,
+            id,
+            path,
+            from,
+            flags,
+            writers,
+            gone,
+            streams: Mutex::default(),
+        })
     }
 
     /// Lists the mounts, the root first.

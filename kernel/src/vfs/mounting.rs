@@ -79,7 +79,7 @@ impl View<'_> {
             covered.node.vnode().covers.fetch_sub(1, Ordering::Release);
         }
         if !detach {
-            mount.gone.store(true, Ordering::SeqCst);
+            mount.be_gone();
         }
         drop(mounts);
         if detach { Ok(()) } else { mount.fs.unmounted() }

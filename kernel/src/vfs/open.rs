@@ -20,6 +20,7 @@ use crate::file::{Events, File};
 use crate::fs::{devfs, etfs};
 use crate::proc::lock;
 use crate::rumpuser::Access;
+use crate::stream::{Given, Sharing};
 use crate::tty::End as Terminal;
 use crate::wait::WaitQueue;
 use crate::{Cx, current, wait};
@@ -416,6 +417,10 @@ impl File for VnodeFile {
         self.silent.store(flags & O_NOATIME != 0, Ordering::Relaxed);
     }
 
+    fn as_stream(&self) -> Option<&dyn Sharing> {
+        if let Body::Fifo(_) = self.body { Some(self) } else { None }
+    }
+
     fn as_terminal(&self) -> Option<&Terminal> {
         if let Body::Device(device) = &self.body { device.as_terminal() } else { None }
     }
@@ -428,6 +433,25 @@ impl File for VnodeFile {
 impl Drop for VnodeFile {
     fn drop(&mut self) {
         super::lock::unlock_file(self.at.node.vnode(), self.id);
+    }
+}
+
+impl Sharing for VnodeFile {
+    fn share(&self) -> Result<Given> {
+        let Body::Fifo(end) = &self.body else { return Err(Errno::EOPNOTSUPP) };
+        self.at.mount.shares(end.pipe());
+        let given = end.share()?;
+        if let Err(gone) = self.at.mount.alive() {
+            end.pipe().take_back();
+            return Err(gone);
+        }
+        Ok(given)
+    }
+
+    fn moved(&self, read: bool) {
+        if let Body::Fifo(end) = &self.body {
+            end.moved(read);
+        }
     }
 }
 

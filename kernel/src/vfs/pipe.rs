@@ -1,19 +1,23 @@
 //! Pipes, and fifos as they are opened through the file name space (pipe(7), fifo(7)).
+//!
+//! Programs that read and write much move the bytes themselves ([`crate::stream`]), as long as somebody has either end.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use abi::fcntl::O_NONBLOCK;
 use abi::ioctl::FIONREAD;
 use abi::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM};
 use abi::stat::Stat;
 use abi::{Errno, Result};
+use sysproxy::stream::Moved;
 use zerocopy::FromZeros;
 
 use super::{Kind, Node};
 use crate::Cx;
 use crate::file::{Events, File};
 use crate::proc::lock;
+use crate::stream::{Bytes, Common, Given, Sharing};
 use crate::wait::{NOTHING_NEW, WaitQueue};
 
 /// Bytes that a pipe holds at most.
@@ -33,7 +37,9 @@ pub struct Pipe {
 
 #[derive(Default)]
 struct State {
-    data: VecDeque<u8>,
+    data: Bytes,
+    /// What programs share.
+    shared: Option<Common>,
     readers: usize,
     writers: usize,
     /// How often it was opened for reading, ever: an opener that waits sees also who has gone again.
@@ -42,19 +48,51 @@ struct State {
 }
 
 impl State {
-    /// Whether a write that is never split has room.
-    fn has_room(&self) -> bool {
-        CAPACITY_BYTES - self.data.len() >= PIPE_BUF
+    /// How many bytes more there may be.
+    fn room(&self) -> usize {
+        CAPACITY_BYTES.saturating_sub(self.data.len())
     }
 
-    /// Copies what is next to be read; returns how much.
-    fn show(&self, buf: &mut [u8]) -> usize {
-        let len = buf.len().min(self.data.len());
-        let (front, back) = self.data.as_slices();
-        let first = len.min(front.len());
-        buf[..first].copy_from_slice(&front[..first]);
-        buf[first..len].copy_from_slice(&back[..len - first]);
-        len
+    /// Whether a write that is never split has room.
+    fn has_room(&self) -> bool {
+        self.room() >= PIPE_BUF
+    }
+
+    /// Brings the bytes back that programs share.
+    fn take_back(&mut self) {
+        if self.shared.take().is_some() {
+            // What they cannot have done they have done to their own bytes.
+            self.data.take_back();
+        }
+    }
+
+    /// Takes what is next to be read; returns how much.
+    fn take(&mut self, buf: &mut [u8]) -> usize {
+        let taken = match self.data.read(buf, false) {
+            Some(0) if self.data.reader_sleeps() => self.data.read(buf, false),
+            taken => taken,
+        };
+        taken.unwrap_or_else(|| {
+            // A program is in the middle of reading.
+            self.take_back();
+            self.data.read(buf, false).unwrap_or(0)
+        })
+    }
+
+    /// Adds bytes; returns how many went, none if there is no room.
+    fn put(&mut self, data: &[u8]) -> usize {
+        let mut put = self.data.shared().map(|shared| shared.write(data, PIPE_BUF));
+        if put == Some(Moved::Nothing) {
+            self.data.writer_sleeps();
+            put = self.data.shared().map(|shared| shared.write(data, PIPE_BUF));
+        }
+        match put {
+            Some(Moved::Bytes { len, .. }) => return len,
+            Some(Moved::Nothing) => return 0,
+            Some(Moved::Busy | Moved::Over) | None => self.take_back(),
+        }
+        let room = self.room();
+        if data.len() <= PIPE_BUF && room < data.len() { 0 } else { self.data.push(&data[..data.len().min(room)]) }
     }
 }
 
@@ -98,6 +136,11 @@ impl Pipe {
         let ino = NEXT_INO.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self { state: Mutex::default(), queue: WaitQueue::new(), ino })
     }
+
+    /// Brings the bytes back that programs share.
+    pub(super) fn take_back(&self) {
+        lock(&self.state).take_back();
+    }
 }
 
 /// One end of a pipe; both at once for a fifo that is opened for reading and writing.
@@ -129,6 +172,16 @@ impl End {
         Self { pipe: pipe.clone(), ways, seen }
     }
 
+    /// Which of the two ends it is, of those that programs share: the first writes.
+    fn side(&self) -> usize {
+        usize::from(self.ways.read)
+    }
+
+    /// The pipe.
+    pub(super) fn pipe(&self) -> &Arc<Pipe> {
+        &self.pipe
+    }
+
     /// Whether somebody has, or had since this end was opened, the other end: `EAGAIN` while not.
     pub(super) fn has_partner(&self) -> Result<()> {
         let state = lock(&self.pipe.state);
@@ -150,12 +203,11 @@ impl File for End {
             return Ok(0);
         }
         let mut state = lock(&self.pipe.state);
-        if state.data.is_empty() {
+        let had_room = state.has_room();
+        let len = state.take(buf);
+        if len == 0 {
             return if state.writers == 0 { Ok(0) } else { Err(Errno::EAGAIN) };
         }
-        let had_room = state.has_room();
-        let len = state.show(buf);
-        state.data.drain(..len);
         let news = if state.has_room() && !had_room { POLLOUT } else { NOTHING_NEW };
         drop(state);
         self.pipe.queue.wake_for(news);
@@ -166,10 +218,12 @@ impl File for End {
         if !self.ways.read {
             return Err(Errno::EBADF);
         }
-        let state = lock(&self.pipe.state);
-        match state.data.is_empty() && !buf.is_empty() {
-            true if state.writers > 0 => Err(Errno::EAGAIN),
-            _ => Ok(state.show(buf)),
+        let mut state = lock(&self.pipe.state);
+        // Who looks is going to take what it has seen.
+        state.take_back();
+        match state.data.read(buf, true) {
+            Some(0) | None if state.writers > 0 && !buf.is_empty() => Err(Errno::EAGAIN),
+            seen => Ok(seen.unwrap_or(0)),
         }
     }
 
@@ -184,12 +238,10 @@ impl File for End {
         if state.readers == 0 {
             return Err(Errno::EPIPE);
         }
-        let room = CAPACITY_BYTES - state.data.len();
-        if room == 0 || (buf.len() <= PIPE_BUF && room < buf.len()) {
+        let len = state.put(buf);
+        if len == 0 {
             return Err(Errno::EAGAIN);
         }
-        let len = buf.len().min(room);
-        state.data.extend(&buf[..len]);
         drop(state);
         self.pipe.queue.wake_for(POLLIN | POLLRDNORM);
         Ok(len)
@@ -197,9 +249,11 @@ impl File for End {
 
     fn ready(&self) -> Events {
         let state = lock(&self.pipe.state);
+        state.data.reader_watches(self.pipe.queue.by_edges());
         let mut events = 0;
         if self.ways.read {
-            if !state.data.is_empty() {
+            // Who finds nothing may wait for it now.
+            if state.data.len() > 0 || state.data.reader_sleeps() && state.data.len() > 0 {
                 events |= POLLIN | POLLRDNORM;
             }
             // A fifo that nobody has opened for writing yet has not been hung up.
@@ -208,7 +262,7 @@ impl File for End {
             }
         }
         if self.ways.write {
-            if state.has_room() {
+            if state.has_room() || state.data.writer_sleeps() && state.has_room() {
                 events |= POLLOUT;
             }
             if state.readers == 0 {
@@ -232,6 +286,14 @@ impl File for End {
         Ok(stat)
     }
 
+    fn status_changed(&self, flags: i32) {
+        lock(&self.pipe.state).data.set_blocks(self.side(), flags & O_NONBLOCK == 0);
+    }
+
+    fn as_stream(&self) -> Option<&dyn Sharing> {
+        Some(self)
+    }
+
     fn ioctl(&self, _cx: &Cx<'_>, command: u64, data: &mut [u8]) -> Result<()> {
         if command != FIONREAD {
             return Err(Errno::ENOTTY);
@@ -242,11 +304,46 @@ impl File for End {
     }
 }
 
+impl Sharing for End {
+    fn share(&self) -> Result<Given> {
+        if self.ways.read && self.ways.write {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let mut state = lock(&self.pipe.state);
+        if state.readers == 0 || state.writers == 0 {
+            return Err(Errno::EAGAIN);
+        }
+        if state.shared.is_none() {
+            let (memory, common) = Common::create(CAPACITY_BYTES)?;
+            memory.limit(0, CAPACITY_BYTES, PIPE_BUF);
+            state.data.share(memory, 0)?;
+            state.shared = Some(common);
+            // Somebody may sleep already, or watch.
+            state.data.reader_sleeps();
+            state.data.writer_sleeps();
+            state.data.reader_watches(self.pipe.queue.by_edges());
+        }
+        let memory = state.shared.as_ref().ok_or(Errno::EAGAIN)?.hand_out()?;
+        Ok(Given { memory, ours: self.side(), pipe: true })
+    }
+
+    fn moved(&self, read: bool) {
+        if !read {
+            lock(&self.pipe.state).data.reader_watches(self.pipe.queue.by_edges());
+        }
+        self.pipe.queue.wake_for(if read { POLLOUT } else { POLLIN | POLLRDNORM });
+    }
+}
+
 impl Drop for End {
     fn drop(&mut self) {
         let mut state = lock(&self.pipe.state);
         state.readers -= usize::from(self.ways.read);
         state.writers -= usize::from(self.ways.write);
+        if state.readers == 0 || state.writers == 0 {
+            // The end of the file, and a broken pipe, are told by calls.
+            state.take_back();
+        }
         drop(state);
         self.pipe.queue.wake();
     }
@@ -267,6 +364,34 @@ mod tests {
         let mut all = vec![0; CAPACITY_BYTES + 1];
         assert_eq!(read.read(&mut all), Ok(CAPACITY_BYTES));
         assert_eq!((all[0], all[CAPACITY_BYTES - 1]), (1, 2));
+    }
+
+    #[test]
+    fn bytes_that_programs_share_are_the_same_pipe_and_come_back_with_the_end() {
+        let (read, write) = pair();
+        write.write(b"before").unwrap();
+        let [theirs, ours] = [&write, &read].map(|end| end.as_stream().unwrap().share().unwrap());
+        assert_eq!((theirs.ours, ours.ours, ours.pipe), (0, 1, true));
+        let memory = sysproxy::stream::Stream::attach(ours.memory.fd()).unwrap();
+        assert_eq!(memory.write_own(0, b" and after", PIPE_BUF), Moved::Bytes { len: 10, tell: false });
+        let mut buf = [0; 32];
+        assert_eq!((read.read(&mut buf), &buf[..16]), (Ok(16), &b"before and after"[..]));
+        assert_eq!((read.read(&mut buf), read.ready()), (Err(Errno::EAGAIN), 0));
+        let mut left = CAPACITY_BYTES;
+        while let Ok(len) = write.write(&[1; 10_000]) {
+            left -= len;
+        }
+        assert_eq!((left, write.write(b"x"), write.ready()), (0, Err(Errno::EAGAIN), 0));
+        assert_eq!(memory.read_own(0, &mut vec![0; PIPE_BUF], false), Moved::Bytes { len: PIPE_BUF, tell: false });
+        assert_eq!((write.ready(), write.write(&[2; PIPE_BUF])), (POLLOUT, Ok(PIPE_BUF)));
+        // Who looks into it is alone.
+        assert_eq!((read.peek(&mut buf), memory.is_over(0)), (Ok(32), true));
+        let again = read.as_stream().unwrap().share().unwrap();
+        let memory = sysproxy::stream::Stream::attach(again.memory.fd()).unwrap();
+        drop(write);
+        assert!(memory.is_over(0) && read.as_stream().unwrap().share().is_err());
+        let mut all = vec![0; CAPACITY_BYTES + 1];
+        assert_eq!((read.read(&mut all), read.read(&mut all)), (Ok(CAPACITY_BYTES), Ok(0)));
     }
 
     #[test]

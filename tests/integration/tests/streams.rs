@@ -1,4 +1,4 @@
-//! Connections whose bytes programs move themselves, through memory that they share.
+//! Connections and pipes whose bytes programs move themselves, through memory that they share.
 
 use std::process::{Command, Stdio};
 
@@ -23,13 +23,34 @@ def busy():
 def paths():
     shown = os.popen('rumpctl sockstat -v').read().splitlines()[1:]
     print(*sorted(line.split()[8] for line in shown if 'ESTABLISHED' in line), flush=True)
+class Pipe:
+    # Looks like one end of a connection, through a fifo for each direction.
+    def __init__(self, reads, writes): self.reads, self.writes = reads, writes
+    def sendall(self, data):
+        while data: data = data[os.write(self.writes, data):]
+    def recv(self, room): return os.read(self.reads, room)
+    def close(self): os.close(self.reads); os.close(self.writes)
+def pipes(name):
+    ends = []
+    for way in 'ab':
+        path = '/rump/tmp/%s.%s' % (name, way)
+        os.mkfifo(path)
+        reads = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        ends += [reads, os.open(path, os.O_WRONLY)]
+        os.set_blocking(reads, True)
+        os.unlink(path)
+    return Pipe(ends[0], ends[3]), Pipe(ends[2], ends[1])
 def memory():
     lines = [line for line in open('/proc/self/maps') if 'rump-stream' in line]
     return [[int(word, 16) for word in line.split()[0].split('-')] for line in lines]
 ";
 
 fn python(rump: &Rump, script: &str) -> Command {
-    let mut command = rump.launch(&["--config", "path=/rump,socket=inet"], "python3");
+    python_with(rump, "path=/rump,socket=inet", script)
+}
+
+fn python_with(rump: &Rump, config: &str, script: &str) -> Command {
+    let mut command = rump.launch(&["--config", config], "python3");
     let tools = integration::built("rumpctl");
     let path = std::env::join_paths(
         [tools.parent().unwrap().to_owned()]
@@ -89,6 +110,85 @@ print(one.fileno())
 }
 
 #[test]
+fn pipes_and_local_streams_are_shared_as_long_as_they_are_plain() {
+    let script = "
+def maps(): return len(memory())
+one, two = pipes('p')
+print(maps())
+rounds(one, two, 50)
+print(maps())
+one.close(); two.close()
+print(maps())
+one, two = socket.socketpair(socket.AF_UNIX)
+rounds(one, two, 50)
+print(maps())
+os.system('LD_PRELOAD= rumpctl sockstat -v | grep -c shared')
+one.send(b'x'); two.recv(1, socket.MSG_PEEK); two.recv(1)
+os.system('LD_PRELOAD= rumpctl sockstat -v | grep -c shared')
+";
+    let rump = Rump::start(Transport::Unix);
+    let done = output(&mut python_with(&rump, "path=/rump,socket=all", script));
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    // Each end is mapped by itself; the one who looked without taking has the bytes of one direction brought back.
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "0\n4\n0\n2\n2\n1\n");
+}
+
+/// A watcher of edges does not end the sharing, hears of every arrival, and finds all that came, whatever the two do at the same time.
+#[test]
+fn a_watcher_of_edges_misses_nothing_of_a_shared_connection() {
+    let script = "
+import select, time
+random.seed(5)
+one, two = busy()
+two.setblocking(False)
+watch = select.epoll()
+watch.register(two, select.EPOLLIN | select.EPOLLET)
+TOTAL = 3_000_000
+child = os.fork()
+if child == 0:
+    sent = 0
+    while sent < TOTAL:
+        size = min(TOTAL - sent, random.choice([1, 100, 5000, 400_000]))
+        one.sendall(b'z' * size)
+        sent += size
+        if random.random() < 0.1: time.sleep(random.random() / 1000)
+    os._exit(0)
+got = 0
+paths()
+while got < TOTAL:
+    assert watch.poll(20), got
+    try:
+        while True:
+            got += len(two.recv(random.choice([1000, 70_000])))
+    except BlockingIOError:
+        pass
+os.waitpid(child, 0)
+# In small portions: to the last byte of what was there, and no further.
+import fcntl, termios, struct
+for turn in range(20):
+    one.setblocking(False)
+    left = 0
+    try:
+        while True: left += one.send(b'y' * 50_000)
+    except BlockingIOError:
+        pass
+    while left:
+        assert watch.poll(20), left
+        there = struct.unpack('i', fcntl.ioctl(two, termios.FIONREAD, b'    '))[0]
+        while there:
+            got = len(two.recv(min(there, 60_000)))
+            there -= got; left -= got
+    try:
+        two.recv(1); assert False
+    except BlockingIOError:
+        pass
+print('well')
+";
+    let rump = Rump::start(Transport::Unix);
+    assert_eq!(printed(&rump, script), "shared shared shared shared\nwell\n");
+}
+
+#[test]
 fn who_spoils_the_memory_spoils_his_own_connection() {
     let rump = Rump::start(Transport::Unix);
     // Rubbish all over the words and the bytes, again and again, while both ends go on.
@@ -97,14 +197,15 @@ random.seed(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
 good = busy()
 for turn in range(60):
     known = memory()
-    one, two = busy()
+    one, two = socket.socketpair(socket.AF_UNIX) if turn % 2 else pair()
+    rounds(one, two, 50)
     for fd in (one, two):
         fd.settimeout(0.02)
     # Each end has its own mapping, as long as it has not found out.
     while places := [place for place in memory() if place not in known]:
         start, end = places[0]
         for _ in range(8):
-            at = random.choice([0, 64, 128, 192, 256, 320, 384]) + random.randrange(8)
+            at = random.randrange(1152)
             ctypes.memset(start + (at if random.random() < 0.8 else random.randrange(end - start)), random.randrange(256), 1)
         for fd in (one, two):
             try:

@@ -214,6 +214,9 @@ impl Socket for LocalSocket {
         let mut state = lock(&self.state);
         if (level, name) == (SOL_LOCAL, LOCAL_CREDS) {
             state.want_credentials = value.iter().any(|byte| *byte != 0);
+            if let Role::Connected { rx, .. } = &state.role {
+                rx.mind_senders(state.want_credentials);
+            }
             return Ok(());
         }
         state.options.set(level, name, value)?;
@@ -222,6 +225,14 @@ impl Socket for LocalSocket {
             tx.set_limit(state.options.send_buffer);
         }
         Ok(())
+    }
+
+    fn path(&self) -> &'static str {
+        match self.channels() {
+            Some((_, tx)) if tx.is_shared() => "shared",
+            Some(_) if self.kind == SOCK_STREAM => "joined",
+            _ => "",
+        }
     }
 
     fn time_limits(&self) -> (Option<Duration>, Option<Duration>) {

@@ -1,4 +1,7 @@
 //! One direction of an AF_LOCAL connection, or the inbox of a datagram socket.
+//!
+//! The bytes of both directions of a busy stream are moved by the programs themselves ([`crate::stream`]), until something else than bytes
+//! is sent, somebody asks who has sent them, looks at them without taking them, or an end goes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
@@ -6,9 +9,11 @@ use std::sync::{Arc, Mutex, Weak};
 use abi::poll::{POLLIN, POLLOUT, POLLPRI, POLLRDNORM};
 use abi::socket::Unpcbid;
 use abi::{Errno, Result};
+use sysproxy::stream::Moved;
 
 use crate::file::{Events, OpenFile};
 use crate::proc::lock;
+use crate::stream::{Bytes, Common, Given};
 use crate::wait::{EVERYTHING, WaitQueue};
 
 /// What a queued message counts beside its bytes.
@@ -63,6 +68,8 @@ pub struct Taken {
 pub struct Channel {
     /// Whether message boundaries count for nothing.
     stream: bool,
+    /// Which direction of its connection it is.
+    direction: usize,
     state: Mutex<State>,
     /// Woken when there is something to read.
     reader: Arc<WaitQueue>,
@@ -73,6 +80,12 @@ pub struct Channel {
 struct State {
     messages: VecDeque<Message>,
     used: usize,
+    /// The bytes instead of messages, while programs share them; else none.
+    bytes: Bytes,
+    /// What they share, in both directions.
+    shared: Option<Arc<Common>>,
+    /// Whether the reader asks who has sent what.
+    by_sender: bool,
     limit: usize,
     no_reader: bool,
     no_writer: bool,
@@ -84,16 +97,30 @@ struct State {
 impl Channel {
     /// Makes a channel that holds `limit` bytes.
     pub fn new(stream: bool, limit: usize, reader: Arc<WaitQueue>, writer: Option<Arc<WaitQueue>>) -> Arc<Self> {
+        Self::of_pair(0, stream, limit, reader, writer)
+    }
+
+    /// Makes one direction, 0 or 1, of a connection.
+    pub fn of_pair(
+        direction: usize,
+        stream: bool,
+        limit: usize,
+        reader: Arc<WaitQueue>,
+        writer: Option<Arc<WaitQueue>>,
+    ) -> Arc<Self> {
         let state = State {
             messages: VecDeque::new(),
             used: 0,
+            bytes: Bytes::default(),
+            shared: None,
+            by_sender: false,
             limit,
             no_reader: false,
             no_writer: false,
             reset: false,
             writers: Vec::new(),
         };
-        Arc::new(Self { stream, state: Mutex::new(state), reader, writer })
+        Arc::new(Self { stream, direction, state: Mutex::new(state), reader, writer })
     }
 
     /// Puts a message in; a stream takes as much as there is room for. `EAGAIN` without room: `writer` is woken when
@@ -107,7 +134,16 @@ impl Channel {
         if !self.stream && len > state.limit {
             return Err(Errno::EMSGSIZE);
         }
-        let room = state.limit.saturating_sub(state.used);
+        if !message.rights.is_empty() || message.urgent {
+            state.take_back();
+        }
+        let pushed = state.push_bytes(&message.data);
+        if let Some(pushed @ 1..) = pushed {
+            drop(state);
+            self.reader.wake_for(POLLIN | POLLRDNORM);
+            return Ok(pushed);
+        }
+        let room = if pushed.is_some() { 0 } else { state.limit.saturating_sub(state.used) };
         let taken = if self.stream { len.min(room) } else { len };
         let full = if self.stream { room == 0 && len > 0 } else { state.used > 0 && len + OVERHEAD > room };
         if full {
@@ -129,6 +165,15 @@ impl Channel {
     /// `EAGAIN` when there is nothing yet, `ECONNRESET` once if the peer closed without reading what we had sent.
     pub fn pop(&self, buf: &mut [u8], how: How) -> Result<Taken> {
         let mut state = lock(&self.state);
+        if how.peek || how.by_sender {
+            state.take_back();
+        }
+        if let Some(len @ 1..) = state.pop_bytes(buf) {
+            let writers = std::mem::take(&mut state.writers);
+            drop(state);
+            self.wake_writers(&writers, POLLOUT);
+            return Ok(Taken { len, full: len, ..Taken::default() });
+        }
         let used = state.used;
         let taken = if self.stream { state.take_stream(buf, how) } else { state.take_message(buf, how.peek) };
         // Room may come about with nothing taken: by an urgent byte that nobody asked for.
@@ -171,6 +216,7 @@ impl Channel {
     /// The reader is gone; whether it left something unread.
     pub fn close_reader(&self) -> bool {
         let mut state = lock(&self.state);
+        state.take_back();
         state.no_reader = true;
         let messages = std::mem::take(&mut state.messages);
         let unread = messages.iter().any(|message| !self.stream || message.left() > 0);
@@ -184,6 +230,7 @@ impl Channel {
     /// The reader wants no more; what is there can still be read.
     pub fn shut_reader(&self) {
         let mut state = lock(&self.state);
+        state.take_back();
         state.no_reader = true;
         let writers = std::mem::take(&mut state.writers);
         drop(state);
@@ -198,6 +245,7 @@ impl Channel {
     /// The writer is gone; with `reset` without having read what was sent to it.
     pub fn close_writer(&self, reset: bool) {
         let mut state = lock(&self.state);
+        state.take_back();
         state.no_writer = true;
         state.reset |= reset;
         drop(state);
@@ -206,27 +254,108 @@ impl Channel {
 
     /// Looks: bytes (of the next message, unless a stream) to be read, whether the end is reached, room.
     pub fn look(&self) -> Look {
+        lock(&self.state).look(self.stream)
+    }
+
+    /// The same for who may wait then, for bytes if it `reads`, or for room.
+    pub fn look_to_wait(&self, reads: bool) -> Look {
         let state = lock(&self.state);
-        let readable = match self.stream {
-            true => state.messages.iter().map(Message::left).sum(),
-            false => state.messages.front().map_or(0, Message::left),
+        self.note_watchers(&state);
+        let look = state.look(self.stream);
+        let marked = match reads {
+            true => !look.any && state.bytes.reader_sleeps(),
+            false => !look.has_room() && state.bytes.writer_sleeps(),
         };
-        Look {
-            readable,
-            any: !state.messages.is_empty(),
-            urgent: state.messages.iter().any(|message| message.urgent),
-            at_mark: state.at_mark(),
-            reset: state.reset,
-            no_writer: state.no_writer,
-            no_reader: state.no_reader,
-            room: state.limit.saturating_sub(state.used),
-            limit: state.limit,
+        if marked { state.look(self.stream) } else { look }
+    }
+
+    /// Has programs tell of everything, as long as somebody is to hear of it.
+    fn note_watchers(&self, state: &State) {
+        if state.shared.is_some() {
+            state.bytes.reader_watches(self.reader.by_edges());
+            state.bytes.writer_watches(self.writer.as_ref().is_some_and(|queue| queue.by_edges()));
         }
     }
 
     /// Changes how much fits.
     pub fn set_limit(&self, limit: usize) {
-        lock(&self.state).limit = limit;
+        let mut state = lock(&self.state);
+        if state.limit != limit {
+            state.take_back();
+            state.limit = limit;
+        }
+    }
+
+    /// Notes whether the reader asks who has sent what.
+    pub fn mind_senders(&self, by_sender: bool) {
+        let mut state = lock(&self.state);
+        state.by_sender = by_sender;
+        if by_sender {
+            state.take_back();
+        }
+    }
+
+    /// Lets programs move the bytes of a connection themselves, of which one end reads `rx` and writes `tx`.
+    ///
+    /// `EAGAIN` while something is in play that only the kernel minds.
+    pub fn share(rx: &Self, tx: &Self) -> Result<Given> {
+        let (first, second) = if rx.direction < tx.direction { (rx, tx) } else { (tx, rx) };
+        let mut states = [lock(&first.state), lock(&second.state)];
+        if !states.iter().all(|state| state.is_plain()) {
+            return Err(Errno::EAGAIN);
+        }
+        let given = |common: &Common| Ok(Given { memory: common.hand_out()?, ours: tx.direction, pipe: false });
+        if let [Some(one), Some(other)] = states.each_ref().map(|state| &state.shared)
+            && Arc::ptr_eq(one, other)
+        {
+            return given(one);
+        }
+        states.iter_mut().for_each(|state| state.take_back());
+        if states.iter().any(|state| state.used > state.limit) {
+            return Err(Errno::EAGAIN);
+        }
+        let (memory, common) = Common::create(states.iter().map(|state| state.limit).max().unwrap_or(0))?;
+        let common = Arc::new(common);
+        for (direction, (state, channel)) in states.iter_mut().zip([first, second]).enumerate() {
+            memory.limit(direction, state.limit, state.limit / Look::PART);
+            let messages = std::mem::take(&mut state.messages);
+            state.used = 0;
+            if let Some(bytes) = state.bytes.own() {
+                messages.iter().for_each(|message| bytes.extend(&message.data[message.read..]));
+            }
+            state.bytes.share(memory.clone(), direction)?;
+            state.shared = Some(common.clone());
+            // Somebody may sleep already, or watch.
+            state.bytes.reader_sleeps();
+            state.bytes.writer_sleeps();
+            channel.note_watchers(state);
+        }
+        given(&common)
+    }
+
+    /// Whether programs move the bytes themselves.
+    pub fn is_shared(&self) -> bool {
+        lock(&self.state).shared.is_some()
+    }
+
+    /// Lets the program that writes know whether its open file blocks.
+    pub fn set_blocks(&self, blocks: bool) {
+        lock(&self.state).bytes.set_blocks(self.direction, blocks);
+    }
+
+    /// A program has written by itself, which somebody is to hear of.
+    pub fn written(&self) {
+        self.note_watchers(&lock(&self.state));
+        self.reader.wake_for(POLLIN | POLLRDNORM);
+    }
+
+    /// A program has read by itself, which somebody is to hear of.
+    pub fn was_read(&self) {
+        let mut state = lock(&self.state);
+        self.note_watchers(&state);
+        let writers = std::mem::take(&mut state.writers);
+        drop(state);
+        self.wake_writers(&writers, POLLOUT);
     }
 }
 
@@ -265,7 +394,86 @@ impl Message {
     }
 }
 
+impl Look {
+    /// Poll says that there is room once there is this part of all.
+    const PART: usize = 4;
+
+    /// Whether there is so much room that poll(2) says so.
+    pub fn has_room(&self) -> bool {
+        self.room * Self::PART >= self.limit
+    }
+}
+
 impl State {
+    fn look(&self, stream: bool) -> Look {
+        let shared = self.bytes.len();
+        let readable = match stream {
+            true => shared + self.messages.iter().map(Message::left).sum::<usize>(),
+            false => self.messages.front().map_or(0, Message::left),
+        };
+        Look {
+            readable,
+            any: shared > 0 || !self.messages.is_empty(),
+            urgent: self.messages.iter().any(|message| message.urgent),
+            at_mark: self.at_mark(),
+            reset: self.reset,
+            no_writer: self.no_writer,
+            no_reader: self.no_reader,
+            room: self.limit.saturating_sub(self.used + shared),
+            limit: self.limit,
+        }
+    }
+
+    /// Whether there is nothing but bytes.
+    fn is_plain(&self) -> bool {
+        let bytes_only = self.messages.iter().all(|message| message.rights.is_empty() && message.is_plain());
+        bytes_only && !(self.no_reader || self.no_writer || self.reset || self.by_sender)
+    }
+
+    /// Brings the bytes back that programs share. Nobody knows who of them has sent what.
+    fn take_back(&mut self) {
+        if self.shared.take().is_none() {
+            return;
+        }
+        // What they cannot have done they have done to their own bytes.
+        self.bytes.take_back();
+        let data: Vec<u8> =
+            std::mem::take(&mut self.bytes).own().map(|bytes| bytes.drain(..).collect()).unwrap_or_default();
+        self.used = data.len();
+        if !data.is_empty() {
+            self.messages.push_back(Message { data, ..Message::default() });
+        }
+    }
+
+    /// Adds bytes to those that programs share, if they do; returns how many went.
+    fn push_bytes(&mut self, data: &[u8]) -> Option<usize> {
+        let mut moved = self.bytes.shared()?.write(data, 0);
+        if moved == Moved::Nothing {
+            self.bytes.writer_sleeps();
+            moved = self.bytes.shared()?.write(data, 0);
+        }
+        match moved {
+            Moved::Bytes { len, .. } => return Some(len),
+            Moved::Nothing => return Some(0),
+            Moved::Busy | Moved::Over => self.take_back(),
+        }
+        None
+    }
+
+    /// Takes some of the bytes that programs share, if they do.
+    fn pop_bytes(&mut self, buf: &mut [u8]) -> Option<usize> {
+        self.shared.as_ref()?;
+        let got = match self.bytes.read(buf, false) {
+            Some(0) if self.bytes.reader_sleeps() => self.bytes.read(buf, false),
+            got => got,
+        };
+        if got.is_none() {
+            // A program is in the middle of reading.
+            self.take_back();
+        }
+        got
+    }
+
     fn put(&mut self, mut message: Message, taken: usize, stream: bool) {
         self.used += taken + if stream { 0 } else { OVERHEAD };
         message.data.truncate(taken);
@@ -407,6 +615,36 @@ mod tests {
         assert_eq!((taken.len, taken.full), (2, 5));
         assert_eq!(channel.pop(&mut buf, How::default()).err(), Some(Errno::EAGAIN));
         assert_eq!(channel.push(message(&[0; 101]), &writer), Err(Errno::EMSGSIZE));
+    }
+
+    #[test]
+    fn a_stream_that_programs_share_takes_bytes_only() {
+        let writer = Arc::default();
+        let [there, back] = [0, 1].map(|direction| Channel::of_pair(direction, true, 8192, Arc::default(), None));
+        there.push(message(b"before"), &writer).unwrap();
+        let [ours, theirs] = [(&back, &there), (&there, &back)].map(|(rx, tx)| Channel::share(rx, tx).unwrap());
+        assert_eq!((ours.ours, theirs.ours, ours.pipe, there.is_shared()), (0, 1, false, true));
+        let memory = sysproxy::stream::Stream::attach(theirs.memory.fd()).unwrap();
+        assert_eq!(memory.write_own(0, b" and after", 0), Moved::Bytes { len: 10, tell: false });
+        assert_eq!((there.look().readable, there.look().room), (16, 8192 - 16));
+        let mut buf = [0; 32];
+        assert_eq!(there.pop(&mut buf[..7], How::default()).unwrap().len, 7);
+        assert_eq!(there.pop(&mut buf[7..], How::default()).unwrap().len, 9);
+        assert_eq!(&buf[..16], b"before and after");
+        assert_eq!(there.pop(&mut buf, How::default()).err(), Some(Errno::EAGAIN));
+        assert_eq!(there.push(message(&[7; 9000]), &writer), Ok(8192));
+        assert_eq!(there.push(message(b"x"), &writer), Err(Errno::EAGAIN));
+        assert_eq!(there.pop(&mut [0; 8000], PEEK).unwrap().len, 8000);
+        assert!(memory.is_over(0) && !memory.is_over(1), "who looks has the kernel keep the bytes");
+        assert_eq!((there.look().readable, there.push(message(b"x"), &writer)), (8192, Err(Errno::EAGAIN)));
+        back.mind_senders(true);
+        assert!(memory.is_over(1) && Channel::share(&back, &there).is_err());
+        back.mind_senders(false);
+        Channel::share(&back, &there).unwrap();
+        assert_eq!(there.pop(&mut vec![0; 9000], How::default()).unwrap().len, 8192);
+        back.close_writer(false);
+        assert!(Channel::share(&back, &there).is_err());
+        assert_eq!(back.pop(&mut buf, How::default()).unwrap().len, 0);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
 
+use abi::fcntl::O_NONBLOCK;
 use abi::ioctl::SIOCATMARK;
 use abi::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM};
 use abi::socket::*;
@@ -17,6 +18,7 @@ use crate::net::option::{Kind, Options};
 use crate::net::stack::Inet;
 use crate::net::{Socket, ioctl};
 use crate::proc::lock;
+use crate::stream::{Given, Sharing};
 use crate::wait::{NOTHING_NEW, WaitQueue};
 
 /// The longest listen queue.
@@ -100,11 +102,13 @@ impl LocalSocket {
         let stream = self.kind == SOCK_STREAM;
         let size = |socket: &LocalSocket| {
             let state = lock(&socket.state);
-            (state.options.send_buffer, state.name.clone())
+            (state.options.send_buffer, state.name.clone(), state.want_credentials)
         };
-        let ((our_size, our_name), (their_size, their_name)) = (size(self), size(other));
-        let there = Channel::new(stream, our_size, other.queue.clone(), Some(self.queue.clone()));
-        let back = Channel::new(stream, their_size, self.queue.clone(), Some(other.queue.clone()));
+        let ((our_size, our_name, we_mind), (their_size, their_name, they_mind)) = (size(self), size(other));
+        let there = Channel::of_pair(0, stream, our_size, other.queue.clone(), Some(self.queue.clone()));
+        let back = Channel::of_pair(1, stream, their_size, self.queue.clone(), Some(other.queue.clone()));
+        there.mind_senders(they_mind);
+        back.mind_senders(we_mind);
         let (rx, tx) = (back.clone(), there.clone());
         lock(&other.state).role = Role::Connected { rx: there, tx: back, peer_name: our_name, peer: ours };
         lock(&self.state).role = Role::Connected { rx, tx, peer_name: their_name, peer: theirs };
@@ -291,13 +295,13 @@ impl File for LocalSocket {
             Role::Listening { ready, .. } if ready.is_empty() => return 0,
             Role::Listening { .. } => return POLLIN | POLLRDNORM,
             Role::Connected { rx, tx, .. } => {
-                let (rx, tx) = (rx.look(), tx.look());
+                let (rx, tx) = (rx.look_to_wait(true), tx.look_to_wait(false));
                 ended |= rx.no_writer;
                 broken |= tx.no_reader;
+                events |= if rx.reset { POLLERR } else { 0 };
                 events |= if rx.any { POLLIN | POLLRDNORM } else { 0 };
                 events |= if rx.urgent { POLLPRI } else { 0 };
-                events |= if rx.reset { POLLERR } else { 0 };
-                events |= if broken || tx.room * 4 >= tx.limit { POLLOUT } else { 0 };
+                events |= if broken || tx.has_room() { POLLOUT } else { 0 };
             }
             Role::Idle | Role::Aimed(_) if self.kind == SOCK_DGRAM => {
                 events |= if self.inbox.look().any { POLLIN | POLLRDNORM } else { 0 };
@@ -342,7 +346,39 @@ impl File for LocalSocket {
         ioctl::socket(cx, &self.inet, command, data, fill)
     }
 
+    fn status_changed(&self, flags: i32) {
+        if let Some((_, tx)) = self.channels() {
+            tx.set_blocks(flags & O_NONBLOCK == 0);
+        }
+    }
+
     fn as_socket(&self) -> Option<&dyn Socket> {
         Some(self)
+    }
+
+    fn as_stream(&self) -> Option<&dyn Sharing> {
+        Some(self)
+    }
+}
+
+impl Sharing for LocalSocket {
+    fn share(&self) -> Result<Given> {
+        if self.kind != SOCK_STREAM {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let (rx, tx) = self.channels().ok_or(Errno::EAGAIN)?;
+        let odd = {
+            let state = lock(&self.state);
+            state.shut_read || state.shut_write || state.want_credentials
+        };
+        if odd { Err(Errno::EAGAIN) } else { Channel::share(&rx, &tx) }
+    }
+
+    fn moved(&self, read: bool) {
+        match self.channels() {
+            Some((rx, _)) if read => rx.was_read(),
+            Some((_, tx)) => tx.written(),
+            None => {}
+        }
     }
 }

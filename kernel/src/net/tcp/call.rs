@@ -256,6 +256,9 @@ impl Tcp {
             Role::Listening { .. } => failed | POLLIN | POLLRDNORM,
             Role::Idle => failed | POLLOUT | POLLHUP,
             Role::Connection(conn) => {
+                if conn.engine.is_shared() {
+                    conn.engine.watch(pcb.queue.by_edges());
+                }
                 let events = connection_events(pcb, conn);
                 // Who looks may wait now for what there is not.
                 let marked = events & POLLIN == 0 && conn.engine.await_bytes();

@@ -176,8 +176,6 @@ pub struct Tcp {
     time_waits: usize,
     /// Ends of joined pairs that have something to look at.
     stirred: Vec<Id>,
-    /// Has a reference for each connection whose bytes programs share.
-    sharing: Arc<()>,
     /// Whether sockets of this host speak by segments too (`net.inet.tcp.fastloop` is 0).
     pub slow_loop: bool,
     /// `TCP_CONGESTION` of new sockets (`net.inet.tcp.congctl.selected`).

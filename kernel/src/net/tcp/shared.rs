@@ -1,43 +1,42 @@
 //! Connections whose bytes programs move themselves ([`sysproxy::stream`]).
 
-use std::sync::Arc;
-
+use abi::poll::{POLLIN, POLLOUT, POLLRDNORM};
 use abi::{Errno, Result};
-use sysproxy::host::Owned;
 
 use super::{Conn, Pcb, Role, Tcp};
 use crate::net::conn::TcpState;
 use crate::net::port::Id;
 use crate::net::stack::Base;
-use crate::wait::EVERYTHING;
-
-/// Connections that programs share at most: each takes a descriptor of the host.
-const SHARED_MAX: usize = 1024;
+use crate::stream::Given;
 
 impl Tcp {
     /// Lets the program at one end of a joined pair, and the one at the other, move the bytes themselves: which direction is this end's
     /// to write, and the memory to map.
     ///
     /// `EOPNOTSUPP` for what is no such end; `EAGAIN` while something is in play that only the kernel minds: a low-water mark, a cork, a
-    /// time limit for acknowledgements, urgent data, somebody who is to hear of every byte.
-    pub fn share(&mut self, id: Id) -> Result<(usize, Owned)> {
+    /// time limit for acknowledgements, urgent data.
+    pub fn share(&mut self, id: Id) -> Result<Given> {
         let Role::Connection(conn) = &self.pcb(id)?.role else { return Err(Errno::EOPNOTSUPP) };
         let mate = conn.mate.ok_or(Errno::EOPNOTSUPP)?;
         if ![id, mate].into_iter().all(|end| self.pcb(end).is_ok_and(is_plain)) {
             return Err(Errno::EAGAIN);
         }
-        if Arc::strong_count(&self.sharing) > SHARED_MAX {
-            return Err(Errno::EAGAIN);
-        }
-        let seat = self.sharing.clone();
         let Role::Connection(conn) = &mut self.pcb_mut(id)?.role else { return Err(Errno::EOPNOTSUPP) };
-        let given = conn.engine.share(seat)?;
+        let (ours, memory) = conn.engine.share()?;
         for end in [id, mate] {
-            if let Ok(Pcb { role: Role::Connection(conn), .. }) = self.pcb_mut(end) {
+            if let Ok(Pcb { role: Role::Connection(conn), queue, .. }) = self.pcb_mut(end) {
                 conn.shared = true;
+                conn.engine.watch(queue.by_edges());
             }
         }
-        Ok(given)
+        Ok(Given { memory, ours, pipe: false })
+    }
+
+    /// Lets the program at an end know whether its open file blocks.
+    pub fn set_blocks(&self, id: Id, blocks: bool) {
+        if let Ok(Role::Connection(conn)) = self.pcb(id).map(|pcb| &pcb.role) {
+            conn.engine.set_blocks(blocks);
+        }
     }
 
     /// Brings the bytes of a joined pair back here.
@@ -72,12 +71,20 @@ impl Tcp {
         }
     }
 
-    /// A program has written or read by itself, and somebody sleeps on that.
-    pub fn moved(&mut self, base: &mut Base, id: Id) {
-        let Ok(Pcb { role: Role::Connection(conn), .. }) = self.pcb(id) else { return };
-        if let Some(Ok(mate)) = conn.mate.map(|mate| self.pcb(mate)) {
-            base.wake(&mate.queue, EVERYTHING);
+    /// A program has written by itself, or has `read`, which somebody is to hear of.
+    pub fn moved(&mut self, base: &mut Base, id: Id, read: bool) {
+        let Ok(Pcb { role: Role::Connection(conn), queue, .. }) = self.pcb(id) else { return };
+        if read && conn.engine.queues().readable > 0 && queue.by_edges() {
+            // What lay beyond the window has come in.
+            base.wake(queue, POLLIN | POLLRDNORM);
         }
+        let Some(Ok(mate)) = conn.mate.map(|mate| self.pcb(mate)) else { return };
+        if let Role::Connection(other) = &mate.role
+            && !read
+        {
+            other.engine.watch(mate.queue.by_edges());
+        }
+        base.wake(&mate.queue, if read { POLLOUT } else { POLLIN | POLLRDNORM });
     }
 }
 
@@ -104,5 +111,4 @@ fn is_plain(pcb: &Pcb) -> bool {
         && options.receive_low() <= 1
         && options.user_timeout().is_none()
         && !options.is_corked()
-        && !pcb.queue.by_edges()
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use abi::fcntl::O_NONBLOCK;
 use abi::socket::*;
 use abi::stat::Stat;
 use abi::{Errno, Result};
-use sysproxy::host::Owned;
 
 use super::{Pcb, Role};
 use crate::Cx;
@@ -17,6 +17,7 @@ use crate::net::option::{longest, mtu_info};
 use crate::net::port::Id;
 use crate::net::stack::{Base, Inet};
 use crate::net::{Control, Received, Socket, device, ioctl};
+use crate::stream::{Given, Sharing};
 use crate::wait::WaitQueue;
 
 /// A TCP socket.
@@ -201,10 +202,11 @@ impl File for TcpSocket {
     }
 
     fn ready(&self) -> Events {
-        if self.inet.look(|stack| stack.tcp.is_shared(self.id)) && self.queue.by_edges() {
-            self.inet.with(|stack| stack.tcp.take_back(self.id));
-        }
         self.inet.look(|stack| stack.tcp.ready(self.id))
+    }
+
+    fn status_changed(&self, flags: i32) {
+        self.inet.look(|stack| stack.tcp.set_blocks(self.id, flags & O_NONBLOCK == 0));
     }
 
     fn wait_queue(&self) -> &WaitQueue {
@@ -240,6 +242,20 @@ impl File for TcpSocket {
     fn as_socket(&self) -> Option<&dyn Socket> {
         Some(self)
     }
+
+    fn as_stream(&self) -> Option<&dyn Sharing> {
+        Some(self)
+    }
+}
+
+impl Sharing for TcpSocket {
+    fn share(&self) -> Result<Given> {
+        self.inet.with(|stack| stack.tcp.share(self.id))
+    }
+
+    fn moved(&self, read: bool) {
+        self.inet.with(|stack| stack.tcp.moved(&mut stack.base, self.id, read));
+    }
 }
 
 impl Socket for TcpSocket {
@@ -268,16 +284,8 @@ impl Socket for TcpSocket {
         Ok((socket, peer))
     }
 
-    fn share(&self) -> Result<(usize, Owned)> {
-        self.inet.with(|stack| stack.tcp.share(self.id))
-    }
-
     fn path(&self) -> &'static str {
         self.inet.look(|stack| stack.tcp.path(self.id))
-    }
-
-    fn moved(&self) {
-        self.inet.with(|stack| stack.tcp.moved(&mut stack.base, self.id));
     }
 
     fn send(

@@ -9,6 +9,8 @@
     reason = "each line is one libc call with valid arguments, or deliberately bad ones"
 )]
 
+mod busy_local;
+mod busy_pipes;
 mod busy_streams;
 mod cancellation;
 mod confined;
@@ -100,6 +102,8 @@ type Row = (&'static str, Needs, fn(&str));
 
 /// All scenarios, a family a file.
 const FAMILIES: &[&[Row]] = &[
+    busy_local::TABLE,
+    busy_pipes::TABLE,
     busy_streams::TABLE,
     cancellation::TABLE,
     confined::TABLE,

@@ -1,10 +1,75 @@
-//! The bytes of one direction: here, or in memory that programs share.
+//! The bytes of streams (TCP inside this kernel, AF_LOCAL, pipes): here, or in memory that programs share ([`sysproxy::stream`]).
+//!
+//! An object hands the memory out when a program asks for it, and brings the bytes back for whatever is more than plain reading and
+//! writing. As long as they are shared it goes on to serve plain calls, through the memory. No wake-up is lost: who waits here stands on a
+//! queue, then leaves a mark in the memory, then looks; a program moves bytes, then looks for marks, and tells ([`Sharing::moved`]).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use abi::{Errno, Result};
-use sysproxy::stream::{Moved, Stream};
+use sysproxy::host::{self, Owned};
+use sysproxy::stream::{Blocks, Moved, Stream};
+
+/// Streams that programs share at most: each takes a descriptor of the host.
+const SHARED_MAX: usize = 1024;
+
+/// How many there are in this process.
+static SHARED: AtomicUsize = AtomicUsize::new(0);
+
+/// An object whose bytes programs can move themselves.
+pub trait Sharing {
+    /// Hands the memory out.
+    ///
+    /// `EOPNOTSUPP` if that can never be; `EAGAIN` while something is in play that only the kernel minds.
+    fn share(&self) -> Result<Given>;
+    /// A program has moved bytes, which somebody is to hear of: has written some, or has `read` some.
+    fn moved(&self, read: bool);
+}
+
+/// What a program is given to share.
+pub struct Given {
+    /// The memory.
+    pub memory: Owned,
+    /// The direction that its end writes.
+    pub ours: usize,
+    /// Whether only one direction is used, of which the first end writes and the second reads, and small writes are never split.
+    pub pipe: bool,
+}
+
+/// The memory that programs map, as long as they share it, and a seat among [`SHARED_MAX`].
+pub struct Common {
+    file: Owned,
+}
+
+impl Common {
+    /// Makes memory with room for so many bytes in each direction. `EAGAIN` if there are too many.
+    pub fn create(room: usize) -> Result<(Arc<Stream>, Self)> {
+        if SHARED.fetch_add(1, Ordering::Relaxed) >= SHARED_MAX {
+            SHARED.fetch_sub(1, Ordering::Relaxed);
+            return Err(Errno::EAGAIN);
+        }
+        match Stream::create(room) {
+            Ok((memory, file)) => Ok((memory, Self { file })),
+            Err(error) => {
+                SHARED.fetch_sub(1, Ordering::Relaxed);
+                Err(host::errno(error))
+            }
+        }
+    }
+
+    /// The file, for a program.
+    pub fn hand_out(&self) -> Result<Owned> {
+        host::dup_from(self.file.fd(), 0).map_err(host::errno)
+    }
+}
+
+impl Drop for Common {
+    fn drop(&mut self) {
+        SHARED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// What an empty queue keeps for the next data.
 const SPARE: usize = 64 << 10;
@@ -55,6 +120,16 @@ impl Bytes {
         }
     }
 
+    /// The shared memory, while there is some.
+    pub fn shared(&mut self) -> Option<&mut Shared> {
+        if let Self::Shared(shared) = self { Some(shared) } else { None }
+    }
+
+    /// The bytes, while they are here.
+    pub fn own(&mut self) -> Option<&mut VecDeque<u8>> {
+        if let Self::Own(bytes) = self { Some(bytes) } else { None }
+    }
+
     /// Takes bytes, or with `peek` only looks; `None` if a program is about to take them.
     pub fn read(&mut self, buf: &mut [u8], peek: bool) -> Option<usize> {
         match self {
@@ -102,6 +177,27 @@ impl Bytes {
         true
     }
 
+    /// Marks whether somebody is to hear of all bytes that come from now on.
+    pub fn reader_watches(&self, watches: bool) {
+        if let Self::Shared(shared) = self {
+            shared.memory.reader_watches(shared.direction, watches);
+        }
+    }
+
+    /// Marks whether somebody is to hear of all room that there comes to be from now on.
+    pub fn writer_watches(&self, watches: bool) {
+        if let Self::Shared(shared) = self {
+            shared.memory.writer_watches(shared.direction, watches);
+        }
+    }
+
+    /// Notes whether the open file of an end blocks.
+    pub fn set_blocks(&self, end: usize, blocks: bool) {
+        if let Self::Shared(shared) = self {
+            shared.memory.set_blocks(end, if blocks { Blocks::Yes } else { Blocks::No });
+        }
+    }
+
     /// Marks that somebody is about to sleep until there is more room; whether others may make some without a call.
     pub fn writer_sleeps(&self) -> bool {
         let Self::Shared(shared) = self else { return false };
@@ -114,12 +210,20 @@ impl Shared {
     fn push(&mut self, data: &[u8]) -> usize {
         let mut pushed = 0;
         while pushed < data.len()
-            && let Moved::Bytes { len, .. } = self.memory.write_own(self.direction, &data[pushed..])
+            && let Moved::Bytes { len, .. } = self.write(&data[pushed..], 0)
         {
             pushed += len;
         }
-        self.by_kernel[0] += pushed as u64;
         pushed
+    }
+
+    /// Adds bytes, as many as there is room for, or all or nothing of up to `whole`.
+    pub fn write(&mut self, data: &[u8], whole: usize) -> Moved {
+        let moved = self.memory.write_own(self.direction, data, whole);
+        if let Moved::Bytes { len, .. } = moved {
+            self.by_kernel[0] += len as u64;
+        }
+        moved
     }
 
     fn read(&mut self, buf: &mut [u8], peek: bool) -> Option<usize> {
