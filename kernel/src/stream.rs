@@ -109,6 +109,11 @@ impl Bytes {
         }
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Adds bytes; returns how many went. Shared memory may take less than all.
     pub fn push(&mut self, data: &[u8]) -> usize {
         match self {

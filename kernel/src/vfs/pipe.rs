@@ -253,7 +253,7 @@ impl File for End {
         let mut events = 0;
         if self.ways.read {
             // Who finds nothing may wait for it now.
-            if state.data.len() > 0 || state.data.reader_sleeps() && state.data.len() > 0 {
+            if !state.data.is_empty() || state.data.reader_sleeps() && !state.data.is_empty() {
                 events |= POLLIN | POLLRDNORM;
             }
             // A fifo that nobody has opened for writing yet has not been hung up.
