@@ -19,7 +19,7 @@ use crate::fds::{self, RumpFd};
 use crate::later::Later;
 use crate::process::{self, Rump};
 use crate::rump::copies;
-use crate::{alloc, cancel, first, pages, raw, roomy, trace};
+use crate::{alloc, cancel, first, pages, raw, roomy, sets, trace};
 
 thread_local! {
     /// What the child is to find, in a function that has one.
@@ -52,12 +52,19 @@ pub struct Borrower {
     table: Box<[AtomicI32]>,
     /// All rump numbers are below it.
     end: AtomicUsize,
+    /// Its epoll sets.
+    sets: sets::Own,
 }
 
 impl Borrower {
     /// Its own rump process.
     pub fn remote(&self) -> Option<&Remote> {
         self.remote.as_ref()
+    }
+
+    /// Its epoll sets, where they are not the parent's.
+    pub fn sets(&self) -> &sets::Own {
+        &self.sets
     }
 
     /// Whether relative paths go to the rump kernel.
@@ -147,6 +154,7 @@ pub fn get_or_make() -> &'static Borrower {
         // SAFETY: a word of zeros is an atomic one. Pages of it that nobody touches are no memory.
         table: unsafe { Box::new_zeroed_slice(fds::NUMBERS).assume_init() },
         end: AtomicUsize::new(0),
+        sets: sets::Own::inherited(),
     }));
     // Numbers that changed hands after the plan was made are not the child's.
     let kept = plan.iter().flat_map(|plan| &plan.table).filter(|(fd, _)| fds::is_placeholder(*fd));
@@ -230,6 +238,7 @@ pub fn end() {
         (Some(child), _, heir) => {
             heir.map(Heir::let_go);
             child.range(0, u32::MAX).iter().for_each(|(fd, _)| fds::unmark(*fd));
+            child.sets.marked().for_each(fds::unmark);
         }
         (None, Some(Rump::Remote(remote)), Some(heir)) => remote.release(heir),
         _ => {}

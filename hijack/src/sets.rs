@@ -5,6 +5,8 @@
 //! last of them. A set is known from epoll_create on, so that duplicates made before its first rump member share it too.
 //!
 //! No locks: an entry is a word, and the host keeps two threads from making the same number.
+//!
+//! A child that shares its parent's memory has numbers and sets of its own ([`Own`]) over those of its parent, which stay as they are.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 
@@ -53,6 +55,68 @@ impl Slot {
     }
 }
 
+/// Sets of a child that shares its parent's memory, at most.
+const MOST_OWN: usize = 64;
+
+/// What a child that shares its parent's memory has in place of the parent's. It goes with the child, wherever that ends.
+pub struct Own {
+    /// As [`NUMBERS`]; 0 where the parent's is the child's as well, [`NONE`] where it is not.
+    numbers: Box<[AtomicU16]>,
+    /// Its own sets, counted from [`MOST`] on.
+    slots: [Slot; MOST_OWN],
+    end: AtomicUsize,
+}
+
+/// A number is no set.
+const NONE: u16 = u16::MAX;
+
+impl Own {
+    /// Nothing but what the parent has.
+    pub fn inherited() -> Self {
+        // SAFETY: a word of zeros is an atomic one. Pages of it that nobody touches are no memory.
+        let numbers = unsafe { Box::new_zeroed_slice(NUMBERS.len()).assume_init() };
+        Self { numbers, slots: [const { Slot::new() }; MOST_OWN], end: AtomicUsize::new(0) }
+    }
+
+    fn word(&self, fd: usize) -> Option<&AtomicU16> {
+        self.numbers.get(fd)
+    }
+
+    /// The numbers that have a mark for the child's sake; see [`fds::mark`].
+    pub fn marked(&self) -> impl Iterator<Item = i32> {
+        let numbers = self.numbers.iter().take(self.end.load(Ordering::Relaxed)).enumerate();
+        numbers.filter(|(_, word)| !matches!(word.load(Ordering::Relaxed), 0 | NONE)).map(|(fd, _)| fd as i32)
+    }
+
+    /// Says what a number is.
+    fn name(&self, fd: i32, set: Option<Set>) -> Option<Set> {
+        let at = usize::try_from(fd).ok()?;
+        let none = if NUMBERS.get(at)?.load(Ordering::Acquire) == 0 { 0 } else { NONE };
+        if set.is_some() {
+            fds::mark(fd);
+            self.end.fetch_max(at + 1, Ordering::Relaxed);
+        }
+        let before = self.word(at)?.swap(set.map_or(none, |set| set.0), Ordering::AcqRel);
+        if matches!(before, 0 | NONE) {
+            return None;
+        }
+        fds::unmark(fd);
+        Some(Set(before))
+    }
+
+    /// Takes a number away; the set that is gone, if it was the child's and this its last number.
+    fn forget(&self, fd: i32) -> Option<Gone> {
+        let set = self.name(fd, None).filter(|set| set.is_own())?;
+        let (kqueue, slot) = (set.kqueue(), set.slot()?);
+        (slot.numbers.fetch_sub(1, Ordering::AcqRel) == 1).then_some(Gone { set, kqueue })
+    }
+}
+
+/// Claims a free slot.
+fn claim(slots: &[Slot]) -> Option<usize> {
+    slots.iter().position(|slot| slot.numbers.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok())
+}
+
 /// An epoll set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Set(u16);
@@ -61,14 +125,27 @@ impl Set {
     /// The set that a number is.
     #[inline]
     pub fn of(fd: i32) -> Option<Self> {
-        let word = NUMBERS.get(usize::try_from(fd).ok()?)?.load(Ordering::Acquire);
+        let fd = usize::try_from(fd).ok()?;
+        let own = borrower::current().and_then(|child| child.sets().word(fd)).map(|word| word.load(Ordering::Relaxed));
+        let word = match own {
+            None | Some(0) => NUMBERS.get(fd)?.load(Ordering::Acquire),
+            Some(NONE) => 0,
+            Some(word) => word,
+        };
         (word != 0).then_some(Set(word))
+    }
+
+    /// Whether it is that of a child which shares its parent's memory.
+    pub fn is_own(self) -> bool {
+        usize::from(self.0) > MOST
     }
 
     /// Notes that a number is a new set; `None` if there are too many.
     pub fn born(fd: i32) -> Option<Self> {
-        let claim = |slot: &Slot| slot.numbers.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-        let at = SETS.iter().position(claim)?;
+        let at = match borrower::for_change() {
+            Some(child) => MOST + claim(&child.sets().slots)?,
+            None => claim(&SETS)?,
+        };
         let set = Set(u16::try_from(at + 1).ok()?);
         set.slot()?.kqueue.store(0, Ordering::Release);
         set.name(fd);
@@ -82,13 +159,20 @@ impl Set {
 
     /// Notes that a set has another number.
     pub fn also(self, fd: i32) {
-        if let Some(slot) = self.slot() {
+        if !self.is_own() && borrower::current().is_some() {
+            // The parent does not count the child's numbers.
+            self.name(fd);
+        } else if let Some(slot) = self.slot() {
             slot.numbers.fetch_add(1, Ordering::AcqRel);
             self.name(fd);
         }
     }
 
     fn name(self, fd: i32) {
+        if let Some(child) = borrower::current() {
+            child.sets().name(fd, Some(self));
+            return;
+        }
         if let Some(number) = usize::try_from(fd).ok().and_then(|fd| NUMBERS.get(fd)) {
             END.fetch_max(fd as usize + 1, Ordering::AcqRel);
             fds::mark(fd);
@@ -109,7 +193,10 @@ impl Set {
     }
 
     fn slot(self) -> Option<&'static Slot> {
-        SETS.get(usize::from(self.0).checked_sub(1)?)
+        match usize::from(self.0).checked_sub(1)? {
+            at if self.is_own() => borrower::current()?.sets().slots.get(at - MOST),
+            at => SETS.get(at),
+        }
     }
 
     /// Its kqueue.
@@ -189,7 +276,7 @@ pub fn kqueue(fd: i32) -> Option<RumpFd> {
 /// Notes that `to` now is another number for what `from` is; the set that is gone, if `to` was its last number.
 pub fn duplicated(from: i32, to: i32) -> Option<Gone> {
     let gone = forget(to);
-    if !borrower::shares_memory()
+    if (!borrower::shares_memory() || borrower::current().is_some())
         && let Some(set) = Set::of(from)
     {
         set.also(to);
@@ -210,8 +297,11 @@ pub struct Gone {
 ///
 /// A child that shares its parent's memory leaves the parent's sets alone.
 pub fn forget(fd: i32) -> Option<Gone> {
-    if !fds::perhaps(fd) || borrower::shares_memory() {
+    if !fds::perhaps(fd) {
         return None;
+    }
+    if borrower::shares_memory() {
+        return borrower::current()?.sets().forget(fd);
     }
     let word = NUMBERS.get(usize::try_from(fd).ok()?)?.swap(0, Ordering::AcqRel);
     let set = Set((word != 0).then_some(word)?);
@@ -226,7 +316,8 @@ pub fn forget(fd: i32) -> Option<Gone> {
 
 /// The numbers of sets from `first` to `last`, in order.
 pub fn range(first: u32, last: u32) -> impl Iterator<Item = (i32, Set)> {
-    let end = END.load(Ordering::Acquire).min((last as usize).saturating_add(1));
+    let own = borrower::current().map_or(0, |child| child.sets().end.load(Ordering::Relaxed));
+    let end = END.load(Ordering::Acquire).max(own).min((last as usize).saturating_add(1));
     (first as usize..end).filter_map(|fd| Some((fd as i32, Set::of(fd as i32)?)))
 }
 

@@ -17,6 +17,7 @@ pub mod net;
 pub mod parked;
 pub mod proc;
 pub mod rumpuser;
+mod scratch;
 pub mod server;
 pub mod sigio;
 pub mod stream;

@@ -105,7 +105,8 @@ fn created(fd: isize) -> Outcome {
         && process::ready()
     {
         closed(fd as i32);
-        if !borrower::shares_memory() {
+        // A child that shares its parent's memory need not have a rump process for its sets, as long as there can be no rump members.
+        if !borrower::shares_memory() || fds::any() {
             Set::born(fd as i32);
         }
     }
@@ -129,7 +130,9 @@ pub fn duplicated(from: i32, to: i32) {
 fn bury(gone: Gone) {
     if gone.kqueue.is_some() || nest::any() {
         let _blocked = Blocked::enter();
-        nest::gone(gone.set);
+        if !gone.set.is_own() {
+            nest::gone(gone.set);
+        }
         if let Some(kqueue) = gone.kqueue {
             let _ = kernel().and_then(|kernel| stubs::close(kernel, kqueue.fd()));
         }
@@ -144,8 +147,14 @@ pub fn ctl(set: i32, operation: i32, fd: i32, event: usize) -> Outcome {
     match (fds::lookup(set), fds::lookup(fd)) {
         (None, None) if is_hidden(set) || is_hidden(fd) => calls::outcome(Err(Errno::EBADF)),
         (None, None) => match (Set::of(set), Set::of(fd)) {
-            // A child that shares its parent's memory leaves the parent's sets alone.
-            (Some(outer), Some(inner)) if set != fd && !borrower::shares_memory() => {
+            // The list of sets in sets is the parent's alone: in a child that shares its memory they are the host's.
+            (Some(outer), Some(inner)) if set != fd && borrower::shares_memory() => {
+                match outer.kqueue().or(inner.kqueue()) {
+                    Some(_) => calls::outcome(Err(refused_to_child())),
+                    None => Outcome::Host,
+                }
+            }
+            (Some(outer), Some(inner)) if set != fd => {
                 calls::serve(false, || nest::ctl((set, outer), operation, (fd, inner), event))
             }
             _ => Outcome::Host,
@@ -170,9 +179,6 @@ fn member_ctl(set: i32, operation: i32, fd: i32, member: RumpFd, event: usize) -
         _ => Event::read(event)?,
     };
     raw::checked(raw::fcntl(set, libc::F_GETFD, 0))?;
-    if borrower::shares_memory() && Set::of(set).is_none() && sets::is_epoll(set) {
-        return Err(refused_to_child());
-    }
     let set = Set::found(set).ok_or(Errno::EINVAL)?;
     let flags = match operation {
         libc::EPOLL_CTL_ADD => EV_ADD | EV_FLAG1,
@@ -195,9 +201,10 @@ fn member_ctl(set: i32, operation: i32, fd: i32, member: RumpFd, event: usize) -
 
 /// Gives a set its kqueue, and makes it a member of those that have the set as a member.
 ///
-/// `EPERM` on a server that is not ours: its kqueues know nothing of epoll; and in a child that shares its parent's memory, whose sets these are.
+/// `EPERM` on a server that is not ours: its kqueues know nothing of epoll; and in a child that shares its parent's memory for a set of the
+/// parent's, which would have to know.
 pub fn make_kqueue(set: Set) -> Result<RumpFd> {
-    if borrower::shares_memory() {
+    if borrower::shares_memory() && !set.is_own() {
         return Err(refused_to_child());
     }
     if process::remote().is_some_and(|remote| !remote.extended()) {
@@ -211,14 +218,18 @@ pub fn make_kqueue(set: Set) -> Result<RumpFd> {
         let _ = stubs::close(kernel, kqueue.fd());
         return Ok(there);
     }
-    bell::ring(set)?;
-    nest::has_kqueue(set, kqueue)?;
+    if !set.is_own() {
+        bell::ring(set)?;
+        nest::has_kqueue(set, kqueue)?;
+    }
     Ok(kqueue)
 }
 
-/// What a set has for a rump descriptor in a child that shares its parent's memory: the table of sets is the parent's.
+/// What a child that shares its parent's memory is told where its parent would have to take part.
 fn refused_to_child() -> Errno {
-    trace::say(format_args!("epoll: a child in its parent's memory cannot have sets of its own"));
+    trace::say(format_args!(
+        "epoll: a child in its parent's memory cannot give its parent's set the first rump member, nor put a set with such members into another"
+    ));
     Errno::EPERM
 }
 

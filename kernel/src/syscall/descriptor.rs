@@ -13,6 +13,7 @@ use crate::Cx;
 use crate::fdtable::Entry;
 use crate::file::OpenFile;
 use crate::proc::lock;
+use crate::scratch::Scratch;
 use crate::tty;
 use crate::vfs;
 
@@ -99,7 +100,7 @@ fn read_segments(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<u
         return Ok(0);
     }
     let limit = super::socket::deadline(cx, time_limits(file).0);
-    let mut buf = vec![0; total.min(CHUNK_BYTES)];
+    let mut buf = Scratch::new(total.min(CHUNK_BYTES));
     let mut done = 0;
     loop {
         let position = position(file);
@@ -133,7 +134,7 @@ pub(super) fn write_anyway(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -
     let total = total(segments);
     super::file::about_to_write(cx, file, total)?;
     let limit = super::socket::deadline(cx, time_limits(file).1);
-    let mut buf = vec![0; total.min(CHUNK_BYTES)];
+    let mut buf = Scratch::new(total.min(CHUNK_BYTES));
     let mut done = 0;
     loop {
         let want = (total - done).min(CHUNK_BYTES);

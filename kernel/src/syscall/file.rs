@@ -10,6 +10,7 @@ use abi::{Errno, Fd, In, Out, Pad, Result};
 use super::descriptor::{Segment, gather, readable, scatter, segments, single, total, unit, writable};
 use crate::Cx;
 use crate::file::OpenFile;
+use crate::scratch::Scratch;
 use crate::vfs::attr::Time;
 use crate::vfs::dirents::DIRENTS_MAX;
 use crate::vfs::{self, Kind, NAME_MAX, View, VnodeFile};
@@ -74,7 +75,7 @@ fn read_segments_at(cx: &Cx<'_>, open: &OpenFile, to: &[Segment], offset: i64) -
     let file = vnode(open, Errno::ESPIPE)?;
     let total = total(to);
     let offset = within(offset, total)?;
-    let mut buf = vec![0; total.min(CHUNK_BYTES)];
+    let mut buf = Scratch::new(total.min(CHUNK_BYTES));
     let mut done = 0;
     loop {
         let want = (total - done).min(CHUNK_BYTES);
@@ -96,7 +97,7 @@ fn write_segments_at(cx: &Cx<'_>, open: &OpenFile, from: &[Segment], offset: Opt
     let total = total(from);
     let offset = offset.map(|offset| within(offset, total)).transpose()?;
     about_to_write(cx, open, total)?;
-    let mut buf = vec![0; total.min(CHUNK_BYTES)];
+    let mut buf = Scratch::new(total.min(CHUNK_BYTES));
     let mut done = 0;
     loop {
         let chunk = &mut buf[..(total - done).min(CHUNK_BYTES)];

@@ -12,6 +12,7 @@ use super::descriptor::Segment;
 use crate::Cx;
 use crate::file::{File, OpenFile};
 use crate::net::{Control, Received, Socket};
+use crate::scratch::Scratch;
 
 /// The most that one operation of a socket moves.
 const CHUNK: usize = 1 << 20;
@@ -244,7 +245,7 @@ pub(super) fn send(
     can_send(cx, file, socket, flags)?;
     let mut sent = 0;
     loop {
-        let mut data = vec![0; (total - sent).min(CHUNK)];
+        let mut data = Scratch::new((total - sent).min(CHUNK));
         match gather(cx, segments, sent, &mut data) {
             Err(_) if sent > 0 => return Ok(sent),
             copied => copied?,
@@ -309,7 +310,7 @@ pub(super) fn recv(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment], flags: i3
     // What Linux's TCP takes it for; NetBSD takes no notice.
     let internet = matches!(socket.domain().0, AF_INET | AF_INET6);
     let thrown_away = stream && internet && flags & MSG_TRUNC != 0 && cx.mem.extended();
-    let mut buf = vec![0; total.min(CHUNK)];
+    let mut buf = Scratch::new(total.min(CHUNK));
     let mut whole = Received::default();
     loop {
         let want = (total - whole.len).min(CHUNK);

@@ -1,5 +1,6 @@
 //! vfork, posix_spawn and exec: what a new image finds.
 
+use super::epoll::Set;
 use super::forking::{ended, fresh, print_file, put};
 use super::prelude::*;
 
@@ -17,6 +18,7 @@ pub const TABLE: &[Row] = &[
     ("spawn_failures", Processes, spawn_failures),
     ("system_and_popen", Processes, system_and_popen),
     ("exec_family", Processes, exec_family),
+    ("vfork_waits_by_epoll", Processes, vfork_waits_by_epoll),
     ("exec_closes_on_exec", Processes, exec_closes_on_exec),
     ("exec_fails_and_goes_on", Processes, exec_fails_and_goes_on),
     ("exec_without_environment", Processes, exec_without_environment),
@@ -495,5 +497,77 @@ fn pipeline_over_a_file(folder: &str) {
         for name in ["count", "names", "final"] {
             println!("{name}: {}", contents(&path(folder, name)));
         }
+    }
+}
+
+/// Makes sets in a child of vfork, of descriptors that it has from its parent and of its own, and says how much was as it should.
+unsafe fn watched_by_child(parents: c_int, a: c_int, c: c_int) -> c_int {
+    unsafe {
+        let mut right = 0;
+        let mut expect = |right_one: bool| right += c_int::from(right_one);
+        let (set, mut ends) = (Set(epoll_create1(0)), [0; 2]);
+        let other = dup(set.0);
+        expect(socketpair(AF_UNIX, SOCK_STREAM, 0, ends.as_mut_ptr()) == 0);
+        let (x, y) = connected();
+        for (fd, tag) in [(a, 1), (ends[0], 2), (x, 3)] {
+            expect(set.ctl(EPOLL_CTL_ADD, fd, EPOLLIN, tag) == 0);
+        }
+        expect(set.ctl(EPOLL_CTL_ADD, a, EPOLLIN, 1) == -1 && errno() == EEXIST);
+        expect(set.events(8, 0).is_empty());
+        put(c, b"1");
+        put(ends[1], b"2");
+        put(y, b"3");
+        while set.events(8, -1).len() < 3 {}
+        // By its other number, when the first is something else.
+        close(set.0);
+        let again = Set(epoll_create1(0));
+        expect(again.0 == set.0 && again.events(8, 0).is_empty());
+        let other = Set(other);
+        expect(other.events(8, -1) == [(1, EPOLLIN as u32), (2, EPOLLIN as u32), (3, EPOLLIN as u32)]);
+        expect(other.ctl(EPOLL_CTL_DEL, a, 0, 0) == 0 && other.ctl(EPOLL_CTL_MOD, x, EPOLLIN | EPOLLET, 4) == 0);
+        expect(other.events(8, -1) == [(2, EPOLLIN as u32), (4, EPOLLIN as u32)]);
+        expect(other.events(8, -1) == [(2, EPOLLIN as u32)]);
+        // The parent's set, which has members already.
+        expect(Set(parents).events(8, -1) == [(9, EPOLLIN as u32)]);
+        close(parents);
+        let in_its_place = Set(epoll_create1(0));
+        expect(in_its_place.0 == parents && in_its_place.ctl(EPOLL_CTL_ADD, a, EPOLLIN, 5) == 0);
+        expect(in_its_place.events(8, -1) == [(5, EPOLLIN as u32)]);
+        let mut byte = 0u8;
+        expect(read(a, (&raw mut byte).cast(), 1) == 1);
+        right
+    }
+}
+
+/// Epoll sets of a child of vfork leave nothing behind in its parent.
+fn vfork_waits_by_epoll(_: &str) {
+    unsafe {
+        let ((c, a), parents) = (connected(), Set(epoll_create1(0)));
+        let mut ends = [0; 2];
+        socketpair(AF_UNIX, SOCK_STREAM, 0, ends.as_mut_ptr());
+        let (x, y) = connected();
+        parents.add(x, EPOLLIN, 9);
+        put(y, b"9");
+        // More often than a process has places for sets in a row, and some of the children are killed.
+        for round in 0..40 {
+            let child = vforked(&|| {
+                let right = watched_by_child(parents.0, a, c);
+                if round % 8 == 3 {
+                    kill(getpid(), SIGKILL);
+                }
+                right
+            });
+            if round % 8 < 4 {
+                ended("child", child);
+            } else {
+                waitpid(child, null_mut(), 0);
+            }
+        }
+        println!("the parent's: {:?}", parents.events(8, -1));
+        let next = Set(epoll_create1(0));
+        next.add(a, EPOLLIN, 1);
+        println!("a new one: {:?}", next.events(8, 0));
+        put(c, b"1");
+        println!("and then: {:?}", next.events(8, -1));
     }
 }
