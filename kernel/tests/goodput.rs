@@ -15,6 +15,7 @@ use abi::Errno;
 use abi::socket::Sockaddr;
 use device::{TestDevice, Wire};
 use kernel::net::addr::Family;
+use kernel::net::conn::Congestion;
 use kernel::net::link::Link;
 use kernel::net::stack::{Inet, Random};
 use kernel::net::tcp::TcpSocket;
@@ -108,9 +109,10 @@ impl World {
     }
 }
 
-/// Transfers for [`LENGTH`]; returns the bytes that arrived.
-fn transfer(loss: u64, seed: u64) -> u64 {
+/// Transfers for [`LENGTH`] by an algorithm; returns the bytes that arrived.
+fn transfer(loss: u64, seed: u64, congestion: Congestion) -> u64 {
     let mut world = World::new(loss, seed);
+    world.sides.iter().for_each(|side| side.inet.with(|stack| stack.tcp.congestion = congestion));
     let [client, server] = [0, 1].map(|at: usize| TcpSocket::open(&world.sides[at].inet, Family::V4));
     let at = Sockaddr::Inet { addr: [192, 0, 2, 2], port: 80 };
     server.bind_to(&at).unwrap();
@@ -146,16 +148,20 @@ fn reno(loss: u64) -> f64 {
 #[test]
 fn goodput_against_the_theory() {
     println!("RTT {RTT:?}, MSS {MSS}, {LENGTH:?} each; MB/s");
-    println!("{:>8} {:>10} {:>10} {:>8}", "loss", "reached", "Reno", "share");
-    let mut before = f64::INFINITY;
-    for loss in LOSSES {
-        let received = transfer(loss, 1);
-        let (reached, theory) = (received as f64 / LENGTH.as_secs_f64(), reno(loss));
-        let share = reached / theory;
-        println!("{:>7}% {:>10.3} {:>10.3} {:>7.0}%", loss as f64 / 1e4, reached / 1e6, theory / 1e6, share * 100.0);
-        assert!(share > 0.02, "next to nothing arrives: {received} bytes");
-        assert!(reached < before, "more loss cannot be better");
-        before = reached;
+    println!("{:>10} {:>8} {:>10} {:>10} {:>8}", "congestion", "loss", "reached", "Reno", "share");
+    for congestion in [Congestion::None, Congestion::Reno, Congestion::Cubic] {
+        let mut before = f64::INFINITY;
+        for loss in LOSSES {
+            let received = transfer(loss, 1, congestion);
+            let (reached, theory) = (received as f64 / LENGTH.as_secs_f64(), reno(loss));
+            let (percent, share) = (loss as f64 / 1e4, reached / theory);
+            let (reached_mb, theory_mb, name) = (reached / 1e6, theory / 1e6, congestion.name());
+            println!("{name:>10} {percent:>7}% {reached_mb:>10.3} {theory_mb:>10.3} {:>7.0}%", share * 100.0);
+            assert!(share > 0.02, "next to nothing arrives: {received} bytes");
+            assert!(reached < before, "more loss cannot be better");
+            before = reached;
+        }
     }
-    assert_eq!(transfer(10_000, 1), transfer(10_000, 1), "the same seed, the same run");
+    let again = || transfer(10_000, 1, Congestion::default());
+    assert_eq!(again(), again(), "the same seed, the same run");
 }

@@ -82,6 +82,25 @@ mod tests {
     }
 
     #[test]
+    fn networks_are_set_up() {
+        let bus = std::env::temp_dir().join(format!("rc-bus-{}", std::process::id()));
+        let text = format!(
+            "sysctl net.inet6.ip6.dad_count=0 net.inet.ip.forwarding=1\n\
+             ifconfig shmif0 create linkstr {} inet 10.1.0.1/24 inet6 fd01::1/64\n\
+             netem shmif0 loss 1%\n\
+             route add default 10.1.0.2\nroute add -inet6 -net fd09::/16 fd01::9\nroute show\nroute get 10.9.9.9\n\
+             arp -s 10.1.0.7 02:00:00:00:00:07\narp -a\nndp -s fd01::7 02:00:00:00:00:07\nndp -a\n\
+             netstat -rn\nnetstat -i\nnetstat -s\nnetstat -an\nsockstat\n\
+             ping -o 127.0.0.1\ntraceroute -q 1 ::1\n\
+             route add default 10.1.0.3\n",
+            bus.display()
+        );
+        // The route that is there already says that the lines before have worked.
+        assert_eq!(run_text("network", &text).err().unwrap(), "rc:19: default: File exists");
+        std::fs::remove_file(&bus).unwrap();
+    }
+
+    #[test]
     fn the_first_failure_ends_it_and_says_where() {
         assert_eq!(
             run_text("unknown", "\nfrobnicate\nhalt\n").err().unwrap(),

@@ -3,6 +3,7 @@
 use abi::Errno;
 use smoltcp::wire::{IpAddress, IpEndpoint, IpProtocol};
 
+use super::counters::version;
 use super::dgram::set_class;
 use super::packet::{self, Packet};
 use super::stack::Base;
@@ -165,7 +166,6 @@ pub(super) fn fill_checksum(from: &IpAddress, to: &IpAddress, body: &mut [u8]) -
 impl Base {
     /// Takes an ICMP message in.
     pub(super) fn icmp_input(&mut self, at: usize, packet: &Packet<'_>) {
-        self.statistics.icmp_in += 1;
         let v4 = matches!(packet.to, IpAddress::Ipv4(_));
         let trusted = self.links[at].device.is_loopback();
         let sum = match v4 {
@@ -174,6 +174,7 @@ impl Base {
             false => packet::pseudo_checksum(&packet.from, &packet.to, IpProtocol::Icmpv6, packet.payload),
         };
         let right = matches!(packet.protocol, IpProtocol::Icmp) == v4 && sum == 0;
+        self.counters.icmp_received(version(&packet.to), packet.payload, right);
         let Some((head, body)) = packet.payload.split_first_chunk::<HEADER>().filter(|_| right) else { return };
         match (v4, head[0]) {
             (true, ECHO4) | (false, ECHO6) if head[1] == 0 => self.echo(at, packet),
@@ -248,13 +249,14 @@ impl Base {
         let source = if self.is_ours(&packet.to) { Some(packet.to) } else { self.links[at].source_for(&packet.from) };
         let source = source.or_else(|| self.route(&packet.from).ok().map(|(_, source)| source));
         let Some(source) = source else { return };
+        self.counters.icmp_error(version(&packet.to));
         self.send_icmp(at, source, packet.from, problem.about(packet), 0);
     }
 
     /// Sends a message, whose checksum is filled in.
     pub(super) fn send_icmp(&mut self, at: usize, from: IpAddress, to: IpAddress, mut body: Vec<u8>, class: u8) {
         let protocol = fill_checksum(&from, &to, &mut body);
-        self.statistics.icmp_out += 1;
+        self.counters.icmp_sent(version(&to), &body);
         let mut packet = packet::build(from, to, protocol, HOPS, &body);
         if class != 0 {
             set_class(&mut packet, class);

@@ -250,7 +250,12 @@ impl Base {
             }
         };
         if let Some(mac) = ether::group(&to) {
-            self.send_frame(at, mac, &alert(source, to, message));
+            if matches!(to, IpAddress::Ipv6(_)) {
+                self.counters.icmp_sent(1, &message);
+            }
+            let packet = alert(source, to, message);
+            self.counters.sent(&packet);
+            self.send_frame(at, mac, &packet);
         }
     }
 }

@@ -8,6 +8,7 @@
 pub mod addr;
 pub mod checksum;
 pub mod conn;
+pub mod counters;
 pub mod device;
 pub mod dgram;
 pub mod edge;

@@ -322,8 +322,9 @@ impl Base {
         let (source, target) = (IpAddress::Ipv6(from), IpAddress::Ipv6(to));
         let sum = packet::pseudo_checksum(&source, &target, IpProtocol::Icmpv6, &body);
         body[2..4].copy_from_slice(&sum.to_be_bytes());
-        self.statistics.icmp_out += 1;
+        self.counters.icmp_sent(1, &body);
         let packet = packet::build(source, target, IpProtocol::Icmpv6, HOPS, &body);
+        self.counters.sent(&packet);
         self.send_frame(at, mac, &packet);
     }
 
@@ -376,7 +377,7 @@ impl Base {
         let (source, target) = (IpAddress::Ipv6(own), IpAddress::Ipv6(to));
         let sum = packet::pseudo_checksum(&source, &target, IpProtocol::Icmpv6, &body);
         body[2..4].copy_from_slice(&sum.to_be_bytes());
-        self.statistics.icmp_out += 1;
+        self.counters.icmp_sent(1, &body);
         let packet = packet::build(source, target, IpProtocol::Icmpv6, HOPS, &body);
         self.dispatch(at, packet, true);
     }

@@ -4,6 +4,7 @@ use abi::{Errno, Result};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, EthernetProtocol, IpAddress};
 
+use super::counters::{Ip, version};
 use super::icmp::{self, Kind, Report};
 use super::link::is_link_local;
 use super::neighbour::Action;
@@ -109,7 +110,6 @@ impl Base {
 
     /// Sends an IP packet of this host, complete with all headers, on the way that [`Base::route`] has found.
     pub fn output(&mut self, link: usize, packet: Vec<u8>) {
-        self.statistics.sent += 1;
         if self.links[link].device.is_loopback() {
             let now = self.now;
             return self.links[link].device.transmit(now, packet);
@@ -136,6 +136,9 @@ impl Base {
             let now = self.now;
             return self.links[0].device.transmit(now, packet);
         }
+        if own {
+            self.counters.sent(&packet);
+        }
         let everybody = to.is_multicast() || self.links[at].is_broadcast(&to);
         let hop = if everybody { Ok((at, to, None)) } else { self.hop(&to, Some(at)).or_else(|_| self.hop(&to, None)) };
         let (link, hop) = match hop {
@@ -143,7 +146,7 @@ impl Base {
             // Who named the interface says that the host is on it.
             Err(Errno::ENETUNREACH) if own && self.links[at].up => (at, to),
             Err(error) => {
-                self.statistics.no_route += 1;
+                self.counters.ip(version(&to), Ip::NOROUTE);
                 let kind = if error == Errno::ENETUNREACH { Kind::NetUnreachable } else { Kind::HostUnreachable };
                 if own && error != Errno::EINVAL {
                     self.report_own(&packet, kind);
@@ -156,14 +159,17 @@ impl Base {
             return self.send_to(link, hop, packet);
         }
         if dont_fragment {
+            self.counters.ip(version(&to), Ip::CANTFRAG);
             return self.refuse(at, &parsed, icmp::Problem::TooBig(mtu));
         }
         if own && let Some(segments) = edge::cut(&packet, mtu) {
+            self.counters.cut(version(&to), segments.len());
             return segments.into_iter().for_each(|segment| self.send_to(link, hop, segment));
         }
         let id = self.random.draw() as u32;
+        self.counters.ip(version(&to), Ip::FRAGMENTED);
         for piece in frag::fragment(&packet, mtu, id) {
-            self.statistics.fragments += 1;
+            self.counters.ip(version(&to), Ip::OFRAGMENTS);
             self.send_to(link, hop, piece);
         }
     }
@@ -274,7 +280,7 @@ impl Base {
         };
         let beyond = |addr: &IpAddress| is_link_local(addr) || addr.is_unspecified() || addr.is_multicast();
         if !on || beyond(&packet.to) || beyond(&packet.from) || self.links[at].device.is_loopback() {
-            self.statistics.not_ours += 1;
+            self.counters.ip(version(&packet.to), Ip::CANTFORWARD);
             return;
         }
         if packet.hop_limit <= 1 {
@@ -284,13 +290,14 @@ impl Base {
             Ok((link, hop, _)) => (link, hop),
             Err(Errno::EINVAL) => return,
             Err(error) => {
-                self.statistics.no_route += 1;
+                self.counters.ip(version(&packet.to), Ip::CANTFORWARD);
                 let problem = if error == Errno::EHOSTUNREACH { icmp::Problem::Host } else { icmp::Problem::Net };
                 return self.refuse(at, packet, problem);
             }
         };
         let mtu = self.mtu(link, &packet.to);
         if packet.bytes.len() > mtu && (packet.bytes[0] >> 4 == 6 || packet.bytes[6] & 0x40 != 0) {
+            self.counters.ip(version(&packet.to), Ip::CANTFRAG);
             return self.refuse(at, packet, icmp::Problem::TooBig(mtu));
         }
         if link == at {
@@ -304,7 +311,7 @@ impl Base {
             }
             IpAddress::Ipv6(_) => bytes[7] -= 1,
         }
-        self.statistics.forwarded += 1;
+        self.counters.ip(version(&packet.to), Ip::FORWARD);
         self.dispatch(link, bytes, false);
     }
 

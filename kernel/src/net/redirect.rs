@@ -3,6 +3,7 @@
 use smoltcp::time::Duration;
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr, Ipv4Address, Ipv6Address};
 
+use super::counters::Ip;
 use super::link::is_link_local;
 use super::ndp;
 use super::packet::{IPV4_HEADER, IPV6_HEADER, Packet};
@@ -92,6 +93,7 @@ impl Base {
                     let quoted = packet.header.max(IPV4_HEADER) + 8;
                     let quoted = packet.bytes.get(..quoted).unwrap_or(packet.bytes);
                     let body = [&REDIRECT4[..], &[0, 0], &hop.octets(), quoted].concat();
+                    self.counters.ip(0, Ip::REDIRECTSENT);
                     self.send_icmp(at, source, packet.from, body, 0);
                 }
             }

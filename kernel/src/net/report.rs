@@ -6,6 +6,7 @@ mod sockets;
 
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr, Ipv4Address};
 
+use super::counters::{Ip, TcpStat, Udp};
 use super::neighbour::State;
 use super::route::Via;
 
@@ -118,28 +119,56 @@ fn route(kernel: &Kernel) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// What is counted per protocol.
+/// What is counted of IPv4 and of TCP, which counts both versions.
 fn snmp(kernel: &Kernel) -> Vec<u8> {
-    let (seen, forwarding) = kernel.net.inet.look(|stack| (stack.base.statistics, stack.base.settings.forward4));
+    let (seen, tcp, forwarding) = kernel.net.inet.look(|stack| {
+        let tcp = stack.tcp.counted().with(&stack.base.counters.tcp);
+        (stack.base.counters.clone(), tcp, stack.base.settings.forward4)
+    });
+    let ip = |what| seen.of_ip(0, what);
+    let udp = |what| seen.of_udp(0, what);
+    let (icmp_in, icmp_out) = seen.of_icmp(0);
+    let wrong = udp(Udp::HDROPS) + udp(Udp::BADLEN) + udp(Udp::BADSUM);
     format!(
         "Ip: Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos InDiscards InDelivers OutRequests OutDiscards \
          OutNoRoutes ReasmTimeout ReasmReqds ReasmOKs ReasmFails FragOKs FragFails FragCreates\n\
-         Ip: {} 64 {} {} {} {} 0 0 {} {} 0 {} 0 {} {} 0 0 0 {}\n\
-         Icmp: InMsgs OutMsgs\nIcmp: {} {}\nTcp: CurrEstab\nTcp: {}\n",
+         Ip: {} 64 {} {} {} {} {} 0 {} {} 0 {} 0 {} {} 0 {} {} {}\n\
+         Icmp: InMsgs OutMsgs\nIcmp: {icmp_in} {icmp_out}\n\
+         Tcp: ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab InSegs OutSegs RetransSegs InErrs OutRsts InCsumErrors\n\
+         Tcp: {} {} {} {} {} {} {} {} {} {} {}\n\
+         Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors InCsumErrors\n\
+         Udp: {} {} {} {} {} {}\n",
         if forwarding { 1 } else { 2 },
-        seen.received,
-        seen.bad,
-        seen.not_ours,
-        seen.forwarded,
-        seen.delivered,
-        seen.sent,
-        seen.no_route,
-        seen.pieces,
-        seen.assembled,
-        seen.fragments,
-        seen.icmp_in,
-        seen.icmp_out,
+        ip(Ip::TOTAL),
+        seen.of_senseless(0),
+        ip(Ip::CANTFORWARD) + ip(Ip::BADADDR),
+        ip(Ip::FORWARD),
+        seen.of_unserved(),
+        ip(Ip::DELIVERED),
+        ip(Ip::LOCALOUT),
+        ip(Ip::NOROUTE),
+        ip(Ip::FRAGMENTS),
+        ip(Ip::REASSEMBLED),
+        ip(Ip::FRAGMENTED),
+        ip(Ip::CANTFRAG),
+        ip(Ip::OFRAGMENTS),
+        tcp.of(TcpStat::CONNATTEMPT),
+        tcp.of(TcpStat::ACCEPTS),
+        tcp.of(TcpStat::CONNDROPS),
+        tcp.of(TcpStat::DROPS),
         sockets::established(kernel),
+        tcp.of(TcpStat::RCVTOTAL),
+        tcp.of(TcpStat::SNDTOTAL),
+        tcp.of(TcpStat::SNDREXMITPACK),
+        tcp.of(TcpStat::RCVBADSUM) + tcp.of(TcpStat::RCVSHORT),
+        tcp.of(TcpStat::RESETS),
+        tcp.of(TcpStat::RCVBADSUM),
+        udp(Udp::IPACKETS) - wrong - udp(Udp::NOPORT) - udp(Udp::NOPORTBCAST) - udp(Udp::FULLSOCK),
+        udp(Udp::NOPORT),
+        wrong + udp(Udp::FULLSOCK),
+        udp(Udp::OPACKETS),
+        udp(Udp::FULLSOCK),
+        udp(Udp::BADSUM),
     )
     .into_bytes()
 }

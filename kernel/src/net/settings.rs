@@ -5,7 +5,7 @@ use abi::sysctl::{CTL_NET, CTL_VENDOR};
 use abi::{Errno, Result};
 
 use super::conn::Congestion;
-use super::stack::Settings;
+use super::stack::{Settings, Stack};
 use crate::Kernel;
 use crate::sysctl::{Row, Value};
 
@@ -14,6 +14,7 @@ const PF_INET6: i32 = 24;
 const IPPROTO_IP: i32 = 0;
 const IPPROTO_ICMP: i32 = 1;
 const IPPROTO_TCP: i32 = 6;
+const IPPROTO_UDP: i32 = 17;
 const IPPROTO_IPV6: i32 = 41;
 const IPPROTO_ICMPV6: i32 = 58;
 /// `vendor.rump`: a number of our own, far from what others would take.
@@ -51,13 +52,31 @@ pub const ROWS: &[Row] = &[
         "Highest ephemeral port number to assign",
         Value::IntRw(last_port, set_last_port),
     ),
-    Row::new(&[CTL_NET, PF_INET, IPPROTO_IP, 23], "stats", "IP and ICMP statistics", Value::Table(statistics)),
+    Row::new(
+        &[CTL_NET, PF_INET, IPPROTO_IP, 24],
+        "stats",
+        "IPv4 statistics",
+        Value::Table(|k, _| counted(k, |stack| stack.base.counters.ip_table(0).to_vec())),
+    ),
     Row::new(&[CTL_NET, PF_INET, IPPROTO_ICMP], "icmp", "ICMPv4 related settings", Value::Node),
     Row::new(
         &[CTL_NET, PF_INET, IPPROTO_ICMP, 3],
         "rediraccept",
         "Accept ICMP redirect messages",
         Value::IntRw(|k| get(k, |s| i32::from(s.accept_redirects4)), |k, on| set(k, |s| s.accept_redirects4 = on != 0)),
+    ),
+    Row::new(
+        &[CTL_NET, PF_INET, IPPROTO_ICMP, 7],
+        "stats",
+        "ICMP statistics",
+        Value::Table(|k, _| counted(k, |stack| stack.base.counters.icmp_table(0).to_vec())),
+    ),
+    Row::new(&[CTL_NET, PF_INET, IPPROTO_UDP], "udp", "UDPv4 related settings", Value::Node),
+    Row::new(
+        &[CTL_NET, PF_INET, IPPROTO_UDP, 5],
+        "stats",
+        "UDPv4 statistics",
+        Value::Table(|k, _| counted(k, |stack| stack.base.counters.udp_table(0).to_vec())),
     ),
     Row::new(&[CTL_NET, PF_INET, IPPROTO_TCP], "tcp", "TCP related settings", Value::Node),
     Row::new(
@@ -91,6 +110,12 @@ pub const ROWS: &[Row] = &[
                 Ok(())
             },
         ),
+    ),
+    Row::new(
+        &[CTL_NET, PF_INET, IPPROTO_TCP, 30],
+        "stats",
+        "TCP statistics",
+        Value::Table(|k, _| counted(k, |stack| stack.tcp.counted().with(&stack.base.counters.tcp).all().to_vec())),
     ),
     Row::new(&[CTL_NET, PF_INET6], "inet6", "PF_INET6 related settings", Value::Node),
     Row::new(&[CTL_NET, PF_INET6, IPPROTO_IPV6], "ip6", "IPv6 related settings", Value::Node),
@@ -131,7 +156,26 @@ pub const ROWS: &[Row] = &[
         "Highest ephemeral port number to assign",
         Value::IntRw(last_port, set_last_port),
     ),
+    Row::new(
+        &[CTL_NET, PF_INET6, IPPROTO_IPV6, 6],
+        "stats",
+        "IPv6 statistics",
+        Value::Table(|k, _| counted(k, |stack| stack.base.counters.ip_table(1).to_vec())),
+    ),
+    Row::new(&[CTL_NET, PF_INET6, IPPROTO_UDP], "udp6", "UDPv6 related settings", Value::Node),
+    Row::new(
+        &[CTL_NET, PF_INET6, IPPROTO_UDP, 5],
+        "stats",
+        "UDPv6 statistics",
+        Value::Table(|k, _| counted(k, |stack| stack.base.counters.udp_table(1).to_vec())),
+    ),
     Row::new(&[CTL_NET, PF_INET6, IPPROTO_ICMPV6], "icmp6", "ICMPv6 related settings", Value::Node),
+    Row::new(
+        &[CTL_NET, PF_INET6, IPPROTO_ICMPV6, 1],
+        "stats",
+        "ICMPv6 statistics",
+        Value::Table(|k, _| counted(k, |stack| stack.base.counters.icmp_table(1).to_vec())),
+    ),
     Row::new(
         &[CTL_NET, PF_INET6, IPPROTO_ICMPV6, 2],
         "rediraccept",
@@ -149,24 +193,9 @@ pub const ROWS: &[Row] = &[
     Row::new(&[CTL_VENDOR, RUMP, 1], "sockets", "Sockets and who has them", Value::Table(super::sockets::table)),
 ];
 
-/// What is counted, 64 bits each: in our order, since NetBSD counts other things.
-fn statistics(kernel: &Kernel, _: &[i32]) -> Result<Vec<u8>> {
-    let seen = kernel.net.inet.look(|stack| stack.base.statistics);
-    let all = [
-        seen.received,
-        seen.bad,
-        seen.not_ours,
-        seen.forwarded,
-        seen.delivered,
-        seen.sent,
-        seen.no_route,
-        seen.pieces,
-        seen.assembled,
-        seen.fragments,
-        seen.icmp_in,
-        seen.icmp_out,
-    ];
-    Ok(all.iter().flat_map(|count| count.to_ne_bytes()).collect())
+/// A table of what is counted.
+fn counted(kernel: &Kernel, table: impl FnOnce(&Stack) -> Vec<u64>) -> Result<Vec<u8>> {
+    Ok(kernel.net.inet.look(table).iter().flat_map(|count| count.to_ne_bytes()).collect())
 }
 
 fn get(kernel: &Kernel, what: impl FnOnce(&Settings) -> i32) -> i32 {

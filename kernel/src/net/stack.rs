@@ -12,6 +12,7 @@ use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::time::Instant;
 use smoltcp::wire::{IpAddress, IpEndpoint, IpProtocol, IpVersion, TcpPacket, UdpPacket};
 
+use super::counters::{Counters, Ip, TcpStat, Udp, version};
 use super::dgram::{Arrival, Dgrams, Flavour};
 use super::icmp::{self, Report};
 use super::link::{Link, Links};
@@ -99,35 +100,6 @@ impl Default for Settings {
     }
 }
 
-/// What is counted, as netstat(1) and `/proc/net/snmp` show it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Statistics {
-    /// Packets that came.
-    pub received: u64,
-    /// Packets that made no sense.
-    pub bad: u64,
-    /// Packets that were for somebody else and not passed on.
-    pub not_ours: u64,
-    /// Packets passed on.
-    pub forwarded: u64,
-    /// Packets that were delivered here.
-    pub delivered: u64,
-    /// Packets sent by this host.
-    pub sent: u64,
-    /// Packets for which there was no way.
-    pub no_route: u64,
-    /// Fragments that came.
-    pub pieces: u64,
-    /// Packets made whole of fragments.
-    pub assembled: u64,
-    /// Fragments made.
-    pub fragments: u64,
-    /// ICMP messages that came.
-    pub icmp_in: u64,
-    /// ICMP messages sent.
-    pub icmp_out: u64,
-}
-
 /// What all protocols share.
 pub struct Base {
     /// The time of the operation in progress.
@@ -145,7 +117,7 @@ pub struct Base {
     /// Values that can be set.
     pub settings: Settings,
     /// What is counted.
-    pub statistics: Statistics,
+    pub counters: Counters,
     /// What became of packets, to be told to sockets.
     pub reports: Vec<Report>,
     /// How many error messages may be sent at the moment, and since when that was counted.
@@ -268,7 +240,7 @@ impl Stack {
             pieces: frag::Reassembly::default(),
             path_mtus: HashMap::new(),
             settings: Settings::default(),
-            statistics: Statistics::default(),
+            counters: Counters::default(),
             reports: Vec::new(),
             errors_left: (50, now),
             random,
@@ -365,10 +337,13 @@ impl Stack {
     /// Parses a packet once and hands it to the socket that it belongs to.
     pub fn input(&mut self, at: usize, bytes: &[u8]) {
         let trusted = self.base.links[at].device.is_loopback();
-        self.base.statistics.received += 1;
+        self.base.counters.ip(usize::from(bytes.first().is_some_and(|head| head >> 4 == 6)), Ip::TOTAL);
+        if trusted {
+            // What the loopback brings was sent here, some of it by engines that know no other way.
+            self.base.counters.sent(bytes);
+        }
         let Some(packet) = Packet::parse(bytes, trusted).filter(|packet| self.base.is_credible(at, packet)) else {
-            self.base.statistics.bad += 1;
-            return;
+            return self.base.counters.senseless(bytes);
         };
         if !self.base.accepts(at, &packet.to) {
             return self.base.forward(at, &packet);
@@ -376,11 +351,11 @@ impl Stack {
         if packet.piece.is_none() {
             return self.deliver(at, &packet);
         }
-        self.base.statistics.pieces += 1;
+        self.base.counters.ip(version(&packet.to), Ip::FRAGMENTS);
         let whole = self.base.pieces.add(self.base.now, &packet);
         self.base.note_due(self.base.now + frag::PATIENCE);
         if let Some(whole) = whole {
-            self.base.statistics.assembled += 1;
+            self.base.counters.ip(version(&packet.to), Ip::REASSEMBLED);
             if let Some(packet) = Packet::parse(&whole, true) {
                 self.deliver(at, &packet);
             }
@@ -388,7 +363,7 @@ impl Stack {
     }
 
     fn deliver(&mut self, at: usize, packet: &Packet<'_>) {
-        self.base.statistics.delivered += 1;
+        self.base.counters.ip(version(&packet.to), Ip::DELIVERED);
         let wanted = self.raw_input(at, packet);
         match packet.protocol {
             IpProtocol::Tcp => self.tcp_input(at, packet),
@@ -399,7 +374,10 @@ impl Stack {
             }
             IpProtocol::Ipv6NoNxt => {}
             _ if wanted => {}
-            _ => self.base.refuse(at, packet, icmp::Problem::Protocol),
+            _ => {
+                self.base.counters.unserved(version(&packet.to));
+                self.base.refuse(at, packet, icmp::Problem::Protocol);
+            }
         }
     }
 
@@ -418,7 +396,10 @@ impl Stack {
     }
 
     fn tcp_input(&mut self, at: usize, packet: &Packet<'_>) {
-        let Ok(segment) = TcpPacket::new_checked(packet.payload) else { return };
+        self.base.counters.tcp.count(TcpStat::RCVTOTAL);
+        let Ok(segment) = TcpPacket::new_checked(packet.payload) else {
+            return self.base.counters.tcp.count(TcpStat::RCVSHORT);
+        };
         if !packet.to.is_unicast() || self.base.links[at].is_broadcast(&packet.to) {
             return;
         }
@@ -428,30 +409,39 @@ impl Stack {
         let plain = packet.has_options().then(|| packet.plain());
         let bytes = plain.as_deref().unwrap_or(packet.bytes);
         if !trusted && !segment.verify_checksum(&packet.from, &packet.to) {
-            self.base.statistics.bad += 1;
+            return self.base.counters.tcp.count(TcpStat::RCVBADSUM);
+        }
+        if self.tcp.input(&mut self.base, at, bytes, local, remote, &segment) {
             return;
         }
-        if !self.tcp.input(&mut self.base, at, bytes, local, remote, &segment)
-            && let Some(reset) = super::edge::reset(packet, &segment)
-        {
+        self.base.counters.tcp.count(TcpStat::NOPORT);
+        if let Some(reset) = super::edge::reset(packet, &segment) {
             self.base.links[at].leave_packet(self.base.now, reset);
         }
     }
 
     fn udp_input(&mut self, at: usize, packet: &Packet<'_>) {
-        let Ok(datagram) = UdpPacket::new_checked(packet.payload) else { return };
+        let version = version(&packet.to);
+        self.base.counters.udp(version, Udp::IPACKETS);
+        let Ok(datagram) = UdpPacket::new_checked(packet.payload) else {
+            let what = if packet.payload.len() < 8 { Udp::HDROPS } else { Udp::BADLEN };
+            return self.base.counters.udp(version, what);
+        };
         let trusted = self.base.links[at].device.is_loopback();
         if !trusted && !datagram.verify_checksum(&packet.from, &packet.to) {
-            self.base.statistics.bad += 1;
-            return;
+            return self.base.counters.udp(version, Udp::BADSUM);
         }
         let local = IpEndpoint::new(packet.to, datagram.dst_port());
         let remote = IpEndpoint::new(packet.from, datagram.src_port());
         let arrival = self.arrival(at, packet);
         let taken = self.udp.input(&mut self.base, &arrival, local, remote, datagram.payload());
-        if taken || packet.to.is_multicast() || self.base.is_broadcast(&packet.to) {
+        if taken {
             return;
         }
+        if packet.to.is_multicast() || self.base.is_broadcast(&packet.to) {
+            return self.base.counters.udp(version, Udp::NOPORTBCAST);
+        }
+        self.base.counters.udp(version, Udp::NOPORT);
         if !self.base.is_ours(&packet.from) {
             return self.base.refuse(at, packet, icmp::Problem::Port);
         }

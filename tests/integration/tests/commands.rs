@@ -250,6 +250,75 @@ fn sockets_are_shown_with_who_has_them() {
 }
 
 #[test]
+fn what_was_counted_is_told_in_the_words_of_bsd() {
+    let rump = Rump::start(Transport::Unix);
+    rump.ctl(&["sysctl", "net.inet.tcp.fastloop=0"]);
+    let script = "import socket\n\
+                  listener = socket.create_server((\"127.0.0.1\", 80))\n\
+                  one = socket.create_connection((\"127.0.0.1\", 80)); two, _ = listener.accept()\n\
+                  one.sendall(bytes(100000)); one.shutdown(1)\n\
+                  while two.recv(65536): pass\n\
+                  print(socket.socket().connect_ex((\"127.0.0.1\", 81)))\n\
+                  socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).sendto(b\"x\", (\"::1\", 53))";
+    assert_eq!(rump.sh(&format!("python3 -c '{script}'")), "111\n");
+    rump.ctl(&["ping", "-c", "2", "-i", "0.01", "127.0.0.1"]);
+    let counted: serde_json::Value = serde_json::from_str(&rump.ctl(&["--json", "netstat", "-s"])).unwrap();
+    let of = |protocol: &str, words: &[&str]| -> Vec<u64> {
+        words
+            .iter()
+            .map(|word| counted[protocol][word].as_u64().unwrap_or_else(|| panic!("{protocol} {word}")))
+            .collect()
+    };
+    assert_eq!(of("tcp", &["bytes_sent", "bytes_received", "bytes_acknowledged"]), [100_000; 3], "{counted}");
+    let connections = ["connects", "accepts", "established", "embryos_dropped", "no_socket"];
+    assert_eq!(of("tcp", &connections), [2, 1, 2, 1, 1], "{counted}");
+    let [sent, received, parts @ ..] = &of("tcp", &["sent", "received", "data_sent", "acks_sent", "control_sent"])[..]
+    else {
+        unreachable!()
+    };
+    assert_eq!((*sent, *sent), (*received, parts.iter().sum()), "{counted}");
+    assert_eq!(of("udp6", &["received", "sent", "no_socket"]), [1; 3], "{counted}");
+    assert_eq!((&counted["icmp"]["input"]["echo"], &counted["icmp"]["output"]["echo reply"]), (&2.into(), &2.into()));
+    let text = rump.ctl(&["netstat", "-s", "-p", "tcp"]);
+    assert!(text.starts_with("tcp:\n") && text.contains("\t1 connection accept\n"), "{text}");
+    assert!(text.contains(" packets (100000 bytes) received in-sequence\n"), "{text}");
+}
+
+#[test]
+fn changes_of_routes_are_told_as_they_come() {
+    let rump = Rump::start(Transport::Unix);
+    let mut monitor = limited(built("rumpctl"));
+    let mut monitor = monitor.args(["-s", &rump.url(), "route", "monitor"]).stdout(Stdio::piped()).spawn().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(monitor.stdout.take().unwrap()));
+    let reader = std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    // It hears once it listens.
+    let mut heard = Vec::new();
+    until("it listens", || {
+        rump.ctl(&["route", "add", "-net", "10.9.0.0/16", "127.0.0.1"]);
+        rump.ctl(&["route", "delete", "10.9.0.0/16"]);
+        heard.extend(told.try_iter());
+        heard.iter().any(|line: &String| line.starts_with("RTM_DELETE: Delete Route: len "))
+    });
+    let head = heard.iter().position(|line| line.starts_with("got message of size ")).unwrap();
+    assert!(heard[head + 1].ends_with(",STATIC>"), "{heard:?}");
+    assert_eq!(
+        heard[head + 2..head + 5],
+        ["locks:  inits: ", "sockaddrs: <DST,GATEWAY,NETMASK>", " 10.9.0.0 lo0 255.255.0.0"]
+    );
+    rump.ctl(&["ifconfig", "lo0", "inet", "10.7.0.1/24"]);
+    until("the address is told", || {
+        heard.extend(told.try_iter());
+        heard.iter().any(|line| line.starts_with("RTM_NEWADDR: address being added to iface: len "))
+    });
+    // SAFETY: plain kill(2) of a child that is not waited for yet; it is timeout(1), which passes the signal on.
+    unsafe { libc::kill(monitor.id() as i32, libc::SIGTERM) };
+    monitor.wait().unwrap();
+    drop(told);
+    let _ = reader.join().unwrap();
+}
+
+#[test]
 fn routes_and_neighbours_are_shown_and_changed_in_the_words_of_bsd() {
     let rump = Rump::start(Transport::Unix);
     let sums = rump.ctl(&["route", "add", "-net", "10.9.0.0", "127.0.0.1", "-netmask", "255.255.0.0"]);

@@ -15,8 +15,13 @@ fn linux_and_a_rump_kernel_serve_each_other() {
 }
 
 #[test]
+fn linux_and_a_rump_kernel_serve_each_other_over_a_bad_link() {
+    run(Link::TapRouted, "loss 2% delay 2ms reorder 5%", 100_000, &["curl"]);
+}
+
+#[test]
 fn rump_kernels_serve_each_other_through_a_third() {
-    run(Link::BusRouted, CLEAN, 500_000, &["curl", "ssh", "redis"]);
+    run(Link::BusRouted, CLEAN, 500_000, &["curl", "ssh", "redis", "iperf3"]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! rumpctl: looks at a running rump kernel, in the words of the BSD tools.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -32,7 +33,9 @@ fn main() -> ExitCode {
     };
     match run(&args) {
         Ok(lines) => {
-            lines.iter().for_each(|line| println!("{line}"));
+            // Who reads no further has read enough.
+            let mut out = std::io::stdout().lock();
+            let _ = lines.iter().try_for_each(|line| writeln!(out, "{line}"));
             ExitCode::SUCCESS
         }
         Err(error) => tools::fail(1, format_args!("{error:#}")),

@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use abi::sysctl::CTL_NET;
 use anyhow::ensure;
 use client::Caller;
 use serde_json::json;
 
 use super::{array, route, said, sockstat};
-use crate::{ctl, net};
+use crate::net;
+
+mod counted;
 
 /// Shows sockets, routes, interfaces, or what was counted.
 #[derive(clap::Args)]
@@ -22,7 +23,7 @@ pub struct Netstat {
     /// Show the interfaces and what passed them
     #[arg(short = 'i')]
     interfaces: bool,
-    /// Show what was counted of IP and ICMP
+    /// Show what was counted of each protocol
     #[arg(short = 's', conflicts_with_all = ["routes", "interfaces"])]
     statistics: bool,
     /// Only those of a family: inet, inet6
@@ -31,16 +32,13 @@ pub struct Netstat {
     /// Only this interface
     #[arg(short = 'I', value_name = "INTERFACE", conflicts_with_all = ["all", "routes", "statistics"])]
     interface: Option<String>,
-    /// Only sockets of a protocol: tcp, udp, raw, ping
-    #[arg(short = 'p', value_name = "PROTOCOL", value_parser = ["tcp", "udp", "raw", "ping"], conflicts_with_all = ["routes", "interfaces", "statistics"])]
+    /// Only sockets of a protocol: tcp, udp, raw, ping; with -s only what was counted of it, of ip, icmp, ip6, icmp6, udp6 too
+    #[arg(short = 'p', value_name = "PROTOCOL", value_parser = ["tcp", "udp", "raw", "ping", "ip", "icmp", "ip6", "icmp6", "udp6"], conflicts_with_all = ["routes", "interfaces"])]
     protocol: Option<String>,
     /// Addresses as numbers, as always
     #[arg(short = 'n')]
     numeric: bool,
 }
-
-/// `net.inet.ip.stats`.
-const STATISTICS: [i32; 4] = [CTL_NET, 2, 0, 23];
 
 impl Netstat {
     /// Shows it; without options the connections.
@@ -49,7 +47,7 @@ impl Netstat {
             return route::show(kernel, self.family.as_deref(), json);
         }
         if self.statistics {
-            return statistics(kernel, json);
+            return counted::show(kernel, [self.family.as_deref(), self.protocol.as_deref()], json);
         }
         if self.interfaces || self.interface.is_some() {
             return interfaces(kernel, self.interface.as_deref(), json);
@@ -57,36 +55,6 @@ impl Netstat {
         let only = [self.family.as_deref(), self.protocol.as_deref()];
         sockstat::active(kernel, self.all, only, json)
     }
-}
-
-/// What is counted, in the order of the kernel's table: the word for a program, and the line for a reader.
-const COUNTED: [(&str, &str); 12] = [
-    ("received", "total packets received"),
-    ("bad", "packets that made no sense"),
-    ("not_ours", "packets not for this host"),
-    ("forwarded", "packets forwarded"),
-    ("delivered", "packets for this host"),
-    ("sent", "packets sent from this host"),
-    ("no_route", "output packets discarded due to no route"),
-    ("fragments_received", "fragments received"),
-    ("reassembled", "packets reassembled ok"),
-    ("fragments_created", "fragments created"),
-    ("icmp_received", "ICMP messages received"),
-    ("icmp_sent", "ICMP messages sent"),
-];
-
-fn statistics(kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
-    let bytes = ctl::sysctl_read(kernel, &STATISTICS).map_err(said("net.inet.ip.stats"))?;
-    let (numbers, _) = bytes.as_chunks::<8>();
-    let counted = COUNTED.iter().zip(numbers).map(|(words, number)| (words, u64::from_ne_bytes(*number)));
-    if json {
-        let all: serde_json::Map<_, _> =
-            counted.map(|((word, _), number)| ((*word).to_owned(), number.into())).collect();
-        return Ok(vec![serde_json::Value::Object(all).to_string()]);
-    }
-    Ok(std::iter::once("ip:".to_owned())
-        .chain(counted.map(|((_, line), number)| format!("\t{number} {line}")))
-        .collect())
 }
 
 /// The network that an address is in.

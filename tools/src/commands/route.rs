@@ -12,12 +12,13 @@ use super::{array, said};
 use crate::net::{self, Message};
 
 mod get;
+mod monitor;
 
 /// Adds, deletes and shows routes.
 #[derive(clap::Args)]
 pub struct Route {
     /// show | get ADDR | add|delete|change [-net|-host] [-inet|-inet6] default|ADDR[/LEN] [GATEWAY] [-netmask MASK]
-    /// [-ifp INTERFACE] [-blackhole] [-reject] | flush
+    /// [-ifp INTERFACE] [-blackhole] [-reject] | flush | monitor
     #[arg(allow_hyphen_values = true, trailing_var_arg = true, value_name = "WORDS")]
     words: Vec<String>,
 }
@@ -42,8 +43,9 @@ impl Route {
             ["show", "-inet6"] => show(kernel, Some("inet6"), json),
             ["get", ref rest @ ..] => get::get(kernel, rest, json),
             ["flush"] => flush(kernel),
+            ["monitor"] => monitor::monitor(kernel, json),
             [verb @ ("add" | "delete" | "change"), ref rest @ ..] => change(kernel, verb, rest),
-            [word, ..] => bail!("{word}: unknown word; add, delete, change, get, show or flush"),
+            [word, ..] => bail!("{word}: unknown word; add, delete, change, get, show, flush or monitor"),
         }
     }
 }

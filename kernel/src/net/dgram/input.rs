@@ -1,10 +1,11 @@
 //! Arriving packets: which sockets they are for.
 
 use abi::poll::{POLLIN, POLLRDNORM};
-use abi::socket::{SO_REUSEPORT, SO_TIMESTAMP};
+use abi::socket::{IPPROTO_UDP, SO_REUSEPORT, SO_TIMESTAMP};
 use smoltcp::wire::{IpAddress, IpEndpoint, IpVersion};
 
 use super::{Datagram, Dgrams, OVERHEAD, Pcb};
+use crate::net::counters::{Udp, version};
 use crate::net::port::{Claim, Id};
 use crate::net::stack::Base;
 
@@ -148,6 +149,9 @@ impl Pcb {
     fn deliver(&mut self, base: &mut Base, arrival: &Arrival, to: IpAddress, from: IpEndpoint, data: &[u8]) {
         let cost = data.len() + OVERHEAD;
         let room = self.inbox.is_empty() || self.inbox_bytes + cost <= self.options.receive_buffer;
+        if !room && i32::from(self.protocol) == IPPROTO_UDP {
+            base.counters.udp(version(&to), Udp::FULLSOCK);
+        }
         if !room || self.shut_read {
             return;
         }

@@ -19,7 +19,10 @@ impl Tcp {
         let rude = linger.is_some_and(|time| time.is_zero()) || conn.engine.queues().readable > 0;
         match conn.engine.state() {
             TcpState::Closed | TcpState::SynSent => return self.forget(base, id),
-            _ if rude || orphans >= MAX_ORPHANS => conn.engine.abort(),
+            _ if rude || orphans >= MAX_ORPHANS => {
+                self.counters.fails(true, false);
+                conn.engine.abort();
+            }
             _ => conn.engine.shut_write(),
         }
         pcb.owned = false;
@@ -52,6 +55,7 @@ impl Tcp {
         conn.engine.abort();
         conn.seen = TcpState::Closed;
         pcb.error = pcb.error.or(Some(report.kind.errno()));
+        self.counters.fails(false, false);
         base.wake(&pcb.queue, EVERYTHING);
         self.end_flow(id);
     }
@@ -110,6 +114,7 @@ impl Tcp {
         }
         if self.flows.get(&flow) == Some(&id) {
             self.flows.remove(&flow);
+            self.counters.ends(conn.engine.measured().repeated);
         }
     }
 

@@ -22,6 +22,7 @@ use smoltcp::wire::{IpAddress, IpEndpoint, IpVersion, TcpPacket};
 
 use crate::net::addr::{Binding, Family};
 use crate::net::conn::{Congestion, Ending, Smol, TcpConn, TcpState};
+use crate::net::counters::{TcpStat, TcpTable};
 use crate::net::option::{Kind, Options};
 use crate::net::port::{Claim, Id, Ports};
 use crate::net::stack::Base;
@@ -178,6 +179,8 @@ pub struct Tcp {
     stirred: Vec<Id>,
     /// Whether sockets of this host speak by segments too (`net.inet.tcp.fastloop` is 0).
     pub slow_loop: bool,
+    /// What is counted of connections.
+    counters: TcpTable,
     /// `TCP_CONGESTION` of new sockets (`net.inet.tcp.congctl.selected`).
     pub congestion: Congestion,
 }
@@ -298,18 +301,34 @@ impl Tcp {
                 Some(listener) => match self.embryo(base, link, listener, local, remote) {
                     Some(id) => id,
                     // The queue is full: the peer will try again.
-                    None => return true,
+                    None => {
+                        self.counters.count(TcpStat::SC_OVERFLOWED);
+                        return true;
+                    }
                 },
                 None => return false,
             },
             None => return false,
         };
-        let Ok(Pcb { role: Role::Connection(conn), .. }) = self.pcb_mut(id) else { return false };
+        let Some(Pcb { role: Role::Connection(conn), .. }) = self.pcbs.get_mut(&id) else { return false };
+        let before = conn.engine.queues();
         conn.engine.on_segment(&mut base.links[link], base.now, frame);
+        self.counters.segment(&before, &conn.engine.queues());
         self.look_for_urgent(base, id, segment);
         self.settle(base, id, segment.rst());
         self.emit(base, id);
         true
+    }
+
+    /// What was counted of connections, those that there are included.
+    pub fn counted(&self) -> TcpTable {
+        let mut all = self.counters;
+        let open = self.flows.values().filter_map(|id| match &self.pcbs.get(id)?.role {
+            Role::Connection(conn) => Some(conn.engine.measured().repeated as usize),
+            _ => None,
+        });
+        all.add(TcpStat::SNDREXMITPACK, open.sum());
+        all
     }
 
     fn state(&self, id: Id) -> TcpState {
@@ -364,6 +383,7 @@ impl Tcp {
             return None;
         };
         *embryos += 1;
+        self.counters.count(TcpStat::SC_ADDED);
         let family = parent.family;
         let (reuse_addr, reuse_port) = (options.has(SO_REUSEADDR), options.has(SO_REUSEPORT));
         let binding = Binding { family, addr: Some(local.addr), port: local.port };
@@ -427,6 +447,9 @@ impl Tcp {
         let Role::Connection(conn) = &mut pcb.role else { return };
         let (before, now) = (conn.seen, conn.engine.state());
         conn.seen = now;
+        if before < TcpState::Established && now >= TcpState::Established {
+            self.counters.begins(pcb.parent.is_some(), conn.mate.is_none());
+        }
         conn.note_progress(base.now);
         let ending = conn.engine.ending();
         let reset = reset || ending == Ending::Reset;
@@ -447,9 +470,11 @@ impl Tcp {
             }
             Some(_) if now == TcpState::Closed && before >= TcpState::Established => {
                 pcb.error = pcb.error.or(Some(Errno::ECONNRESET));
+                self.counters.count(TcpStat::DROPS);
                 return self.end_flow(id);
             }
             Some(parent) if matches!(now, TcpState::Closed | TcpState::Listen) => {
+                self.counters.count(TcpStat::CONNDROPS);
                 self.leave_queue(parent, id, before);
                 return self.forget(base, id);
             }
@@ -477,6 +502,9 @@ impl Tcp {
             (_, false) => Some(conn.soft_error.unwrap_or(Errno::ETIMEDOUT)),
         };
         pcb.error = pcb.error.or(cause);
+        if let Some(cause) = cause {
+            self.counters.fails(before >= TcpState::Established, cause == Errno::ETIMEDOUT);
+        }
         self.end_flow(id);
     }
 
@@ -538,6 +566,7 @@ impl Tcp {
             self.forget(base, old);
         }
         self.flows.insert(flow, id);
+        self.counters.count(TcpStat::CONNATTEMPT);
         if let Some(pcb) = self.pcbs.get_mut(&id) {
             pcb.role = Role::Connection(Box::new(conn));
         }

@@ -13,7 +13,6 @@ pub enum Link {
     /// Linux and a rump kernel.
     Tap,
     /// The same through a rump kernel that forwards.
-    #[allow(dead_code, reason = "for the long runs")]
     TapRouted,
     /// Two rump kernels.
     Bus,

@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::super::said;
 
 /// The flags in the words of route(8).
-const FLAGS: [(i32, &str); 14] = [
+pub const FLAGS: [(i32, &str); 14] = [
     (RTF_UP, "UP"),
     (RTF_GATEWAY, "GATEWAY"),
     (RTF_HOST, "HOST"),
@@ -30,6 +30,17 @@ const FLAGS: [(i32, &str); 14] = [
     (RTF_PROTO1, "PROTO1"),
 ];
 
+/// Reads the addresses behind the header of a message, by the bits of those that are there; `None` if one is cut off.
+pub fn addresses(mut bytes: &[u8], present: i32) -> Option<[Option<Vec<u8>>; RTAX_MAX]> {
+    let mut addrs = [const { None }; RTAX_MAX];
+    for (_, addr) in addrs.iter_mut().enumerate().filter(|(place, _)| present & 1 << place != 0) {
+        let length = usize::from(*bytes.first()?);
+        *addr = Some(bytes.get(..length)?.to_vec());
+        bytes = bytes.get(rt_roundup(length)..).unwrap_or_default();
+    }
+    Some(addrs)
+}
+
 /// What the kernel tells of a route.
 struct Told {
     header: RtMsghdr,
@@ -38,14 +49,8 @@ struct Told {
 
 impl Told {
     fn parse(message: &[u8]) -> Option<Self> {
-        let (header, mut rest) = RtMsghdr::read_from_prefix(message).ok()?;
-        let mut addrs = [const { None }; RTAX_MAX];
-        for (_, addr) in addrs.iter_mut().enumerate().filter(|(place, _)| header.rtm_addrs & 1 << place != 0) {
-            let length = usize::from(*rest.first()?);
-            *addr = Some(rest.get(..length)?.to_vec());
-            rest = rest.get(rt_roundup(length)..).unwrap_or_default();
-        }
-        Some(Self { header, addrs })
+        let (header, rest) = RtMsghdr::read_from_prefix(message).ok()?;
+        Some(Self { header, addrs: addresses(rest, header.rtm_addrs)? })
     }
 
     fn ip(&self, place: usize) -> Option<IpAddr> {
