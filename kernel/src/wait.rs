@@ -104,6 +104,32 @@ impl WaitQueue {
     }
 }
 
+/// Queues that are to be woken when a lock is gone, and what is new to each. Few of them need no allocation.
+#[derive(Default)]
+pub struct Wakes {
+    few: [Option<(Arc<WaitQueue>, Events)>; 3],
+    more: Vec<(Arc<WaitQueue>, Events)>,
+}
+
+impl Wakes {
+    /// Remembers a queue.
+    pub fn add(&mut self, queue: &Arc<WaitQueue>, news: Events) {
+        let there = self.few.iter_mut().flatten().chain(self.more.last_mut());
+        match there.into_iter().find(|(other, _)| Arc::ptr_eq(other, queue)) {
+            Some((_, all)) => *all |= news,
+            None => match self.few.iter_mut().find(|slot| slot.is_none()) {
+                Some(slot) => *slot = Some((queue.clone(), news)),
+                None => self.more.push((queue.clone(), news)),
+            },
+        }
+    }
+
+    /// Wakes them.
+    pub fn wake(&self) {
+        self.few.iter().flatten().chain(&self.more).for_each(|(queue, news)| queue.wake_for(*news));
+    }
+}
+
 /// All events, for a wake-up that does not say what happened.
 pub const EVERYTHING: Events = !0;
 
@@ -220,6 +246,21 @@ mod tests {
         drop(first);
         queue.wake();
         assert_eq!((told(&busy), told(&second), told(&other)), (2, 1, 2));
+    }
+
+    #[test]
+    fn each_queue_is_woken_once_with_all_that_is_new() {
+        let queues: Vec<_> = (0..5).map(|_| Arc::new(WaitQueue::new())).collect();
+        let waiters: Vec<_> = queues.iter().map(|_| waiter(true)).collect();
+        queues.iter().zip(&waiters).for_each(|(queue, who)| queue.register(who, false));
+        let mut wakes = Wakes::default();
+        for queue in &queues {
+            wakes.add(queue, 1);
+            wakes.add(queue, 2);
+        }
+        std::mem::take(&mut wakes).wake();
+        wakes.wake();
+        assert!(waiters.iter().all(|who| who.told.load(Ordering::Relaxed) == 1));
     }
 
     #[test]

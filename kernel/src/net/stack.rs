@@ -23,7 +23,7 @@ use crate::dev::loopback::Loopback;
 use crate::file::Events;
 use crate::proc::lock;
 use crate::rumpuser::Rumpuser;
-use crate::wait::WaitQueue;
+use crate::wait::{WaitQueue, Wakes};
 
 /// Frames from outside that one operation takes at most.
 const FRAMES: usize = 256;
@@ -129,7 +129,7 @@ pub struct Base {
     /// What the spreading of flows over sockets is mixed with.
     pub spice: u64,
     /// Queues to wake when the stack's lock is gone, and what is new to each.
-    pub woken: Vec<(Arc<WaitQueue>, Events)>,
+    pub woken: Wakes,
     /// Not later than what is due first of all that is not TCP's.
     pub(super) due: Option<Instant>,
     /// Who hears of changes.
@@ -204,10 +204,7 @@ impl Base {
 
     /// Remembers a queue to be woken; see [`WaitQueue::wake_for`].
     pub fn wake(&mut self, queue: &Arc<WaitQueue>, news: Events) {
-        match self.woken.last_mut().filter(|(last, _)| Arc::ptr_eq(last, queue)) {
-            Some((_, all)) => *all |= news,
-            None => self.woken.push((queue.clone(), news)),
-        }
+        self.woken.add(queue, news);
     }
 }
 
@@ -245,7 +242,7 @@ impl Stack {
             errors_left: (50, now),
             random,
             host,
-            woken: Vec::new(),
+            woken: Wakes::default(),
             due: None,
             watch: super::routing::Watch::default(),
             last_index: 1,
@@ -530,7 +527,7 @@ impl Inet {
         let after = stack.deadline();
         let woken = std::mem::take(&mut stack.base.woken);
         drop(stack);
-        woken.iter().for_each(|(queue, news)| queue.wake_for(*news));
+        woken.wake();
         if after.is_some_and(|after| before.is_none_or(|before| after < before))
             && let Some(kick) = &*lock(&self.kick)
         {
