@@ -14,6 +14,7 @@ pub mod fds;
 pub mod guest;
 mod heir;
 pub mod lock;
+mod notices;
 mod poll;
 mod regions;
 mod remote;
@@ -28,7 +29,7 @@ pub mod way;
 use std::time::Duration;
 
 use abi::poll::PollFd;
-use abi::{Region, Result};
+use abi::{Fd, Region, Result};
 use sysproxy::host::Owned;
 
 pub use connect::{ConnectError, Handshake, program_name, set_prefix, speak_plainly};
@@ -60,6 +61,11 @@ pub trait Caller: Sync {
 
     /// Makes a call for the sake of the host's descriptor that comes with its answer; `None` if none came.
     fn call_for_descriptor(&self, number: u32, args: &[u64]) -> Result<Option<Owned>>;
+
+    /// Whether this program moves the bytes of a descriptor itself, so that it is no file.
+    fn moves_itself(&self, _fd: Fd) -> bool {
+        false
+    }
 
     /// Waits for descriptors of both kernels at once, and returns how many of each are ready.
     ///

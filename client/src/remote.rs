@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use abi::syscalls::nr;
-use abi::{Errno, Region, Result};
+use abi::{Errno, Fd, Region, Result};
 use rustix_futex_sync::Mutex;
 use sysproxy::frame::{Class, Frame, Kind};
 use sysproxy::host::{self, HostFd, Owned};
@@ -17,6 +17,7 @@ use crate::conn::Conn;
 use crate::connect::{self, ConnectError, Handshake, program_name};
 use crate::exchange::{Outcome, Request, Terms, exchange};
 use crate::fds::{self, Kept};
+use crate::notices::Question;
 use crate::retry::{Retry, delay};
 use crate::signals::{self, Blocked};
 use crate::streams::{self, Done, Streams};
@@ -261,10 +262,25 @@ impl Remote {
     /// Counts a poll that found nothing: whoever looks often looks at memory from then on.
     pub(crate) fn looked_in_vain(&self, set: &[abi::poll::PollFd]) {
         for polled in set.iter().filter(|polled| polled.fd >= 0) {
+            self.asked_in_vain(Question::poll(polled.fd as u64));
             if self.conn().shares() && self.streams.count(polled.fd as u64) {
                 self.ask_for_stream(polled.fd as u64);
             }
         }
+    }
+
+    /// Counts a question to which the server has said that there is nothing, and asks it for the word that says so next time.
+    fn asked_in_vain(&self, question: Question) {
+        if !self.conn().shares() {
+            return;
+        }
+        let Some(again) = self.streams.asked_in_vain(question) else { return };
+        let answer = self.syscall_for_descriptor(nr::notice, &[question.fd, u64::from(again)], Terms::default());
+        let answer = answer.and_then(|([place, _], memory)| {
+            let place = usize::try_from(place).map_err(|_| Errno::EPROTO)?;
+            Ok((place, memory))
+        });
+        self.streams.noticed(question.fd, answer);
     }
 
     /// Asks the server to share the memory of a stream.
@@ -369,7 +385,14 @@ impl Caller for Remote {
                 Ok([moved as i64 + more, 0])
             }
             Done::Nothing => {
+                let question = Question::of(number, args);
+                if question.is_some_and(|question| self.streams.denies(question)) {
+                    return Err(Errno::EAGAIN);
+                }
                 let answer = plainly(args, regions);
+                if let (Some(question), Err(Errno::EAGAIN)) = (question, &answer) {
+                    self.asked_in_vain(question);
+                }
                 let counts = matches!(answer, Ok([moved, _]) if moved > 0) || matches!(answer, Err(Errno::EAGAIN));
                 if let Some(fd) = Streams::moves(number, args, regions).filter(|_| counts)
                     && self.conn().shares()
@@ -395,6 +418,10 @@ impl Caller for Remote {
     fn call_for_descriptor(&self, number: u32, args: &[u64]) -> Result<Option<Owned>> {
         let terms = Terms { interruptible: true, ..Terms::default() };
         self.syscall_for_descriptor(number, args, terms).map(|(_, passed)| passed)
+    }
+
+    fn moves_itself(&self, fd: Fd) -> bool {
+        self.life == fds::life() && self.streams.has(fd.0 as u64)
     }
 
     fn poll_mixed(

@@ -19,6 +19,7 @@ use sysproxy::host::Owned;
 use sysproxy::spin::Spin;
 use sysproxy::stream::{Blocks, Moved, Stream};
 
+use crate::notices::{Boards, Notice, Question};
 use crate::regions;
 use crate::way::{self, Way};
 
@@ -84,6 +85,8 @@ struct Entry {
     patience: AtomicU32,
     /// Threads that use the end, or look whether there is one.
     users: AtomicU32,
+    /// What is known besides.
+    notice: Notice,
     /// Written by who holds the lock, while the entry is not [`SHARED`] and has no users.
     end: UnsafeCell<Option<End>>,
 }
@@ -94,8 +97,14 @@ unsafe impl Sync for Entry {}
 /// The streams of a process.
 #[derive(Default)]
 pub struct Streams {
-    entries: OnceLock<Box<[Entry]>>,
+    known: OnceLock<Box<Known>>,
     changing: Mutex<()>,
+}
+
+/// What is known of descriptors.
+struct Known {
+    entries: Vec<Entry>,
+    boards: Boards,
 }
 
 /// A call that moves data.
@@ -172,8 +181,17 @@ pub enum Done {
 
 impl Streams {
     fn entry(&self, fd: u64) -> Option<&Entry> {
-        let fresh = || (0..DESCRIPTORS).map(|_| Entry::default()).collect();
-        usize::try_from(fd as i32).ok().and_then(|fd| self.entries.get_or_init(fresh).get(fd))
+        let fresh = || {
+            let entries = (0..DESCRIPTORS).map(|_| Entry::default()).collect();
+            Box::new(Known { entries, boards: Boards::default() })
+        };
+        usize::try_from(fd as i32).ok().and_then(|fd| self.known.get_or_init(fresh).entries.get(fd))
+    }
+
+    /// What is known of a descriptor, and the board, if anything is.
+    fn known(&self, fd: u64) -> Option<(&Entry, &Boards)> {
+        let known = self.known.get()?;
+        Some((known.entries.get(usize::try_from(fd as i32).ok()?)?, &known.boards))
     }
 
     /// Does a call without the server, as far as that can be.
@@ -183,13 +201,17 @@ impl Streams {
             self.forget(fds, why);
         }
         let Some(call) = Call::of(number, args, regions) else { return Done::Nothing };
-        let entry = self.entries.get().and_then(|entries| entries.get(usize::try_from(*fd as i32).ok()?));
-        let Some(entry) = entry else { return Done::Nothing };
+        let Some((entry, _)) = self.known(*fd) else { return Done::Nothing };
         let done = entry.with_end(|end| end.map_or(Ok(Done::Nothing), |end| end.serve(&call)));
         done.unwrap_or_else(|Over| {
             self.forget((*fd, *fd), Why::Over);
             Done::Nothing
         })
+    }
+
+    /// Whether a descriptor has memory.
+    pub fn has(&self, fd: u64) -> bool {
+        self.known(fd).is_some_and(|(entry, _)| entry.calls.load(Ordering::Relaxed) == SHARED)
     }
 
     /// The descriptor of a call that moves data and does nothing else.
@@ -250,16 +272,43 @@ impl Streams {
     }
 
     fn polled(&self, polled: &PollFd) -> Option<i16> {
-        let entry = self.entries.get()?.get(usize::try_from(polled.fd).ok()?)?;
-        entry.with_end(|end| end?.ready(polled.events))
+        let (entry, boards) = self.known(polled.fd as u64)?;
+        if let Some(ready) = entry.with_end(|end| end?.ready(polled.events)) {
+            return Some(ready);
+        }
+        let to_read = polled.events & !(POLLIN | POLLRDNORM | QUIET) == 0;
+        (to_read && boards.deny(&entry.notice, Question::poll(polled.fd as u64))).then_some(0)
+    }
+
+    /// Whether it is known that there is nothing for a call that does not wait.
+    pub fn denies(&self, question: Question) -> bool {
+        self.known(question.fd).is_some_and(|(entry, boards)| boards.deny(&entry.notice, question))
+    }
+
+    /// Notes a question that the server has answered so; whether it is time to ask for the word of the descriptor, and then whether the
+    /// board is there already.
+    pub fn asked_in_vain(&self, question: Question) -> Option<bool> {
+        self.entry(question.fd)?;
+        let (entry, boards) = self.known(question.fd)?;
+        entry.notice.asked_in_vain(question).then(|| boards.is_there())
+    }
+
+    /// Takes the server's answer to that: which word, and the board if it came along.
+    pub fn noticed(&self, fd: u64, answer: Result<(usize, Option<Owned>)>) {
+        if let Some((entry, boards)) = self.known(fd) {
+            let _changing = self.changing.lock();
+            boards.answer(&entry.notice, answer);
+        }
     }
 
     /// Forgets what is known of some descriptors, from the first to the last.
     fn forget(&self, (first, last): (u64, u64), why: Why) {
-        let Some(entries) = self.entries.get() else { return };
+        let Some(known) = self.known.get() else { return };
         let number = |fd: u64| usize::try_from(fd as i32).unwrap_or(usize::MAX);
-        let entries = entries.iter().enumerate().take(number(last).saturating_add(1)).skip(number(first));
-        for (fd, entry) in entries.filter(|(_, entry)| entry.calls.load(Ordering::Relaxed) != 0) {
+        let entries = known.entries.iter().enumerate().take(number(last).saturating_add(1)).skip(number(first));
+        for (fd, entry) in
+            entries.filter(|(_, entry)| entry.calls.load(Ordering::Relaxed) != 0 || entry.notice.is_used())
+        {
             let changing = self.changing.lock();
             let was_shared = entry.calls.swap(0, Ordering::SeqCst) == SHARED;
             if entry.users.load(Ordering::SeqCst) == 0 {
@@ -267,7 +316,10 @@ impl Streams {
                 unsafe { *entry.end.get() = None };
             }
             match why {
-                Why::Closed => entry.patience.store(0, Ordering::Relaxed),
+                Why::Closed => {
+                    entry.patience.store(0, Ordering::Relaxed);
+                    entry.notice.forget();
+                }
                 Why::Changed => {}
                 Why::Over => entry.wait_longer(),
             }
@@ -281,6 +333,9 @@ impl Streams {
     /// Forgets everything: the descriptors are another kernel's.
     pub fn forget_all(&self) {
         self.forget((0, i32::MAX as u64), Why::Closed);
+        if let Some(known) = self.known.get() {
+            known.boards.leave();
+        }
     }
 }
 

@@ -4,11 +4,13 @@ use std::any::Any;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
+use abi::poll::{POLLOUT, POLLWRBAND};
 use abi::stat::Stat;
 use abi::{Errno, Result};
+use sysproxy::board::Word;
 
-use crate::Cx;
 use crate::net::Socket;
+use crate::notice::Notice;
 use crate::proc::lock;
 use crate::rumpuser::Rumpuser;
 use crate::sigio::Sigio;
@@ -16,6 +18,10 @@ use crate::stream::Sharing;
 use crate::tty;
 use crate::vfs::VnodeFile;
 use crate::wait::{WaitQueue, Waiter};
+use crate::{Cx, Kernel};
+
+/// Events that say only that there is room.
+const ROOM: Events = POLLOUT | POLLWRBAND;
 
 /// Readiness, in the bits of poll(2) (NetBSD's numbers, `abi::poll`).
 pub type Events = i16;
@@ -87,6 +93,10 @@ pub struct OpenFile {
     sigio: OnceLock<Arc<Sigio>>,
     /// Its number among all that were ever opened.
     number: u64,
+    /// What programs know of it without asking.
+    notice: OnceLock<Arc<Notice>>,
+    /// Counts what changes it otherwise than by an event; locked while its notice is made to say that there is nothing.
+    changes: Mutex<u32>,
     /// Told when the last descriptor is gone.
     mourners: Mutex<Vec<Weak<dyn Waiter>>>,
 }
@@ -102,6 +112,8 @@ impl OpenFile {
             flags: AtomicU32::new(flags as u32),
             owner: AtomicI32::new(0),
             sigio: OnceLock::new(),
+            notice: OnceLock::new(),
+            changes: Mutex::default(),
             mourners: Mutex::default(),
         })
     }
@@ -139,6 +151,70 @@ impl OpenFile {
         Ok(sigio)
     }
 
+    /// What programs know of it without asking, from now on. `EOPNOTSUPP` for what is neither a socket nor a pipe to be read.
+    pub fn notice(&self, kernel: &Kernel) -> Result<&Arc<Notice>> {
+        if let Some(notice) = self.notice.get() {
+            return Ok(notice);
+        }
+        if !self.readable() || self.file.as_socket().is_none() && self.file.as_stream().is_none() {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let new = kernel.notices.take()?;
+        let notice = self.notice.get_or_init(|| new.clone());
+        if Arc::ptr_eq(notice, &new) {
+            self.file.wait_queue().register(&new, false);
+        }
+        Ok(notice)
+    }
+
+    /// How often it was changed, for [`OpenFile::found_nothing`].
+    pub fn changes(&self) -> u32 {
+        if self.notice.get().is_some() { *lock(&self.changes) } else { 0 }
+    }
+
+    /// The events of poll(2) that hold now, for who tells a program of them: it may then not be known to another that there is nothing.
+    pub fn ready(&self) -> Events {
+        let events = self.file.ready();
+        if events & !ROOM != 0 {
+            self.found_something();
+        }
+        events
+    }
+
+    /// Lets programs know that there is nothing, if that is so: what has come since the caller looked is seen here, and what comes
+    /// from now on takes it back. `changes` are those that there were before the caller looked.
+    pub fn found_nothing(&self, changes: u32) {
+        let Some(notice) = self.notice.get() else { return };
+        let now = lock(&self.changes);
+        let something = || {
+            let shared = self.file.as_stream().is_some_and(|stream| stream.is_shared());
+            shared || self.file.ready() & !ROOM != 0
+        };
+        if *now != changes || something() {
+            return;
+        }
+        notice.say(if self.nonblocking() { Word::Again } else { Word::Waits });
+        if something() {
+            notice.say(Word::Ask);
+        }
+    }
+
+    /// To be called when a call has found something: who hears of that may ask at once.
+    fn found_something(&self) {
+        if let Some(notice) = self.notice.get() {
+            notice.say(Word::Ask);
+        }
+    }
+
+    /// To be called when a call has changed what it does next: what programs know is not so any more.
+    pub fn changed(&self) {
+        if let Some(notice) = self.notice.get() {
+            let mut changes = lock(&self.changes);
+            *changes = changes.wrapping_add(1);
+            notice.say(Word::Ask);
+        }
+    }
+
     /// Returns the owner.
     pub fn owner(&self) -> i32 {
         self.owner.load(Ordering::Relaxed)
@@ -163,6 +239,7 @@ impl OpenFile {
             sigio.switch(self.flags() & abi::fcntl::O_ASYNC != 0);
         }
         self.file.status_changed(self.flags());
+        self.changed();
     }
 
     /// Whether it is only a place in the file name space (`O_PATH`).
@@ -203,10 +280,16 @@ impl OpenFile {
         deadline: Option<std::time::Duration>,
         mut operation: impl FnMut() -> Result<T>,
     ) -> Result<T> {
-        if nonblocking {
-            return operation();
+        let changes = self.changes();
+        let done = match nonblocking {
+            true => operation(),
+            false => crate::wait::until(cx, &[self.file.wait_queue()], deadline, operation),
+        };
+        match &done {
+            Err(Errno::EAGAIN) => self.found_nothing(changes),
+            _ => self.found_something(),
         }
-        crate::wait::until(cx, &[self.file.wait_queue()], deadline, operation)
+        done
     }
 }
 

@@ -14,6 +14,7 @@ pub mod file;
 pub mod fs;
 pub mod kqueue;
 pub mod net;
+pub mod notice;
 pub mod parked;
 pub mod proc;
 pub mod rumpuser;
@@ -61,6 +62,8 @@ pub struct Kernel {
     pub net: net::Net,
     /// Tables that parts of the kernel show below `/proc/net`.
     pub reports: Vec<(&'static str, Report)>,
+    /// What programs know of open files without asking.
+    pub notices: notice::Notices,
     /// Pseudo terminals.
     pub terminals: Arc<tty::Terminals>,
     /// CPU time, as procfs has seen it.
@@ -115,6 +118,7 @@ impl Kernel {
             vfs,
             net,
             reports: net::report::tables().collect(),
+            notices: notice::Notices::default(),
             terminals: Arc::default(),
             usage: Mutex::default(),
             timer_sleepers,

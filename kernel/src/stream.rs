@@ -24,6 +24,9 @@ pub trait Sharing {
     ///
     /// `EOPNOTSUPP` if that can never be; `EAGAIN` while something is in play that only the kernel minds.
     fn share(&self) -> Result<Given>;
+    /// Whether programs move the bytes themselves now. Whoever begins with that wakes all queues first that stand for an end, so that no
+    /// [notice](crate::notice) stays.
+    fn is_shared(&self) -> bool;
     /// A program has moved bytes, which somebody is to hear of: has written some, or has `read` some.
     fn moved(&self, read: bool);
 }

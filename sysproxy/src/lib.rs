@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod banner;
+pub mod board;
 pub mod frame;
 #[doc(hidden)]
 pub mod golden;

@@ -11,7 +11,7 @@ use client::stubs;
 use linux_raw_sys::general as linux;
 
 use super::attr::status;
-use super::{descriptor, kernel, writer};
+use super::{descriptor, kernel, writer, writer_to};
 use crate::fds::RumpFd;
 use crate::route::RumpAt;
 use crate::{job, user};
@@ -32,7 +32,7 @@ pub fn write(fd: RumpFd, buf: usize, len: usize) -> Result<usize> {
         let array = vec![IoVec { iov_base: buf as u64, iov_len: len as u64 }];
         return write_anyway(fd, &Vector::of(array, Direction::In));
     }
-    stubs::write(writer()?, fd.fd(), In::at(buf as u64, len), len)
+    stubs::write(writer_to(fd)?, fd.fd(), In::at(buf as u64, len), len)
 }
 
 /// See pread(2).
@@ -59,7 +59,7 @@ pub fn writev(fd: RumpFd, iov: usize, count: usize) -> Result<usize> {
     if job::anyway() {
         return write_anyway(fd, &vector);
     }
-    stubs::with::writev(writer()?, fd.fd(), vector.array(), vector.count(), &vector.elements)
+    stubs::with::writev(writer_to(fd)?, fd.fd(), vector.array(), vector.count(), &vector.elements)
 }
 
 /// Writes to a terminal although it refused: the program does not mind `SIGTTOU`.

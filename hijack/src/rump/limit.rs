@@ -8,6 +8,7 @@ use client::{Caller, stubs};
 use sysproxy::host;
 
 use super::kernel;
+use crate::fds::RumpFd;
 
 /// The limit that the kernel was told; none for a new image. The child of a fork has it from its parent, as its rump process does.
 static TOLD: AtomicU64 = AtomicU64::new(u64::MAX);
@@ -23,4 +24,10 @@ pub fn writer() -> Result<&'static dyn Caller> {
         TOLD.store(limit, Ordering::Relaxed);
     }
     Ok(kernel)
+}
+
+/// The same, for a call on a descriptor, which may be known to be no file.
+pub fn writer_to(fd: RumpFd) -> Result<&'static dyn Caller> {
+    let kernel = kernel()?;
+    if kernel.moves_itself(fd.fd()) { Ok(kernel) } else { writer() }
 }

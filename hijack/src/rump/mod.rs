@@ -37,4 +37,4 @@ pub mod transfer;
 
 pub use crate::process::kernel;
 pub use abi::Result;
-pub use limit::writer;
+pub use limit::{writer, writer_to};

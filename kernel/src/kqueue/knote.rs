@@ -141,7 +141,7 @@ impl Knote {
     pub fn shows(&self, file: &OpenFile) -> Events {
         match self.wanted() {
             0 => 0,
-            wanted => file.file.ready() & wanted,
+            wanted => file.ready() & wanted,
         }
     }
 

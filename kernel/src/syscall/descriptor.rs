@@ -393,7 +393,9 @@ pub fn ioctl(cx: &Cx<'_>, fd: Fd, com: u64, data: InOut) -> Result<()> {
     if incoming && len > 0 {
         cx.mem.fill(data.addr, &mut buf)?;
     }
-    file.file.ioctl(cx, com, &mut buf)?;
+    let done = file.file.ioctl(cx, com, &mut buf);
+    file.changed();
+    done?;
     if outgoing && len > 0 {
         cx.mem.store(data.addr, &buf)?;
     }

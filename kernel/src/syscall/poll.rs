@@ -105,11 +105,22 @@ impl Watched {
         }
     }
 
+    /// The same for who does not wait, and may look again and again.
+    fn look_once(&self) -> Events {
+        let Watched::Open(file, _) = self else { return self.revents() };
+        let changes = file.changes();
+        let revents = self.revents();
+        if revents == 0 {
+            file.found_nothing(changes);
+        }
+        revents
+    }
+
     fn revents(&self) -> Events {
         match self {
             Watched::Nothing => 0,
             Watched::Closed => POLLNVAL,
-            Watched::Open(file, events) => file.file.ready() & (events | POLLERR | POLLHUP),
+            Watched::Open(file, events) => file.ready() & (events | POLLERR | POLLHUP),
         }
     }
 }
@@ -119,7 +130,7 @@ fn ready(cx: &Cx<'_>, watched: &[Watched], timeout: Option<Duration>) -> Result<
     let look = || watched.iter().map(Watched::revents).collect::<Vec<_>>();
     if timeout == Some(Duration::ZERO) {
         cx.kernel.run_timers();
-        return Ok(look());
+        return Ok(watched.iter().map(Watched::look_once).collect());
     }
     let queues: Vec<_> = watched
         .iter()

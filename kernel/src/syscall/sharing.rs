@@ -1,4 +1,5 @@
-//! Streams whose bytes programs move themselves: a call of our own, which NetBSD does not have (`ENOSYS`).
+//! Streams whose bytes programs move themselves, and what they know of open files without asking: calls of our own, which NetBSD does not
+//! have (`ENOSYS`).
 
 use abi::{Errno, Fd, Result};
 
@@ -8,6 +9,22 @@ use crate::proc::lock;
 /// What [`share`] adds to the direction for an open file with `O_NONBLOCK`, and for an end of a pipe.
 const NONBLOCKING: usize = 2;
 const PIPE: usize = 4;
+
+/// Has an open file's word on the kernel's board ([`sysproxy::board`]) say what there is not to be read, and tells which one it is; the
+/// client is handed the board, unless it has it (`again`).
+///
+/// `EOPNOTSUPP` for a client that cannot be handed a descriptor, and for what is neither a socket nor a pipe to be read; `ENOSPC`.
+pub fn notice(cx: &Cx<'_>, fd: Fd, again: i32) -> Result<usize> {
+    let open = cx.proc.file(fd)?;
+    if !cx.mem.takes_descriptors() {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let notice = open.notice(cx.kernel)?;
+    if again == 0 {
+        cx.mem.hand_over(cx.lwp.request, notice.hand_out()?)?;
+    }
+    Ok(notice.place())
+}
 
 /// Hands the client the memory of a stream ([`sysproxy::stream`]): which direction is its end's to write (0 or 1), 2 more if the open
 /// file does not block, and 4 more for a pipe, of which end 0 writes and end 1 reads.

@@ -54,12 +54,17 @@ fn install(cx: &Cx<'_>, file: Arc<dyn File>, flags: i32) -> Result<Fd> {
 pub fn bind(cx: &Cx<'_>, s: Fd, name: In, namelen: u32) -> Result<()> {
     let file = cx.proc.file(s)?;
     let socket = file.socket()?;
-    socket.bind(cx, &address(cx, name.addr, namelen)?)
+    let bound = socket.bind(cx, &address(cx, name.addr, namelen)?);
+    file.changed();
+    bound
 }
 
 /// listen(2).
 pub fn listen(cx: &Cx<'_>, s: Fd, backlog: i32) -> Result<()> {
-    cx.proc.file(s)?.socket()?.listen(cx, backlog)
+    let file = cx.proc.file(s)?;
+    let listens = file.socket()?.listen(cx, backlog);
+    file.changed();
+    listens
 }
 
 /// connect(2).
@@ -75,6 +80,7 @@ pub fn connect(cx: &Cx<'_>, s: Fd, name: In, namelen: u32) -> Result<()> {
         Err(Errno::EALREADY) if !file.nonblocking() => Err(Errno::EINPROGRESS),
         started => started,
     };
+    file.changed();
     match started {
         Err(Errno::EINPROGRESS) if !file.nonblocking() => {
             let done = file.wait_until(cx, false, limit, || socket.connected());
@@ -171,7 +177,9 @@ pub fn setsockopt(cx: &Cx<'_>, s: Fd, level: i32, name: i32, val: In, valsize: u
         return Err(Errno::EINVAL);
     }
     let value = cx.mem.read_bytes(val.addr, valsize as usize)?;
-    socket.set_option(cx, level, name, &value)
+    let set = socket.set_option(cx, level, name, &value);
+    file.changed();
+    set
 }
 
 /// getsockopt(2).
@@ -196,7 +204,10 @@ pub fn getsockopt(cx: &Cx<'_>, s: Fd, level: i32, name: i32, val: Out, avalsize:
 
 /// shutdown(2).
 pub fn shutdown(cx: &Cx<'_>, s: Fd, how: i32) -> Result<()> {
-    cx.proc.file(s)?.socket()?.shutdown(how)
+    let file = cx.proc.file(s)?;
+    let shut = file.socket()?.shutdown(how);
+    file.changed();
+    shut
 }
 
 /// sendto(2).

@@ -448,6 +448,10 @@ impl Sharing for VnodeFile {
         Ok(given)
     }
 
+    fn is_shared(&self) -> bool {
+        matches!(&self.body, Body::Fifo(end) if end.is_shared())
+    }
+
     fn moved(&self, read: bool) {
         if let Body::Fifo(end) = &self.body {
             end.moved(read);

@@ -324,7 +324,13 @@ impl Sharing for End {
             state.data.reader_watches(self.pipe.queue.by_edges());
         }
         let memory = state.shared.as_ref().ok_or(Errno::EAGAIN)?.hand_out()?;
+        drop(state);
+        self.pipe.queue.wake_for(NOTHING_NEW);
         Ok(Given { memory, ours: self.side(), pipe: true })
+    }
+
+    fn is_shared(&self) -> bool {
+        lock(&self.pipe.state).shared.is_some()
     }
 
     fn moved(&self, read: bool) {

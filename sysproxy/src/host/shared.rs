@@ -86,6 +86,12 @@ pub fn seal_length(fd: HostFd) -> Result<()> {
     fs::fcntl_add_seals(fd.borrow()?, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
 }
 
+/// The same, and nobody is to write it any more but by the mappings that there are.
+pub fn seal_writing(fd: HostFd) -> Result<()> {
+    fs::fcntl_add_seals(fd.borrow()?, SealFlags::FUTURE_WRITE)?;
+    seal_length(fd)
+}
+
 /// The length of a memory file that cannot become shorter; `EINVAL` for any other file.
 pub fn sealed_length(fd: HostFd) -> Result<u64> {
     match fs::fcntl_get_seals(fd.borrow()?)?.contains(SealFlags::SHRINK) {
@@ -116,7 +122,15 @@ impl Mapping {
 
     /// The same, but children have it too.
     pub fn inherited(fd: HostFd, len: usize) -> Result<Self> {
-        let access = ProtFlags::READ | ProtFlags::WRITE;
+        Self::with_access(fd, len, ProtFlags::READ | ProtFlags::WRITE)
+    }
+
+    /// The same, for reading only.
+    pub fn to_read(fd: HostFd, len: usize) -> Result<Self> {
+        Self::with_access(fd, len, ProtFlags::READ)
+    }
+
+    fn with_access(fd: HostFd, len: usize, access: ProtFlags) -> Result<Self> {
         // SAFETY: a new mapping, at an address that the host chooses.
         let start = unsafe { mm::mmap(null_mut(), len, access, MapFlags::SHARED, fd.borrow()?, 0)? };
         Ok(Self { start: NonNull::new(start.cast()).ok_or(Error::NOMEM)?, len })

@@ -133,6 +133,63 @@ os.system('LD_PRELOAD= rumpctl sockstat -v | grep -c shared')
     assert_eq!(String::from_utf8_lossy(&done.stdout), "0\n4\n0\n2\n2\n1\n");
 }
 
+/// The server stands still: whatever asked it would wait for ever.
+#[test]
+fn bytes_and_looks_in_vain_need_no_server() {
+    let rump = Rump::start(Transport::Unix);
+    let script = format!(
+        "
+import select
+SERVER = {}
+def vain(ask):
+    try:
+        ask()
+    except BlockingIOError:
+        return
+    raise AssertionError
+quiet = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+quiet.bind(('127.0.0.1', 0))
+quiet.setblocking(False)
+listener = socket.create_server(('127.0.0.1', 0))
+listener.setblocking(False)
+looks = select.poll()
+for asked in (quiet, listener): looks.register(asked, select.POLLIN)
+def ask():
+    vain(lambda: quiet.recv(10))
+    vain(listener.accept)
+    assert looks.poll(0) == []
+for turn in range(60): ask()
+pairs = [pair(), socket.socketpair(socket.AF_UNIX), pipes('still')]
+for one, two in pairs: rounds(one, two, 60)
+one, two = pair()
+rounds(one, two, 60)
+two.setblocking(False)
+edges = select.epoll()
+edges.register(two, select.EPOLLIN | select.EPOLLET)
+for turn in range(60): vain(lambda: two.recv(10))
+os.kill(SERVER, signal.SIGSTOP)
+try:
+    for turn in range(300):
+        ask()
+        vain(lambda: two.recv(10))
+        one.send(b'edge')
+        assert two.recv(10) == b'edge'
+    for ends in pairs: rounds(*ends, 100)
+finally:
+    os.kill(SERVER, signal.SIGCONT)
+print(edges.poll(0))
+one.send(b'last')
+print(edges.poll(20) == [(two.fileno(), select.EPOLLIN)])
+quiet.sendto(b'x', quiet.getsockname())
+print(looks.poll(0) == [(quiet.fileno(), select.POLLIN)], quiet.recv(10))
+",
+        rump.pid()
+    );
+    let done = output(&mut python_with(&rump, "path=/rump,socket=all", &script));
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "[]\nTrue\nTrue b'x'\n");
+}
+
 /// A watcher of edges does not end the sharing, hears of every arrival, and finds all that came, whatever the two do at the same time.
 #[test]
 fn a_watcher_of_edges_misses_nothing_of_a_shared_connection() {

@@ -14,7 +14,7 @@ use sysproxy::stream::Moved;
 use crate::file::{Events, OpenFile};
 use crate::proc::lock;
 use crate::stream::{Bytes, Common, Given};
-use crate::wait::{EVERYTHING, WaitQueue};
+use crate::wait::{EVERYTHING, NOTHING_NEW, WaitQueue};
 
 /// What a queued message counts beside its bytes.
 const OVERHEAD: usize = 64;
@@ -330,6 +330,8 @@ impl Channel {
             state.bytes.writer_sleeps();
             channel.note_watchers(state);
         }
+        drop(states);
+        [first, second].iter().for_each(|channel| channel.reader.wake_for(NOTHING_NEW));
         given(&common)
     }
 

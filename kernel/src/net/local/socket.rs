@@ -374,6 +374,10 @@ impl Sharing for LocalSocket {
         if odd { Err(Errno::EAGAIN) } else { Channel::share(&rx, &tx) }
     }
 
+    fn is_shared(&self) -> bool {
+        self.channels().is_some_and(|(rx, tx)| rx.is_shared() || tx.is_shared())
+    }
+
     fn moved(&self, read: bool) {
         match self.channels() {
             Some((rx, _)) if read => rx.was_read(),

@@ -227,6 +227,10 @@ impl Tcp {
             SHUT_RDWR => (true, true),
             _ => return Err(Errno::EINVAL),
         };
+        if read {
+            // Who reads finds the end from now on.
+            self.take_back(id);
+        }
         let pcb = self.pcb_mut(id)?;
         let queue = pcb.queue.clone();
         match &mut pcb.role {

@@ -8,6 +8,7 @@ use crate::net::conn::TcpState;
 use crate::net::port::Id;
 use crate::net::stack::Base;
 use crate::stream::Given;
+use crate::wait::NOTHING_NEW;
 
 impl Tcp {
     /// Lets the program at one end of a joined pair, and the one at the other, move the bytes themselves: which direction is this end's
@@ -15,7 +16,7 @@ impl Tcp {
     ///
     /// `EOPNOTSUPP` for what is no such end; `EAGAIN` while something is in play that only the kernel minds: a low-water mark, a cork, a
     /// time limit for acknowledgements, urgent data.
-    pub fn share(&mut self, id: Id) -> Result<Given> {
+    pub fn share(&mut self, base: &mut Base, id: Id) -> Result<Given> {
         let Role::Connection(conn) = &self.pcb(id)?.role else { return Err(Errno::EOPNOTSUPP) };
         let mate = conn.mate.ok_or(Errno::EOPNOTSUPP)?;
         if ![id, mate].into_iter().all(|end| self.pcb(end).is_ok_and(is_plain)) {
@@ -27,6 +28,7 @@ impl Tcp {
             if let Ok(Pcb { role: Role::Connection(conn), queue, .. }) = self.pcb_mut(end) {
                 conn.shared = true;
                 conn.engine.watch(queue.by_edges());
+                base.wake(queue, NOTHING_NEW);
             }
         }
         Ok(Given { memory, ours, pipe: false })

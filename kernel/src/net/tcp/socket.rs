@@ -250,7 +250,11 @@ impl File for TcpSocket {
 
 impl Sharing for TcpSocket {
     fn share(&self) -> Result<Given> {
-        self.inet.with(|stack| stack.tcp.share(self.id))
+        self.inet.with(|stack| stack.tcp.share(&mut stack.base, self.id))
+    }
+
+    fn is_shared(&self) -> bool {
+        self.inet.look(|stack| stack.tcp.is_shared(self.id))
     }
 
     fn moved(&self, read: bool) {

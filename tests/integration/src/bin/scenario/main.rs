@@ -10,6 +10,7 @@
 )]
 
 mod busy_local;
+mod busy_looks;
 mod busy_pipes;
 mod busy_streams;
 mod cancellation;
@@ -103,6 +104,7 @@ type Row = (&'static str, Needs, fn(&str));
 /// All scenarios, a family a file.
 const FAMILIES: &[&[Row]] = &[
     busy_local::TABLE,
+    busy_looks::TABLE,
     busy_pipes::TABLE,
     busy_streams::TABLE,
     cancellation::TABLE,
