@@ -123,6 +123,25 @@ pub struct Request<'a> {
     pub unit: u32,
 }
 
+impl Request<'_> {
+    /// Returns a hardware address that begins as given and goes on at random.
+    pub fn mac(&self, begin: [u8; 3]) -> EthernetAddress {
+        let [one, two, three] = begin;
+        let mut mac = [one, two, three, 0, 0, 0];
+        self.host.random(&mut mac[3..]);
+        EthernetAddress(mac)
+    }
+}
+
+/// The longest packet of Ethernet, to begin with.
+pub const ETHERNET_MTU: usize = 1500;
+
+/// Returns an MTU that IPv4 can live with (RFC 791) and that is not above the longest; `EINVAL` for any other.
+pub fn within(mtu: usize, longest: usize) -> Result<usize> {
+    const SHORTEST: usize = 68;
+    Some(mtu).filter(|mtu| (SHORTEST..=longest).contains(mtu)).ok_or(Errno::EINVAL)
+}
+
 /// Makes a device of one kind.
 type Open = fn(&Request<'_>) -> Result<Box<dyn NetDevice>>;
 

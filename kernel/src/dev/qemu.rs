@@ -11,15 +11,11 @@ use smoltcp::phy::Medium;
 use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
 
-use super::net::{Counters, NetDevice, Request};
+use super::net::{Counters, ETHERNET_MTU, NetDevice, Request, within};
 use crate::rumpuser::{Port, Rumpuser, Signal};
 
-/// The longest packet to begin with.
-const MTU: usize = 1500;
 /// The longest that can be asked for: what QEMU's socket takes, less the header.
 const MAX_MTU: usize = 65521;
-/// The shortest that IPv4 lives with (RFC 791).
-const MIN_MTU: usize = 68;
 /// The longest frame that is taken.
 const FRAME: usize = 65536;
 
@@ -36,10 +32,8 @@ struct Qemu {
 /// Makes `qemuN`.
 pub fn open(request: &Request<'_>) -> Result<Box<dyn NetDevice>> {
     // The prefix of QEMU's own addresses, which are administered locally too.
-    let mut mac = [0x52, 0x54, 0, 0, 0, 0];
-    request.host.random(&mut mac[3..]);
-    let (mac, counters) = (EthernetAddress(mac), Counters::default());
-    Ok(Box::new(Qemu { connected: None, mac, mtu: MTU, up: false, counters, buffer: vec![0; FRAME] }))
+    let (mac, counters) = (request.mac([0x52, 0x54, 0]), Counters::default());
+    Ok(Box::new(Qemu { connected: None, mac, mtu: ETHERNET_MTU, up: false, counters, buffer: vec![0; FRAME] }))
 }
 
 impl Drop for Qemu {
@@ -60,7 +54,7 @@ impl NetDevice for Qemu {
     }
 
     fn set_mtu(&mut self, mtu: usize) -> Result<()> {
-        self.mtu = Some(mtu).filter(|mtu| (MIN_MTU..=MAX_MTU).contains(mtu)).ok_or(Errno::EINVAL)?;
+        self.mtu = within(mtu, MAX_MTU)?;
         Ok(())
     }
 

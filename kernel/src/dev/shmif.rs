@@ -16,7 +16,7 @@ use smoltcp::phy::Medium;
 use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
 
-use super::net::{Counters, NetDevice, Request};
+use super::net::{Counters, ETHERNET_MTU, NetDevice, Request, within};
 use crate::rumpuser::{Bus, Rumpuser, Signal};
 
 /// Length of the file.
@@ -49,9 +49,8 @@ const TOGETHER: usize = 64;
 const PIECE: usize = 64 << 10;
 /// The longest name of a file (`E2BIG` beyond).
 const NAME: usize = 1024;
-/// The longest packet to begin with, the longest and the shortest that can be asked for.
-const MTU: usize = 1500;
-const MTUS: std::ops::RangeInclusive<usize> = 68..=9000;
+/// The longest packet that can be asked for.
+const MAX_MTU: usize = 9000;
 
 struct Shmif {
     mac: EthernetAddress,
@@ -104,7 +103,7 @@ pub fn open(request: &Request<'_>) -> Result<Box<dyn NetDevice>> {
     request.host.random(&mut mac[2..]);
     request.host.random(&mut sender);
     let (mac, sender) = (EthernetAddress(mac), u64::from_ne_bytes(sender));
-    Ok(Box::new(Shmif { mac, mtu: MTU, sender, up: false, connected: None, counters: Counters::default() }))
+    Ok(Box::new(Shmif { mac, mtu: ETHERNET_MTU, sender, up: false, connected: None, counters: Counters::default() }))
 }
 
 impl Connected {
@@ -447,7 +446,7 @@ impl NetDevice for Shmif {
     }
 
     fn set_mtu(&mut self, mtu: usize) -> Result<()> {
-        self.mtu = Some(mtu).filter(|mtu| MTUS.contains(mtu)).ok_or(Errno::EINVAL)?;
+        self.mtu = within(mtu, MAX_MTU)?;
         Ok(())
     }
 

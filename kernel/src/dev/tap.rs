@@ -5,20 +5,16 @@
 
 use std::sync::Arc;
 
-use abi::{Errno, Result};
+use abi::Result;
 use smoltcp::phy::Medium;
 use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
 
-use super::net::{Counters, NetDevice, Request};
+use super::net::{Counters, ETHERNET_MTU, NetDevice, Request, within};
 use crate::rumpuser::{Port, Signal};
 
-/// The longest packet to begin with.
-const MTU: usize = 1500;
 /// The longest that can be asked for: the original's receive buffer, less the header.
 const MAX_MTU: usize = 9004;
-/// The shortest that IPv4 lives with (RFC 791).
-const MIN_MTU: usize = 68;
 /// The longest frame that is taken.
 const FRAME: usize = 65536;
 
@@ -36,20 +32,19 @@ pub fn open_virt(request: &Request<'_>) -> Result<Box<dyn NetDevice>> {
     let mut random = [0; 1];
     request.host.random(&mut random);
     let mac = [0xb2, 0x0a, random[0], 0x0b, 0x0e, request.unit as u8];
-    open(request, &format!("tun{}", request.unit), mac)
+    open(request, &format!("tun{}", request.unit), EthernetAddress(mac))
 }
 
 /// Makes `tapN`.
 pub fn open_tap(request: &Request<'_>) -> Result<Box<dyn NetDevice>> {
-    let mut mac = [0xf2, 0x0b, 0xa4, 0, 0, 0];
-    request.host.random(&mut mac[3..]);
-    open(request, &format!("tap{}", request.unit), mac)
+    let name = format!("tap{}", request.unit);
+    open(request, &name, request.mac([0xf2, 0x0b, 0xa4]))
 }
 
-fn open(request: &Request<'_>, name: &str, mac: [u8; 6]) -> Result<Box<dyn NetDevice>> {
+fn open(request: &Request<'_>, name: &str, mac: EthernetAddress) -> Result<Box<dyn NetDevice>> {
     let port = request.host.open_tap(name)?;
-    let (mac, counters) = (EthernetAddress(mac), Counters::default());
-    Ok(Box::new(Tap { port, mac, mtu: MTU, up: false, counters, buffer: vec![0; FRAME] }))
+    let counters = Counters::default();
+    Ok(Box::new(Tap { port, mac, mtu: ETHERNET_MTU, up: false, counters, buffer: vec![0; FRAME] }))
 }
 
 impl Drop for Tap {
@@ -68,7 +63,7 @@ impl NetDevice for Tap {
     }
 
     fn set_mtu(&mut self, mtu: usize) -> Result<()> {
-        self.mtu = Some(mtu).filter(|mtu| (MIN_MTU..=MAX_MTU).contains(mtu)).ok_or(Errno::EINVAL)?;
+        self.mtu = within(mtu, MAX_MTU)?;
         Ok(())
     }
 

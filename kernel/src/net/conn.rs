@@ -82,12 +82,12 @@ pub struct Tuning {
 /// How much is sent before it is acknowledged, beyond what the peer has room for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Congestion {
-    /// All that the peer has room for: what the engine does best with, on links of its own.
-    #[default]
+    /// All that the peer has room for. It is faster over links that lose, at the cost of whoever shares them.
     None,
     /// RFC 5681.
     Reno,
-    /// RFC 9438.
+    /// RFC 9438. The default, as on Linux: RFC 5681 demands one that yields, and without loss it is as fast as none.
+    #[default]
     Cubic,
 }
 

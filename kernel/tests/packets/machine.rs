@@ -8,6 +8,7 @@ use abi::Errno;
 use abi::socket::*;
 use kernel::net::Socket;
 use kernel::net::addr::Family;
+use kernel::net::conn::Congestion;
 use kernel::net::dgram::DgramSocket;
 use kernel::net::link::Link;
 use kernel::net::stack::Inet;
@@ -65,6 +66,8 @@ pub fn run(lines: &[Line]) -> Result<(), String> {
     let device = Box::new(TestDevice(wire.clone(), ethernet.then_some(EthernetAddress(frames::OUR_MAC))));
     let base = |error: Errno| format!("the device: {error:?}");
     inet.with(|stack| {
+        // Scripts about windows want them filled.
+        stack.tcp.congestion = Congestion::None;
         let at = stack.base.links.add(Link::new("tst0", 2, device, Instant::ZERO, 99));
         stack.base.settings.dad_count = 0;
         stack.base.add_address(at, IpCidr::new(frames::OURS6, 64))?;

@@ -350,10 +350,10 @@ fn routes_and_neighbours_are_shown_and_changed_in_the_words_of_bsd() {
         let way = rump.ctl(&["traceroute", "-q", "1", host]);
         assert_eq!(way.lines().nth(1).and_then(|line| line.split_whitespace().nth(1)), Some(host), "{way}");
     }
-    assert_eq!(rump.ctl(&["sysctl", "-n", "net.inet.tcp.congctl.selected"]), "none\n");
-    rump.ctl(&["sysctl", "-w", "net.inet.tcp.congctl.selected=cubic"]);
+    assert_eq!(rump.ctl(&["sysctl", "-n", "net.inet.tcp.congctl.selected"]), "cubic\n");
+    rump.ctl(&["sysctl", "-w", "net.inet.tcp.congctl.selected=reno"]);
     let name = "import socket; s = socket.socket(); print(s.getsockopt(6, 13, 16).rstrip(bytes(1)).decode())";
-    assert_eq!(rump.sh(&format!("python3 -c '{name}'")), "cubic\n");
+    assert_eq!(rump.sh(&format!("python3 -c '{name}'")), "reno\n");
     // Ports that nobody chose are of the range, and not one after the other.
     rump.ctl(&["sysctl", "net.inet.ip.anonportmin=20000", "net.inet.ip.anonportmax=20999"]);
     let ports = "import socket\nfor _ in range(9): s = socket.socket(); s.bind((\"\", 0)); print(s.getsockname()[1])";

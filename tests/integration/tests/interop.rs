@@ -16,7 +16,7 @@ fn linux_and_a_rump_kernel_serve_each_other() {
 
 #[test]
 fn linux_and_a_rump_kernel_serve_each_other_over_a_bad_link() {
-    run(Link::TapRouted, "loss 2% delay 2ms reorder 5%", 100_000, &["curl"]);
+    run(Link::TapRouted, "loss 2% delay 2ms reorder 5%", 50_000, &["curl"]);
 }
 
 #[test]
@@ -31,5 +31,5 @@ fn two_thousand_connections_at_once_over_a_bus() {
 
 #[test]
 fn a_link_that_loses_every_tenth_packet_delivers() {
-    run(Link::BusRouted, "loss 10% delay 1ms", 60_000, &["curl"]);
+    run(Link::BusRouted, "loss 10% delay 1ms", 25_000, &["curl"]);
 }
