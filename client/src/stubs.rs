@@ -10,20 +10,29 @@ use abi::{Fd, In, InOut, Out, Pad, Region, Result, Retval, Slot, UserStr};
 use crate::Caller;
 
 /// Most pieces of memory that a call's own arguments name.
-const MOST: usize = 8;
+const MOST: usize = 4;
 
 /// Puts the memory that a call's arguments name and `extra` into one row. Almost no call has any `extra`, and then nothing is allocated.
+///
+/// A thread may have a stack of 16 KiB, so there is little room in its frame.
+#[inline(always)]
 fn opened<T>(own: &[Option<Region>], extra: &[Region], call: impl FnOnce(&[Region]) -> T) -> T {
-    let mut own = own.iter().flatten().chain(extra).copied();
     let mut room = [const { Region { addr: 0, len: 0, direction: Direction::In, own: true } }; MOST];
     let mut used = 0;
-    for (slot, region) in room.iter_mut().zip(own.by_ref()) {
-        (*slot, used) = (region, used + 1);
+    for (slot, region) in room.iter_mut().zip(own.iter().flatten()) {
+        (*slot, used) = (*region, used + 1);
     }
-    match (room.get(..used), own.next()) {
-        (Some(all), None) => call(all),
-        (_, next) => call(&room.into_iter().chain(next).chain(own).collect::<Vec<_>>()),
+    let few = extra.is_empty() && own.iter().flatten().count() == used;
+    match room.get(..used) {
+        Some(all) if few => call(all),
+        _ => call(&in_one_row(own, extra)),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn in_one_row(own: &[Option<Region>], extra: &[Region]) -> Vec<Region> {
+    own.iter().flatten().chain(extra).copied().collect()
 }
 
 macro_rules! stubs {

@@ -6,6 +6,8 @@ use std::ops::{Deref, DerefMut};
 const FEW: usize = 512;
 
 /// Bytes between the caller's memory and a file, zero at first.
+///
+/// Who has one is no part of the dispatcher's frame, on which all calls stand (`#[inline(never)]`): a program's thread may have 16 KiB in all.
 pub struct Scratch {
     few: [u8; FEW],
     many: Vec<u8>,

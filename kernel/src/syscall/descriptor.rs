@@ -90,6 +90,7 @@ fn time_limits(file: &OpenFile) -> (Option<Duration>, Option<Duration>) {
 }
 
 /// Reads into `segments`: files until they are full, anything else once.
+#[inline(never)]
 fn read_segments(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<usize> {
     if let Some(end) = file.file.as_terminal() {
         return super::terminal::read(cx, file, end, segments);
@@ -127,6 +128,7 @@ fn write_segments(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<
 }
 
 /// The same, to a terminal from its background too.
+#[inline(never)]
 pub(super) fn write_anyway(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<usize> {
     if let Some(socket) = file.file.as_socket() {
         super::socket::can_send(cx, file, socket, 0)?;

@@ -71,6 +71,7 @@ pub fn pwritev2(cx: &Cx<'_>, fd: Fd, iovp: In, iovcnt: i32, offset: i64, flags: 
     write_segments_at(cx, &open, &segments(cx, iovp, iovcnt)?, Some(offset).filter(|offset| *offset != -1), flags)
 }
 
+#[inline(never)]
 fn read_segments_at(cx: &Cx<'_>, open: &OpenFile, to: &[Segment], offset: i64) -> Result<usize> {
     let file = vnode(open, Errno::ESPIPE)?;
     let total = total(to);
@@ -92,6 +93,7 @@ fn read_segments_at(cx: &Cx<'_>, open: &OpenFile, to: &[Segment], offset: i64) -
     }
 }
 
+#[inline(never)]
 fn write_segments_at(cx: &Cx<'_>, open: &OpenFile, from: &[Segment], offset: Option<i64>, flags: u32) -> Result<usize> {
     let file = vnode(open, Errno::ESPIPE)?;
     let total = total(from);

@@ -237,6 +237,7 @@ pub fn recvfrom(cx: &Cx<'_>, s: Fd, buf: Out, len: usize, flags: i32, from: Out,
 }
 
 /// Sends from `segments`: streams in pieces, anything else as one message.
+#[inline(never)]
 pub(super) fn send(
     cx: &Cx<'_>,
     file: &OpenFile,
@@ -310,6 +311,7 @@ pub(super) fn broken_pipe(cx: &Cx<'_>, file: &OpenFile, socket: &dyn Socket, fla
 }
 
 /// Receives into `segments`: with `MSG_WAITALL` until they are full, otherwise once.
+#[inline(never)]
 pub(super) fn recv(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment], flags: i32) -> Result<Received> {
     let socket = file.socket()?;
     let total = total(segments)?;
