@@ -97,7 +97,7 @@ macro_rules! dispatcher {
                     require(cx, Faction::$faction)?;
                     let _ = &mut next;
                     $(let $arg = <$type as Slot>::from_slot(next());)*
-                    handlers::$name(cx, $($arg),*).map(|ret: $ret| ret.to_retval())
+                    apart(|| handlers::$name(cx, $($arg),*).map(|ret: $ret| ret.to_retval()))
                 })*
                 _ => unknown(cx, nr),
             }
@@ -106,6 +106,13 @@ macro_rules! dispatcher {
 }
 
 abi::syscalls!(dispatcher);
+
+/// Serves a call in a frame of its own: those of all calls in one would take 4 KiB of stack, and a thread of a program with a kernel in
+/// its process may have no more than 16.
+#[inline(never)]
+fn apart(call: impl FnOnce() -> Result<[i64; 2]>) -> Result<[i64; 2]> {
+    call()
+}
 
 /// `ENOSYS` if the component that serves a call is absent.
 fn require(cx: &Cx<'_>, faction: Faction) -> Result<()> {
