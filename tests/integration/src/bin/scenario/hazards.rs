@@ -12,6 +12,7 @@ pub const TABLE: &[Row] = &[
     ("handler_forks_and_both_restart", Processes, handler_forks_and_both_restart),
     ("handler_on_a_small_stack", OneProcess, handler_on_a_small_stack),
     ("spawns_under_a_timer", Processes, spawns_under_a_timer),
+    ("thread_on_a_small_stack", OneProcess, thread_on_a_small_stack),
     ("vfork_onto_any_number", Processes, vfork_onto_any_number),
     ("vfork_onto_any_number_and_exec", Processes, vfork_onto_any_number_and_exec),
     ("vfork_children_are_killed_anywhere", Processes, vfork_children_are_killed_anywhere),
@@ -334,5 +335,41 @@ fn vfork_children_are_killed_anywhere(folder: &str) {
         lseek(fd, 0, SEEK_SET);
         put(fd, b"parent");
         print_file(fd);
+    }
+}
+
+/// A thread with the least stack that the host grants works with files, pipes and connections.
+fn thread_on_a_small_stack(folder: &str) {
+    extern "C" fn work(name: *mut c_void) -> *mut c_void {
+        let mut buf = [0u8; 16];
+        let mut good = 0;
+        unsafe {
+            let fd = open(name.cast(), O_RDWR | O_CREAT | O_TRUNC, 0o600);
+            good += write(fd, c"file".as_ptr().cast(), 4) + pread(fd, buf.as_mut_ptr().cast(), 16, 0);
+            let mut status: stat = zeroed();
+            good += if fstat(fd, &mut status) == 0 { status.st_size as isize } else { 100 };
+            good += close(fd) as isize + unlink(name.cast()) as isize;
+            let mut ends = [-1; 2];
+            good += socketpair(AF_UNIX, SOCK_STREAM, 0, ends.as_mut_ptr()) as isize;
+            good += send(ends[0], c"pair".as_ptr().cast(), 4, 0) + recv(ends[1], buf.as_mut_ptr().cast(), 16, 0);
+            let (one, two) = super::sockets::connected();
+            good += send(one, c"tcp".as_ptr().cast(), 3, 0) + recv(two, buf.as_mut_ptr().cast(), 16, 0);
+            good += isize::from(buf.starts_with(b"tcp"));
+            let mut asked = pollfd { fd: one, events: POLLIN | POLLOUT, revents: 0 };
+            good += poll(&mut asked, 1, 0) as isize;
+            for fd in [one, two, ends[0], ends[1]] {
+                good += close(fd) as isize;
+            }
+        }
+        good as *mut c_void
+    }
+    unsafe {
+        let name = path(folder, "small");
+        let (mut settings, mut thread, mut good): (pthread_attr_t, pthread_t, _) = (zeroed(), zeroed(), null_mut());
+        pthread_attr_init(&mut settings);
+        show("stack size", pthread_attr_setstacksize(&mut settings, PTHREAD_STACK_MIN));
+        show("create", pthread_create(&mut thread, &settings, work, name.as_ptr().cast_mut().cast()));
+        show("join", pthread_join(thread, &mut good));
+        println!("good: {}", good as isize);
     }
 }
