@@ -23,7 +23,7 @@ use self::knote::{After, Key, Knote};
 use crate::Cx;
 use crate::file::{Events, File, OpenFile};
 use crate::proc::lock;
-use crate::wait::WaitQueue;
+use crate::wait::{WaitQueue, Waiter};
 
 /// Queues in queues at most. (Linux allows five epoll sets, which its own kernel sees to.)
 const NESTED_MAX: usize = 8;
@@ -94,6 +94,7 @@ impl Kqueue {
             Some(knote) => {
                 knote.set(change)?;
                 self.rouse(&knote, &file);
+                self.look_inside(&knote, inner);
             }
             None if change.flags & EV_ADD == 0 => return Err(Errno::ENOENT),
             None => {
@@ -105,6 +106,7 @@ impl Kqueue {
                 lock(&self.state).knotes.insert(knote.key, knote.clone());
                 file.watch(&knote, knote.exclusive);
                 self.rouse(&knote, &file);
+                self.look_inside(&knote, inner);
             }
         }
         Ok(())
@@ -114,6 +116,17 @@ impl Kqueue {
     fn rouse(&self, knote: &Arc<Knote>, file: &OpenFile) {
         if knote.shows(file) != 0 {
             self.activate(knote);
+        }
+    }
+
+    /// Looks at all that is in an `inner` queue which comes to be watched by edges: from then on everything that happens to it is told.
+    fn look_inside(&self, knote: &Knote, inner: Option<&Kqueue>) {
+        if let Some(inner) = inner.filter(|_| knote.by_edges()) {
+            let members: Vec<_> = lock(&inner.state).knotes.values().cloned().collect();
+            for (member, file) in members.iter().filter_map(|member| Some((member, member.file()?))) {
+                member.shows(&file);
+                inner.look_inside(member, Self::of(&file).ok());
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use abi::{Errno, Result};
 
 use super::Kqueue;
 use crate::Cx;
-use crate::file::{Events, OpenFile};
+use crate::file::{Events, File, OpenFile};
 use crate::proc::lock;
 use crate::wait::Waiter;
 
@@ -184,8 +184,10 @@ fn amount(cx: &Cx<'_>, file: &OpenFile, filter: u32) -> i64 {
 }
 
 impl Waiter for Knote {
+    /// One that reports levels passes on what happens to a queue around its own, which may report edges.
     fn by_edges(&self) -> bool {
-        lock(&self.settings).flags & EV_CLEAR != 0
+        let edges = lock(&self.settings).flags & EV_CLEAR != 0;
+        edges || self.kqueue.upgrade().is_some_and(|kqueue| kqueue.wait_queue().by_edges())
     }
 
     /// Goes onto the ready list for news that it waits for.

@@ -8,6 +8,7 @@ use super::prelude::*;
 pub const TABLE: &[Row] = &[
     ("busy_stream_calls", OneProcess, every_call),
     ("busy_stream_waits", OneProcess, waits),
+    ("busy_stream_edges_around_levels", OneProcess, edges_around_levels),
     ("busy_stream_ends", OneProcess, ends),
     ("busy_stream_options", OneProcess, options),
     ("busy_stream_urgent", OneProcess, urgent),
@@ -582,5 +583,39 @@ fn signals(_: &str) {
             waitpid(child, null_mut(), 0);
         }
         rounds(c, a, 60);
+    }
+}
+
+/// An epoll set that reports edges of another, whose members report levels: each arrival is one, whatever was left unread.
+fn edges_around_levels(_: &str) {
+    unsafe {
+        let ends: Vec<_> = (0..3).map(|_| busy()).collect();
+        let (inner, outer) = (epoll_create1(0), epoll_create1(0));
+        let wait = |set: c_int, time: c_int| {
+            let mut found = [epoll_event { events: 0, u64: 0 }; 4];
+            epoll_wait(set, found.as_mut_ptr(), 4, time)
+        };
+        for (at, (_, a)) in ends.iter().enumerate() {
+            let mut event = epoll_event { events: EPOLLIN as u32, u64: at as u64 };
+            epoll_ctl(inner, EPOLL_CTL_ADD, *a, &mut event);
+        }
+        // Two are ready already, and have been seen so.
+        for (c, _) in &ends[..2] {
+            say("before", *c, b"-");
+        }
+        println!("inner {}", wait(inner, 10_000));
+        let mut event = epoll_event { events: (EPOLLIN | EPOLLET) as u32, u64: 0 };
+        show("add", epoll_ctl(outer, EPOLL_CTL_ADD, inner, &mut event));
+        println!("at once {} {}", wait(outer, 10_000), wait(outer, 0));
+        for round in 0..3 {
+            for (c, a) in &ends {
+                say("more", *c, b"more");
+                println!("told {} {}", wait(outer, 10_000), wait(outer, 0));
+                if round == 1 {
+                    hear("taken", *a, 100, 0);
+                    println!("inner {}, outer {}", wait(inner, 0), wait(outer, 0));
+                }
+            }
+        }
     }
 }
