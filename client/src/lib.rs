@@ -15,6 +15,7 @@ pub mod guest;
 mod heir;
 pub mod lock;
 mod notices;
+mod pages;
 mod poll;
 mod regions;
 mod remote;

@@ -18,6 +18,7 @@ use crate::connect::{self, ConnectError, Handshake, program_name};
 use crate::exchange::{Outcome, Request, Terms, exchange};
 use crate::fds::{self, Kept};
 use crate::notices::Question;
+use crate::pages::Pages;
 use crate::retry::{Retry, delay};
 use crate::signals::{self, Blocked};
 use crate::streams::{self, Done, Streams};
@@ -45,6 +46,8 @@ pub struct Remote {
     signals: Kept,
     /// Streams that need not go by the connection.
     streams: Streams,
+    /// Files that need not either.
+    pages: Pages,
     /// The [`fds::life`] that it is of.
     life: u32,
 }
@@ -119,8 +122,9 @@ impl Remote {
     }
 
     fn with(conn: Arc<Conn>, endpoint: Option<Box<dyn Endpoint>>, retry: Retry, signals: Kept) -> Self {
-        let (conn, connecting, streams) = (Mutex::new(conn), Mutex::new(()), Streams::default());
-        Self { endpoint, retry, conn, connecting, signals, streams, life: fds::life() }
+        let (conn, connecting) = (Mutex::new(conn), Mutex::new(()));
+        let (streams, pages) = (Streams::default(), Pages::default());
+        Self { endpoint, retry, conn, connecting, signals, streams, pages, life: fds::life() }
     }
 
     /// Asks the server for a copy of the rump process, for a child that is about to be forked.
@@ -234,16 +238,16 @@ impl Remote {
 
     /// Makes a system call.
     pub(crate) fn syscall(&self, number: u32, args: &[u64], terms: Terms<'_>) -> Result<[i64; 2]> {
-        self.syscall_for_descriptor(number, args, terms).map(|(answer, _)| answer)
+        self.syscall_for_descriptors(number, args, terms).map(|(answer, _)| answer)
     }
 
-    fn syscall_for_descriptor(&self, number: u32, args: &[u64], terms: Terms<'_>) -> Result<([i64; 2], Option<Owned>)> {
+    fn syscall_for_descriptors(&self, number: u32, args: &[u64], terms: Terms<'_>) -> Result<([i64; 2], Vec<Owned>)> {
         let frame = |conn: &Conn, reqno| match conn.extended {
             true => carry::frame(reqno, number, args.as_bytes(), terms.regions),
             false => Frame::new(reqno, Class::Req, Kind::Syscall, number, args.as_bytes().to_vec()),
         };
         let (body, passed) = self.request(&Request::new(&frame, Terms { call: number, ..terms }))?;
-        Ok((SyscallResult::decode(&body).ok_or(Errno::EPROTO)?.result()?, passed.into_iter().next()))
+        Ok((SyscallResult::decode(&body).ok_or(Errno::EPROTO)?.result()?, passed))
     }
 
     /// Tells the server that bytes were moved on a stream, if somebody is to hear of them there.
@@ -264,7 +268,7 @@ impl Remote {
         for polled in set.iter().filter(|polled| polled.fd >= 0) {
             self.asked_in_vain(Question::poll(polled.fd as u64));
             if self.conn().shares() && self.streams.count(polled.fd as u64) {
-                self.ask_for_stream(polled.fd as u64);
+                self.ask_for_memory(polled.fd as u64);
             }
         }
     }
@@ -275,22 +279,41 @@ impl Remote {
             return;
         }
         let Some(again) = self.streams.asked_in_vain(question) else { return };
-        let answer = self.syscall_for_descriptor(nr::notice, &[question.fd, u64::from(again)], Terms::default());
+        let answer = self.syscall_for_descriptors(nr::notice, &[question.fd, u64::from(again)], Terms::default());
         let answer = answer.and_then(|([place, _], memory)| {
             let place = usize::try_from(place).map_err(|_| Errno::EPROTO)?;
-            Ok((place, memory))
+            Ok((place, memory.into_iter().next()))
         });
         self.streams.noticed(question.fd, answer);
     }
 
-    /// Asks the server to share the memory of a stream.
-    fn ask_for_stream(&self, fd: u64) {
-        let answer = self.syscall_for_descriptor(nr::share, &[fd], Terms::default());
+    /// Asks the server to share the memory of a stream, or to lend that of a file.
+    fn ask_for_memory(&self, fd: u64) {
+        /// What the server answers for a file, and adds if it may be read, and written.
+        const FILE: usize = 8;
+        const READABLE: usize = 16;
+        const WRITABLE: usize = 32;
+        let answer = self.syscall_for_descriptors(nr::share, &[fd], Terms::default());
         let answer = answer.and_then(|([given, _], memory)| {
-            let given = usize::try_from(given).map_err(|_| Errno::EPROTO)?;
-            Ok((memory.ok_or(Errno::EOPNOTSUPP)?, given))
+            Ok((usize::try_from(given).map_err(|_| Errno::EPROTO)?, memory.into_iter()))
         });
-        self.streams.answer(fd, answer);
+        let lacking = Errno::EOPNOTSUPP;
+        match answer {
+            Ok((given, mut memory)) if given & FILE != 0 => {
+                let both = memory.next().zip(memory.next()).ok_or(lacking);
+                self.streams.answer(fd, Err(lacking));
+                let may = |word: usize| given & word != 0;
+                self.pages.answer(fd, both.map(|(file, page)| (file, page, may(READABLE), may(WRITABLE))));
+            }
+            Ok((given, mut memory)) => {
+                self.pages.answer(fd, Err(lacking));
+                self.streams.answer(fd, memory.next().ok_or(lacking).map(|memory| (memory, given)));
+            }
+            Err(error) => {
+                self.pages.answer(fd, Err(error));
+                self.streams.answer(fd, Err(error));
+            }
+        }
     }
 
     /// Connects again, as [`Retry`] says: the server then has a new process for us, and the request is sent again.
@@ -359,6 +382,7 @@ impl Remote {
         }
         *self.conn.lock() = conn;
         self.streams.forget_all();
+        self.pages.forget_all();
         true
     }
 }
@@ -373,6 +397,9 @@ impl Caller for Remote {
             return Err(Errno::ENOTCONN);
         }
         let _blocked = Blocked::enter();
+        if let Some(answer) = self.pages.shortcut(number, args, regions) {
+            return answer;
+        }
         match self.streams.shortcut(number, args, regions) {
             Done::All(moved, told) => {
                 self.tell(number, args, told);
@@ -393,12 +420,19 @@ impl Caller for Remote {
                 if let (Some(question), Err(Errno::EAGAIN)) = (question, &answer) {
                     self.asked_in_vain(question);
                 }
-                let counts = matches!(answer, Ok([moved, _]) if moved > 0) || matches!(answer, Err(Errno::EAGAIN));
+                let moved = if let Ok([moved, _]) = answer { moved } else { 0 };
+                let counts = moved > 0 || matches!(answer, Err(Errno::EAGAIN));
                 if let Some(fd) = Streams::moves(number, args, regions).filter(|_| counts)
                     && self.conn().shares()
                     && self.streams.count(fd)
                 {
-                    self.ask_for_stream(fd);
+                    self.ask_for_memory(fd);
+                } else if let Some(&fd) = args.first()
+                    && moved > 0
+                    && self.conn().shares()
+                    && self.pages.count(number, args, moved)
+                {
+                    self.ask_for_memory(fd);
                 }
                 answer
             }
@@ -417,7 +451,7 @@ impl Caller for Remote {
 
     fn call_for_descriptor(&self, number: u32, args: &[u64]) -> Result<Option<Owned>> {
         let terms = Terms { interruptible: true, ..Terms::default() };
-        self.syscall_for_descriptor(number, args, terms).map(|(_, passed)| passed)
+        self.syscall_for_descriptors(number, args, terms).map(|(_, passed)| passed.into_iter().next())
     }
 
     fn moves_itself(&self, fd: Fd) -> bool {

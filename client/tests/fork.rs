@@ -87,8 +87,10 @@ extern "C" fn fork_now(_: i32) {
     // SAFETY: the child makes its own connection and ends by _exit.
     let child = unsafe { libc::fork() };
     FORKED.store(child, Ordering::SeqCst);
-    if child == 0 {
-        let _ = parent.fork_child(*token, false).map(|own| CHILD.set(own));
+    if child == 0
+        && let Ok(own) = parent.fork_child(*token, false)
+    {
+        let _ = CHILD.set(own);
     }
 }
 

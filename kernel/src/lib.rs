@@ -126,7 +126,7 @@ impl Kernel {
             ticking: AtomicBool::new(false),
             halted: AtomicI32::new(RUNNING),
         });
-        kernel.names.add_rows(net::settings::ROWS.iter().copied());
+        kernel.names.add_rows(net::settings::ROWS.iter().chain(vfs::files::ROWS).copied());
         kernel.start_softclock();
         *lock(&kernel.procs.get(1)?.fds) = kernel.console_fds();
         if kernel.config.verbose {

@@ -3,6 +3,7 @@
 //! A library that hooks libc must not call it: its own `read` is its hook. Everything here goes
 //! straight to the kernel, through rustix's linux_raw backend or, where rustix has no such call, [`raw`].
 
+pub mod direct;
 pub mod epoll;
 pub mod memory;
 pub mod raw;

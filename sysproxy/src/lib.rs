@@ -14,6 +14,7 @@ pub mod golden;
 pub mod host;
 pub mod link;
 pub mod message;
+pub mod pages;
 pub mod peer;
 pub mod ring;
 pub mod spin;

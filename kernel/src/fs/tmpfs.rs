@@ -5,16 +5,21 @@
 //! only the node's.
 
 mod content;
+mod lending;
 mod node;
 mod space;
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use abi::time::Timespec;
 use abi::{Errno, Result};
+
+use sysproxy::host::shared::Times;
+use sysproxy::pages::Header;
 
 use content::Content;
 use space::{Budget, Limits, Shared};
@@ -63,6 +68,7 @@ pub fn mount(request: &Request<'_>) -> Result<Arc<dyn FileSystem>> {
         next_ino: AtomicU64::new(2),
         nodes: Budget::new(limits.nodes),
         blocks: Budget::new(limits.blocks),
+        loans: Mutex::default(),
     });
     let new = New { kind: Kind::Directory, uid: root.0, gid: root.1, mode: root.2, rdev: 0, target: b"" };
     let root = TmpNode::new(&shared, &new, Weak::new())?;
@@ -89,7 +95,7 @@ impl FileSystem for Tmpfs {
         FsStat {
             block_size: BLOCK_BYTES,
             blocks: shared.blocks.limit(),
-            blocks_free: shared.blocks.left(),
+            blocks_free: shared.blocks.left() + shared.advanced() / BLOCK_BYTES,
             blocks_kept: 0,
             files: shared.nodes.limit(),
             files_free: shared.nodes.left(),
@@ -130,6 +136,10 @@ struct Inner {
     ctime: Timespec,
     /// Whether it may get a name though it has none (`O_TMPFILE`).
     linkable: bool,
+    /// The open files whose memory is lent, and whether each may write.
+    loans: Vec<(Weak<Header>, bool)>,
+    /// What the host said of the times when they were last noted here.
+    seen: Times,
     body: Body,
 }
 
@@ -158,8 +168,30 @@ fn read(inner: &RwLock<Inner>) -> RwLockReadGuard<'_, Inner> {
     inner.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn write(inner: &RwLock<Inner>) -> RwLockWriteGuard<'_, Inner> {
-    inner.write().unwrap_or_else(PoisonError::into_inner)
+fn write(inner: &RwLock<Inner>) -> Changing<'_> {
+    Changing(inner.write().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The node's lock while something changes; the clients that have the memory hear of it in the end.
+struct Changing<'a>(RwLockWriteGuard<'a, Inner>);
+
+impl Deref for Changing<'_> {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl DerefMut for Changing<'_> {
+    fn deref_mut(&mut self) -> &mut Inner {
+        &mut self.0
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.0.tell();
+    }
 }
 
 impl Inner {
@@ -237,7 +269,18 @@ impl TmpNode {
             this: this.clone(),
             birthtime: now,
             atime: Mutex::new(now),
-            inner: RwLock::new(Inner { mode, nlink: 0, uid, gid, mtime: now, ctime: now, linkable: false, body }),
+            inner: RwLock::new(Inner {
+                mode,
+                nlink: 0,
+                uid,
+                gid,
+                mtime: now,
+                ctime: now,
+                linkable: false,
+                loans: Vec::new(),
+                seen: Times::default(),
+                body,
+            }),
         }))
     }
 

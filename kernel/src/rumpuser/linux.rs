@@ -18,7 +18,7 @@ use super::file::LinuxFile;
 use super::folder::LinuxNode;
 use super::jobs::{self, Group};
 use super::memory::Account;
-use super::shared::{Keeper, LinuxShared};
+use super::shared::{Keeper, LinuxShared, file_memory};
 use super::stream::LinuxStream;
 use super::wire::{LinuxBus, LinuxTap};
 use super::{Access, Bell, Bus, HostFile, HostNode, LinuxBell, Parker, Port, Rumpuser, SharedMemory, Woken};
@@ -255,7 +255,7 @@ impl Rumpuser for LinuxHost {
         let less = |left: usize| left.checked_sub(1);
         self.large.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
         let left = self.large.clone();
-        match host::memfd(c"rump-file") {
+        match file_memory() {
             Ok(fd) => Some(Box::new(LinuxShared::keep(Large { fd, left }))),
             Err(_) => {
                 left.fetch_add(1, Ordering::Relaxed);

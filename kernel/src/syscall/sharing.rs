@@ -1,9 +1,10 @@
-//! Streams whose bytes programs move themselves, and what they know of open files without asking: calls of our own, which NetBSD does not
+//! Streams and files whose bytes programs move themselves, and what they know of open files without asking: calls of our own, which NetBSD does not
 //! have (`ENOSYS`).
 
 use abi::{Errno, Fd, Result};
 
 use crate::Cx;
+use crate::file::OpenFile;
 use crate::proc::lock;
 
 /// What [`share`] adds to the direction for an open file with `O_NONBLOCK`, and for an end of a pipe.
@@ -26,17 +27,23 @@ pub fn notice(cx: &Cx<'_>, fd: Fd, again: i32) -> Result<usize> {
     Ok(notice.place())
 }
 
+/// What [`share`] answers for a file, and adds if it may be read, and written.
+const FILE: usize = 8;
+const READABLE: usize = 16;
+const WRITABLE: usize = 32;
+
 /// Hands the client the memory of a stream ([`sysproxy::stream`]): which direction is its end's to write (0 or 1), 2 more if the open
-/// file does not block, and 4 more for a pipe, of which end 0 writes and end 1 reads.
+/// file does not block, and 4 more for a pipe, of which end 0 writes and end 1 reads. Or that of a file
+/// ([`sysproxy::pages`]): 8, 16 more if it may be read, and 32 more if it may be written.
 ///
-/// `EOPNOTSUPP` for a client that cannot be handed a descriptor, and for what is no such stream; `EAGAIN` while something is in play that
+/// `EOPNOTSUPP` for a client that cannot be handed a descriptor, and for what is neither; `EAGAIN` while something is in play that
 /// only the kernel minds.
 pub fn share(cx: &Cx<'_>, fd: Fd) -> Result<usize> {
     let open = cx.proc.file(fd)?;
     if !cx.mem.takes_descriptors() {
         return Err(Errno::EOPNOTSUPP);
     }
-    let stream = open.file.as_stream().ok_or(Errno::EOPNOTSUPP)?;
+    let Some(stream) = open.file.as_stream() else { return lend(cx, &open) };
     let given = {
         // Who looks into a stream to take the bytes out after that has brought them back, and is not to be disturbed.
         let _splicing = lock(&cx.kernel.vfs.splicing);
@@ -47,4 +54,13 @@ pub fn share(cx: &Cx<'_>, fd: Fd) -> Result<usize> {
     open.file.status_changed(open.flags());
     let waits = if open.nonblocking() { NONBLOCKING } else { 0 };
     Ok(given.ours + waits + if given.pipe { PIPE } else { 0 })
+}
+
+fn lend(cx: &Cx<'_>, open: &OpenFile) -> Result<usize> {
+    let file = open.file.as_vnode().filter(|_| !open.is_place()).ok_or(Errno::EOPNOTSUPP)?;
+    let (memory, page) = file.lend(open.flags())?;
+    cx.mem.hand_over(cx.lwp.request, memory)?;
+    cx.mem.hand_over(cx.lwp.request, page)?;
+    let may = |may: bool, word: usize| if may { word } else { 0 };
+    Ok(FILE + may(open.readable(), READABLE) + may(open.writable(), WRITABLE))
 }

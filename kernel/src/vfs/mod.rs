@@ -8,6 +8,8 @@
 
 pub mod attr;
 pub mod dirents;
+pub(crate) mod files;
+mod lending;
 pub mod lock;
 pub mod mount;
 mod mounting;

@@ -8,6 +8,7 @@ use abi::stat::Statvfs;
 use abi::{Errno, Result};
 use zerocopy::FromZeros;
 
+use super::lending::Loan;
 use super::pipe::Pipe;
 use super::{Dir, FileSystem, Node, Vfs};
 use crate::fs;
@@ -33,6 +34,8 @@ pub struct Mount {
     writers: AtomicU32,
     /// Set when it was taken away by force, or the kernel has ended: what is still open answers `EIO`.
     pub(super) gone: AtomicBool,
+    /// Open files whose memory is lent.
+    loans: Mutex<Vec<Weak<Loan>>>,
     /// Fifos whose bytes programs move themselves, or did.
     streams: Mutex<Vec<Weak<Pipe>>>,
 }
@@ -70,6 +73,7 @@ impl Mount {
         self.gone.store(true, Ordering::SeqCst);
         let streams = std::mem::take(&mut *lock(&self.streams));
         streams.iter().filter_map(Weak::upgrade).for_each(|pipe| pipe.take_back());
+        self.tell_loans();
     }
 
     /// Checks that the mount is not read-only; `EROFS` if it is.
@@ -81,6 +85,19 @@ impl Mount {
     /// Whether a file is open that may write.
     pub(super) fn is_written(&self) -> bool {
         self.writers.load(Ordering::SeqCst) > 0
+    }
+
+    /// Has an open file, whose memory is lent, told of changes.
+    pub(super) fn watch(&self, loan: &Arc<Loan>) {
+        let mut loans = lock(&self.loans);
+        loans.retain(|other| other.strong_count() > 0);
+        loans.push(Arc::downgrade(loan));
+    }
+
+    /// Tells the open files whose memory is lent that flags have changed, or that the mount is gone.
+    pub(super) fn tell_loans(&self) {
+        let loans: Vec<_> = lock(&self.loans).iter().filter_map(Weak::upgrade).collect();
+        loans.iter().for_each(|loan| loan.follow());
     }
 
     /// Describes the mount for statvfs(2).
@@ -173,6 +190,7 @@ impl Vfs {
             writers,
             gone,
             streams: Mutex::default(),
+            loans: Mutex::default(),
         })
     }
 
@@ -193,7 +211,9 @@ impl Vfs {
     /// Takes all mounts away, the last first, at the end of the kernel; `writes` their contents to where they last.
     pub fn shutdown(&self, writes: bool) {
         for mount in self.mounts().iter().rev() {
-            if !mount.gone.swap(true, Ordering::SeqCst) && writes {
+            let gone = mount.gone.swap(true, Ordering::SeqCst);
+            mount.tell_loans();
+            if !gone && writes {
                 // Nobody is left to hear of an error.
                 let _ = mount.fs.unmounted();
             }

@@ -112,6 +112,7 @@ fn update(at: &Dir, flags: i32, options: &Options<'_>) -> Result<()> {
     let written = busy.and_then(|()| if becomes_read_only { mount.fs.sync() } else { Ok(()) });
     let done = written.and_then(|()| mount.fs.update(new, options));
     mount.flags.store(if done.is_ok() { new } else { old } as u32, Ordering::SeqCst);
+    mount.tell_loans();
     done
 }
 

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, Weak};
 use abi::stat::Stat;
 use abi::time::Timespec;
 use abi::{Errno, Result};
-use sysproxy::host::Owned;
+use sysproxy::host::{HostFd, Owned};
+use sysproxy::pages::Header;
 use zerocopy::FromZeros;
 
 use super::lock::Locks;
@@ -274,6 +275,17 @@ pub trait Node: Any + Send + Sync {
     /// Returns a descriptor of the host that maps to the content of a file: what is stored there is in the file at once.
     fn share(&self, _access: Access) -> Result<Owned> {
         Err(Errno::EOPNOTSUPP)
+    }
+    /// Lends the memory of a file to a client that has it open with `access`, until `header` goes: an open file of the host, through which
+    /// the client reads and writes by itself. `EAGAIN` if there is none to lend just now.
+    fn lend(&self, _access: Access, _header: &Arc<Header>) -> Result<Owned> {
+        Err(Errno::EOPNOTSUPP)
+    }
+    /// Told that a header has gone.
+    fn returned(&self) {}
+    /// The same as [`Node::write_at`] through what was lent: where that open file of the host stands, which should be at the position.
+    fn write_through(&self, _by: HostFd, _position: Position, _data: &[u8]) -> Result<(u64, usize)> {
+        Err(Errno::EROFS)
     }
     /// Writes what a file has to where it lasts; `EOPNOTSUPP` where the file system as a whole sees to it.
     fn sync(&self) -> Result<()> {

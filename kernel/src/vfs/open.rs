@@ -1,7 +1,7 @@
 //! Open files: a node with a position (open(2), read(2), lseek(2), getdents(2)).
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use abi::fcntl::{
     FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_ACCMODE, O_APPEND, O_NOATIME, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY,
@@ -11,8 +11,9 @@ use abi::ioctl::FIONREAD;
 use abi::poll::{POLLIN, POLLOUT, POLLRDNORM};
 use abi::stat::Stat;
 use abi::{Errno, Result};
-use sysproxy::host::Owned;
+use sysproxy::host::{self, HostFd, Owned, direct};
 
+use super::lending::Loan;
 use super::mount::Writing;
 use super::pipe::{End, Ways};
 use super::{Dir, Kind, Position, View, pipe};
@@ -31,6 +32,11 @@ pub(crate) const SIZE_MAX: u64 = i64::MAX as u64;
 /// Numbers the open files, as owners of flock(2) locks.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
+/// `EINVAL` if the end of what is to be moved from a position on has no number, as on Linux.
+fn countable(position: u64, len: usize) -> Result<()> {
+    if position.checked_add(len as u64).is_none_or(|end| end > SIZE_MAX) { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
 /// An open file of a file system.
 pub struct VnodeFile {
     /// What is open.
@@ -44,8 +50,10 @@ pub struct VnodeFile {
     append: AtomicBool,
     /// `O_NOATIME`.
     silent: AtomicBool,
-    /// Offset in a file; cookie in a directory.
+    /// Offset in a file, unless there is a loan, which has it then; cookie in a directory.
     pub(super) position: Mutex<u64>,
+    /// Set once clients have the memory; changes while the position is locked.
+    pub(super) loan: OnceLock<Arc<Loan>>,
     queue: WaitQueue,
     /// There if the file may be written.
     writing: Option<Writing>,
@@ -84,6 +92,7 @@ impl VnodeFile {
             append: AtomicBool::new(flags & O_APPEND != 0),
             silent: AtomicBool::new(flags & O_NOATIME != 0),
             position: Mutex::new(0),
+            loan: OnceLock::new(),
             queue: WaitQueue::new(),
             writing: None,
         }
@@ -124,7 +133,18 @@ impl VnodeFile {
 
     /// Returns the position.
     pub fn position(&self) -> u64 {
-        *lock(&self.position)
+        let position = lock(&self.position);
+        self.loan.get().map_or(*position, |loan| loan.position())
+    }
+
+    /// Whether all writes go to the end (`O_APPEND`).
+    pub(super) fn appends(&self) -> bool {
+        self.append.load(Ordering::Relaxed)
+    }
+
+    /// Whether reading is not to show (`O_NOATIME`).
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
     }
 
     /// Moves the position (lseek(2)); in a directory it is a cookie, and only 0 or an earlier answer means anything.
@@ -138,13 +158,24 @@ impl VnodeFile {
             _ => return Err(Errno::ESPIPE),
         }
         let mut position = lock(&self.position);
+        let loan = self.loan.get();
+        if let Some(loan) = loan
+            && matches!(whence, SEEK_SET | SEEK_CUR | SEEK_END)
+        {
+            // In one step with what clients do; the numbers are the same.
+            return direct::seek(loan.file(), offset, whence).map(|at| at as i64).map_err(host::errno);
+        }
         let base = match whence {
             SEEK_SET => 0,
             SEEK_CUR => *position as i64,
             SEEK_END => self.end().ok_or(Errno::EINVAL)?,
             SEEK_DATA | SEEK_HOLE => {
-                *position = self.seek_content(offset, whence == SEEK_DATA)?;
-                return Ok(*position as i64);
+                let at = self.seek_content(offset, whence == SEEK_DATA)?;
+                match loan {
+                    Some(loan) => loan.set_position(at)?,
+                    None => *position = at,
+                }
+                return Ok(at as i64);
             }
             _ => return Err(Errno::EINVAL),
         };
@@ -230,15 +261,25 @@ impl VnodeFile {
         let Some(offset) = offset else {
             let Body::Node = self.body else { return File::write(self, data) };
             let mut position = lock(&self.position);
-            let (end, len) = self.write_node(Position::At(*position), data, flags)?;
+            let loan = self.loan.get();
+            let start = loan.map_or(*position, |loan| loan.position());
+            countable(start, data.len())?;
+            let at = Position::At(start);
+            // The host moves the position of what is lent, but for flags that make the one write another than the others.
+            if let Some(loan) = loan.filter(|_| flags == 0) {
+                return self.write_node(at, data, flags, Some(loan.file())).map(|(_, len)| len);
+            }
+            let (end, len) = self.write_node(at, data, flags, None)?;
             // A write of nothing does not even go to the end for `O_APPEND`.
-            if len > 0 {
-                *position = end;
+            match loan {
+                _ if len == 0 => {}
+                Some(loan) => loan.set_position(end)?,
+                None => *position = end,
             }
             return Ok(len);
         };
         match &self.body {
-            Body::Node => self.write_node(Position::At(offset), data, flags).map(|(_, len)| len),
+            Body::Node => self.write_node(Position::At(offset), data, flags, None).map(|(_, len)| len),
             Body::Disk(disk) => disk.write_at(offset, data),
             Body::Fifo(_) => Err(Errno::ESPIPE),
             Body::Device(device) => self.memory(&**device)?.write(data),
@@ -258,7 +299,7 @@ impl VnodeFile {
         }
     }
 
-    fn write_node(&self, position: Position, data: &[u8], flags: u32) -> Result<(u64, usize)> {
+    fn write_node(&self, position: Position, data: &[u8], flags: u32, by: Option<HostFd>) -> Result<(u64, usize)> {
         let appends = flags & RWF_APPEND != 0 || (flags & RWF_NOAPPEND == 0 && self.append.load(Ordering::Relaxed));
         let position = if appends { Position::End } else { position };
         if let Position::At(offset) = position
@@ -278,7 +319,10 @@ impl VnodeFile {
             return Err(Errno::EFBIG);
         }
         let len = usize::try_from(room).map_or(data.len(), |room| room.min(data.len()));
-        self.at.node.write_at(position, &data[..len])
+        match by {
+            Some(by) => self.at.node.write_through(by, position, &data[..len]),
+            None => self.at.node.write_at(position, &data[..len]),
+        }
     }
 
     /// Changes the length (ftruncate(2)); `EINVAL` for what is no file.
@@ -330,6 +374,12 @@ impl File for VnodeFile {
         match &self.body {
             Body::Node | Body::Disk(_) => {
                 let mut position = lock(&self.position);
+                if let Some(loan) = self.loan.get() {
+                    let len = host::read(loan.file(), buf).map_err(host::errno)?;
+                    self.accessed();
+                    return Ok(len);
+                }
+                countable(*position, buf.len())?;
                 let len = self.read_at(*position, buf)?;
                 *position += len as u64;
                 Ok(len)
@@ -391,7 +441,10 @@ impl File for VnodeFile {
 
     fn stat(&self) -> Result<Stat> {
         self.at.mount.alive()?;
-        Ok(self.at.node.stat(self.at.mount.id))
+        Ok(match self.loan.get() {
+            Some(loan) => loan.stat(),
+            None => self.at.node.stat(self.at.mount.id),
+        })
     }
 
     fn ioctl(&self, cx: &Cx<'_>, command: u64, data: &mut [u8]) -> Result<()> {
@@ -415,6 +468,9 @@ impl File for VnodeFile {
     fn status_changed(&self, flags: i32) {
         self.append.store(flags & O_APPEND != 0, Ordering::Relaxed);
         self.silent.store(flags & O_NOATIME != 0, Ordering::Relaxed);
+        if let Some(loan) = self.loan.get() {
+            loan.set_manners(self.appends(), self.is_silent());
+        }
     }
 
     fn as_stream(&self) -> Option<&dyn Sharing> {

@@ -4,7 +4,8 @@ use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::ptr::{NonNull, null_mut};
 
-use rustix::fs::{self, FallocateFlags, SealFlags, SeekFrom};
+use abi::time::Timespec;
+use rustix::fs::{self, FallocateFlags, OFlags, SealFlags, SeekFrom};
 use rustix::mm::{self, Advice, MapFlags, ProtFlags};
 use rustix::net::{
     self, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -70,9 +71,73 @@ pub fn seek_hole(fd: HostFd, offset: u64) -> Result<u64> {
     fs::seek(fd.borrow()?, SeekFrom::Hole(offset))
 }
 
-/// Bytes that a file takes.
-pub fn used(fd: HostFd) -> Result<u64> {
-    fs::fstat(fd.borrow()?).map(|stat| stat.st_blocks as u64 * 512)
+/// What the host says of a file in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Length in bytes.
+    pub size: u64,
+    /// Bytes that it takes.
+    pub used: u64,
+    /// When it was last read and written.
+    pub times: Times,
+}
+
+/// The times of a file that reading and writing set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Last access.
+    pub accessed: Timespec,
+    /// Last change of the content.
+    pub modified: Timespec,
+}
+
+/// fstat(2).
+pub fn status(fd: HostFd) -> Result<Status> {
+    let stat = fs::fstat(fd.borrow()?)?;
+    let time = |tv_sec, tv_nsec| Timespec { tv_sec, tv_nsec };
+    Ok(Status {
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        used: stat.st_blocks as u64 * 512,
+        times: Times {
+            accessed: time(stat.st_atime, stat.st_atime_nsec as i64),
+            modified: time(stat.st_mtime, stat.st_mtime_nsec as i64),
+        },
+    })
+}
+
+/// futimens(2).
+pub fn set_times(fd: HostFd, times: Times) -> Result<()> {
+    let time = |time: Timespec| fs::Timespec { tv_sec: time.tv_sec, tv_nsec: time.tv_nsec as _ };
+    let times = fs::Timestamps { last_access: time(times.accessed), last_modification: time(times.modified) };
+    fs::futimens(fd.borrow()?, &times)
+}
+
+/// Writes at the end, wherever that is at the moment; returns where the data ended and how much was taken. It is for who alone uses the
+/// position of the descriptor, which moves.
+pub fn append(fd: HostFd, data: &[u8]) -> Result<(u64, usize)> {
+    /// Write at the position.
+    const AT_POSITION: u64 = u64::MAX;
+    let len = io::pwritev2(fd.borrow()?, &[IoSlice::new(data)], AT_POSITION, io::ReadWriteFlags::APPEND)?;
+    Ok((fs::tell(fd.borrow()?)?, len))
+}
+
+/// Sets whether an open file writes at its end (`O_APPEND`) and leaves the time of the last access alone (`O_NOATIME`).
+pub fn set_manners(fd: HostFd, appends: bool, quiet: bool) -> Result<()> {
+    let flags = fs::fcntl_getfl(fd.borrow()?)? - (OFlags::APPEND | OFlags::NOATIME);
+    let append = if appends { OFlags::APPEND } else { OFlags::empty() };
+    let noatime = if quiet { OFlags::NOATIME } else { OFlags::empty() };
+    fs::fcntl_setfl(fd.borrow()?, flags | append | noatime)
+}
+
+/// Has a memory file stay as it is: nobody can forbid to write it, or to change its length.
+pub fn seal_seals(fd: HostFd) -> Result<()> {
+    fs::fcntl_add_seals(fd.borrow()?, SealFlags::SEAL)
+}
+
+/// Has a memory file be written from now on only through what is mapped already; its length stays for good.
+pub fn seal_content(fd: HostFd) -> Result<()> {
+    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL;
+    fs::fcntl_add_seals(fd.borrow()?, seals)
 }
 
 /// Opens an open file once more, with another access mode (`O_RDONLY`, …).
@@ -114,10 +179,7 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps the first `len` bytes, which the file must have and keep. The child of a fork has none of it.
     pub fn new(fd: HostFd, len: usize) -> Result<Self> {
-        let mapping = Self::inherited(fd, len)?;
-        // SAFETY: the mapping is ours alone, and no child knows of it.
-        unsafe { mm::madvise(mapping.start.as_ptr().cast(), len, Advice::LinuxDontFork)? };
-        Ok(mapping)
+        Self::inherited(fd, len)?.kept_from_children()
     }
 
     /// The same, but children have it too.
@@ -128,6 +190,17 @@ impl Mapping {
     /// The same, for reading only.
     pub fn to_read(fd: HostFd, len: usize) -> Result<Self> {
         Self::with_access(fd, len, ProtFlags::READ)
+    }
+
+    /// The same as [`Self::new`], for reading only.
+    pub fn readable(fd: HostFd, len: usize) -> Result<Self> {
+        Self::to_read(fd, len)?.kept_from_children()
+    }
+
+    fn kept_from_children(self) -> Result<Self> {
+        // SAFETY: the mapping is ours alone, and no child knows of it.
+        unsafe { mm::madvise(self.start.as_ptr().cast(), self.len, Advice::LinuxDontFork)? };
+        Ok(self)
     }
 
     fn with_access(fd: HostFd, len: usize, access: ProtFlags) -> Result<Self> {

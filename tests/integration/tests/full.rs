@@ -10,6 +10,7 @@ const OPTIONS: &str = "size=1m,nr_inodes=20";
 const LINUX: &[(&str, &str)] = &[
     ("full_of_content", include_str!("data/full_of_content.txt")),
     ("full_of_names", include_str!("data/full_of_names.txt")),
+    ("busy_file_full", include_str!("data/busy_file_full.txt")),
 ];
 
 /// The same on this host, if it lets us mount.

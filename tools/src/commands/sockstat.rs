@@ -30,13 +30,16 @@ pub struct Sockstat {
     /// Addresses as numbers, as always
     #[arg(short = 'n')]
     numeric: bool,
-    /// Also the queues, the states, which way the bytes go, and connections that no process has
+    /// Also the queues, the states, which way the bytes go, connections that no process has, and files
     #[arg(short = 'v')]
     verbose: bool,
 }
 
 /// `vendor.rump.sockets`.
 const SOCKETS: [i32; 3] = [CTL_VENDOR, 1000, 1];
+
+/// `vendor.rump.files`.
+const FILES: [i32; 3] = [CTL_VENDOR, 1000, 2];
 
 /// A descriptor of a socket, or a connection without one.
 struct Row {
@@ -55,7 +58,7 @@ struct Row {
     state: String,
     /// What fstat(2) gives; empty without a descriptor.
     number: String,
-    /// Which way the bytes go; empty for what is no stream.
+    /// Which way the bytes go; empty for what is neither stream nor file.
     path: String,
 }
 
@@ -79,7 +82,12 @@ fn parse(line: &str) -> Row {
 
 /// Lists the sockets.
 fn sockets(kernel: &dyn Caller) -> anyhow::Result<Vec<Row>> {
-    let text = ctl::sysctl_read(kernel, &SOCKETS).map_err(said("vendor.rump.sockets"))?;
+    rows(kernel, &SOCKETS, "vendor.rump.sockets")
+}
+
+/// Lists what a table has.
+fn rows(kernel: &dyn Caller, table: &[i32], name: &'static str) -> anyhow::Result<Vec<Row>> {
+    let text = ctl::sysctl_read(kernel, table).map_err(said(name))?;
     Ok(String::from_utf8_lossy(&text).lines().map(parse).collect())
 }
 
@@ -111,6 +119,10 @@ impl Sockstat {
     /// Shows them.
     pub fn run(&self, kernel: &dyn Caller, json: bool) -> anyhow::Result<Vec<String>> {
         let mut rows = sockets(kernel)?;
+        if self.verbose {
+            // A kernel without files has no such table.
+            rows.extend(self::rows(kernel, &FILES, "vendor.rump.files").unwrap_or_default());
+        }
         rows.retain(|row| self.wants(row));
         if json {
             return Ok(json_of(&rows));

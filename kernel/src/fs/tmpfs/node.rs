@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Weak};
 
-use abi::time::Timespec;
 use abi::{Errno, Result};
-use sysproxy::host::Owned;
+use sysproxy::host::{HostFd, Owned};
+use sysproxy::pages::{Header, shows_access};
 
 use super::{Body, LINKS_MAX, Removed, SHOWN_ENTRY_BYTES, TmpNode, entry_cost, read, write};
 use crate::proc::lock;
@@ -18,6 +18,7 @@ impl Node for TmpNode {
     }
 
     fn attr(&self) -> Attr {
+        self.note();
         let inner = read(&self.inner);
         let (size, taken, rdev) = match &inner.body {
             Body::File(content) => (content.size(), content.used(), 0),
@@ -41,8 +42,10 @@ impl Node for TmpNode {
     }
 
     fn set_attr(&self, change: &Change) -> Result<()> {
+        self.note();
         let now = self.shared.now();
-        let mut inner = write(&self.inner);
+        let mut changing = write(&self.inner);
+        let inner = &mut *changing;
         if let Some(size) = change.size {
             let Body::File(content) = &mut inner.body else { return Err(Errno::EINVAL) };
             content.resize(size, &*self.shared)?;
@@ -53,8 +56,11 @@ impl Node for TmpNode {
         inner.uid = change.uid.unwrap_or(inner.uid);
         inner.gid = change.gid.unwrap_or(inner.gid);
         inner.mtime = change.mtime.unwrap_or(inner.mtime);
-        if let Some(atime) = change.atime {
-            *lock(&self.atime) = atime;
+        let mut atime = lock(&self.atime);
+        *atime = change.atime.unwrap_or(*atime);
+        inner.written();
+        if change.atime.is_some() || change.mtime.is_some() {
+            inner.tell_times(*atime);
         }
         Ok(())
     }
@@ -67,50 +73,55 @@ impl Node for TmpNode {
 
     /// Sets the time of the last access if it is older than the last change or than a day (Linux's `relatime`).
     fn accessed(&self) {
-        const DAY_SECONDS: i64 = 24 * 60 * 60;
-        let key = |time: Timespec| (time.tv_sec, time.tv_nsec);
-        let changed = {
+        self.note();
+        let (modified, changed, lent) = {
             let inner = read(&self.inner);
-            key(inner.mtime).max(key(inner.ctime))
+            (inner.mtime, inner.ctime, !inner.loans.is_empty())
         };
         let now = self.shared.now();
         let mut atime = lock(&self.atime);
-        if key(*atime) <= changed || now.tv_sec.saturating_sub(atime.tv_sec) >= DAY_SECONDS {
+        if shows_access(*atime, modified, changed, now) {
             *atime = now;
+            drop(atime);
+            if lent {
+                drop(write(&self.inner));
+            }
         }
     }
 
     fn write_at(&self, position: Position, data: &[u8]) -> Result<(u64, usize)> {
-        let now = self.shared.now();
-        let mut inner = write(&self.inner);
-        let Body::File(content) = &mut inner.body else { return Err(Errno::EINVAL) };
-        let offset = match position {
-            Position::At(offset) => offset,
-            Position::End => content.size(),
-        };
-        if offset.checked_add(data.len() as u64).is_none_or(|end| end > i64::MAX as u64) {
-            return Err(Errno::EFBIG);
-        }
-        let len = content.write(offset, data, &*self.shared)?;
-        inner.modified(now);
-        Ok((offset + len as u64, len))
+        self.store(position, data, None)
+    }
+
+    fn write_through(&self, by: HostFd, position: Position, data: &[u8]) -> Result<(u64, usize)> {
+        self.store(position, data, Some(by))
     }
 
     fn allocate(&self, offset: u64, len: u64, keep_size: bool) -> Result<()> {
-        let now = self.shared.now();
-        let mut inner = write(&self.inner);
-        let Body::File(content) = &mut inner.body else { return Err(Errno::ENODEV) };
-        content.allocate(offset, len, keep_size, &*self.shared)?;
-        inner.modified(now);
-        Ok(())
+        let attempt = || {
+            let now = self.shared.now();
+            let mut changing = write(&self.inner);
+            let inner = &mut *changing;
+            let Body::File(content) = &mut inner.body else { return Err(Errno::ENODEV) };
+            content.allocate(offset, len, keep_size, &*self.shared)?;
+            inner.modified(now);
+            inner.written();
+            Ok(())
+        };
+        match attempt() {
+            Err(Errno::ENOSPC) if self.shared.take_back_advances() => attempt(),
+            done => done,
+        }
     }
 
     fn punch(&self, offset: u64, len: u64) -> Result<()> {
         let now = self.shared.now();
-        let mut inner = write(&self.inner);
+        let mut changing = write(&self.inner);
+        let inner = &mut *changing;
         let Body::File(content) = &mut inner.body else { return Err(Errno::ENODEV) };
         content.punch(offset, len, &*self.shared)?;
         inner.modified(now);
+        inner.written();
         Ok(())
     }
 
@@ -126,6 +137,14 @@ impl Node for TmpNode {
         let mut inner = write(&self.inner);
         let Body::File(content) = &mut inner.body else { return Err(Errno::ENODEV) };
         content.share(access, &*self.shared.host)
+    }
+
+    fn lend(&self, access: Access, header: &Arc<Header>) -> Result<Owned> {
+        self.lend_to(access, header)
+    }
+
+    fn returned(&self) {
+        self.take_loan_back();
     }
 
     fn read_link(&self) -> Result<Vec<u8>> {

@@ -1,12 +1,12 @@
 //! What a file system may take: blocks for the content of files, nodes, and memory of the host for everything.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use abi::time::Timespec;
 use abi::{Errno, Result};
 
-use super::BLOCK_BYTES;
+use super::{BLOCK_BYTES, TmpNode};
 use crate::fs::options;
 use crate::fs::pages::Account;
 use crate::rumpuser::{Rumpuser, SharedMemory};
@@ -74,6 +74,11 @@ impl Budget {
         Ok(())
     }
 
+    /// What may still be taken.
+    pub fn free(&self) -> u64 {
+        if self.limit() == 0 { u64::MAX } else { self.left() }
+    }
+
     pub fn left(&self) -> u64 {
         self.limit().saturating_sub(self.used.load(Ordering::Relaxed))
     }
@@ -87,6 +92,8 @@ pub struct Shared {
     pub next_ino: AtomicU64,
     pub blocks: Budget,
     pub nodes: Budget,
+    /// Nodes whose memory is lent.
+    pub loans: Mutex<Vec<Weak<TmpNode>>>,
 }
 
 /// The content of files, in whole blocks.

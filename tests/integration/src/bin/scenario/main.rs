@@ -9,6 +9,7 @@
     reason = "each line is one libc call with valid arguments, or deliberately bad ones"
 )]
 
+mod busy_files;
 mod busy_local;
 mod busy_looks;
 mod busy_pipes;
@@ -103,6 +104,7 @@ type Row = (&'static str, Needs, fn(&str));
 
 /// All scenarios, a family a file.
 const FAMILIES: &[&[Row]] = &[
+    busy_files::TABLE,
     busy_local::TABLE,
     busy_looks::TABLE,
     busy_pipes::TABLE,
