@@ -249,6 +249,9 @@ impl Model {
             (RENAME_EXCHANGE, None) => return Err(ENOENT),
             _ => {}
         }
+        if to.what.is_none() && self.is_removed(to.directory) {
+            return Err(ENOENT);
+        }
         if self.is_above(moved, to.directory) {
             return Err(EINVAL);
         }
@@ -257,9 +260,6 @@ impl Model {
         }
         if to.what == Some(moved) {
             return Ok(());
-        }
-        if to.what.is_none() && self.is_removed(to.directory) {
-            return Err(ENOENT);
         }
         let is_directory = |id: Id| matches!(self.nodes[id], Node::Directory { .. });
         match to.what {
