@@ -128,6 +128,12 @@ impl Proc {
         lock(&self.fds).has_room(limit)
     }
 
+    /// What is open, in the order of the numbers.
+    pub fn open_files(&self) -> Vec<(Fd, Arc<OpenFile>)> {
+        let fds = lock(&self.fds);
+        fds.numbers().filter_map(|fd| Some((fd, fds.get(fd).ok()?))).collect()
+    }
+
     /// Puts `file` on the lowest free descriptor.
     pub fn install(&self, file: Arc<OpenFile>, close_on_exec: bool) -> Result<Fd> {
         let limit = lock(&self.nofile).0;

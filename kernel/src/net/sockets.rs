@@ -30,12 +30,8 @@ const STATES: [&str; 11] = [
 pub fn table(kernel: &Kernel, _: &[i32]) -> Result<Vec<u8>> {
     let mut text = String::new();
     for proc in kernel.procs.list() {
-        let files: Vec<_> = {
-            let fds = lock(&proc.fds);
-            fds.numbers().filter_map(|fd| Some((fd, fds.get(fd).ok()?))).collect()
-        };
         let name = lock(&proc.name).clone();
-        for (fd, open) in files {
+        for (fd, open) in proc.open_files() {
             let Some(socket) = open.file.as_socket() else { continue };
             let (protocol, state) = kind(socket);
             let (readable, unsent) = socket.queued();

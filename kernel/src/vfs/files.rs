@@ -20,12 +20,8 @@ fn table(kernel: &Kernel, _: &[i32]) -> Result<Vec<u8>> {
     let view = kernel.vfs.root_view()?;
     let mut text = String::new();
     for proc in kernel.procs.list() {
-        let files: Vec<_> = {
-            let fds = lock(&proc.fds);
-            fds.numbers().filter_map(|fd| Some((fd, fds.get(fd).ok()?))).collect()
-        };
         let name = lock(&proc.name).clone();
-        for (fd, open) in files {
+        for (fd, open) in proc.open_files() {
             let Some(file) = open.file.as_vnode().filter(|file| file.at.node.vnode().kind == Kind::Regular) else {
                 continue;
             };

@@ -86,6 +86,19 @@ impl Held {
     }
 }
 
+/// What is to be written into a content.
+#[derive(Clone, Copy)]
+pub struct Writing<'a> {
+    /// Where.
+    pub offset: u64,
+    /// The bytes.
+    pub data: &'a [u8],
+    /// Whether they go to the end as the host knows it, whatever `offset` says.
+    pub appends: bool,
+    /// A client's open file through which it may be done: it stands at the place, or appends.
+    pub by: Option<HostFd>,
+}
+
 impl Default for Content {
     fn default() -> Self {
         Content::Own(Pages::default())
@@ -131,26 +144,18 @@ impl Content {
         }
     }
 
-    /// Writes at `offset`, or at the end as the host knows it if `appends`; returns where the data ended and how much was taken, less than
-    /// all only when memory ran out. It may be written through `by`, a client's open file, at whose position that is.
-    pub fn write(
-        &mut self,
-        offset: u64,
-        data: &[u8],
-        appends: bool,
-        by: Option<HostFd>,
-        account: &dyn Account,
-    ) -> Result<(u64, usize)> {
+    /// Writes; returns where the data ended and how much was taken, less than all only when memory ran out.
+    pub fn write(&mut self, new: Writing, account: &dyn Account) -> Result<(u64, usize)> {
         if let Content::Own(pages) = self
-            && pages.taken().saturating_add(data.len()) > LARGE_BYTES
+            && pages.taken().saturating_add(new.data.len()) > LARGE_BYTES
             && let Some(memory) = account.large()
         {
             // Where the host has no more, the kernel's own pages will do.
             let _ = self.move_to(memory);
         }
         match self {
-            Content::Own(pages) => pages.write(offset, data, account).map(|len| (offset + len as u64, len)),
-            Content::Host(host) => host.write(offset, data, appends, by, account),
+            Content::Own(pages) => pages.write(new.offset, new.data, account).map(|len| (new.offset + len as u64, len)),
+            Content::Host(host) => host.write(new, account),
         }
     }
 
@@ -431,14 +436,8 @@ impl Host {
         self.taken -= bytes;
     }
 
-    fn write(
-        &mut self,
-        offset: u64,
-        data: &[u8],
-        appends: bool,
-        by: Option<HostFd>,
-        account: &dyn Account,
-    ) -> Result<(u64, usize)> {
+    fn write(&mut self, new: Writing, account: &dyn Account) -> Result<(u64, usize)> {
+        let Writing { offset, data, appends, by } = new;
         let page_bytes = PAGE_BYTES as u64;
         if self.lent && offset > self.len() {
             // A hole comes to lie in the advance.

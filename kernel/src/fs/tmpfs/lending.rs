@@ -9,6 +9,7 @@ use sysproxy::host::shared::Times;
 use sysproxy::host::{HostFd, Owned};
 use sysproxy::pages::{Header, later, shows_access};
 
+use super::content::Writing;
 use super::space::Shared;
 use super::{BLOCK_BYTES, Body, Inner, TmpNode, read, write};
 use crate::proc::lock;
@@ -167,7 +168,7 @@ impl TmpNode {
         if offset.checked_add(data.len() as u64).is_none_or(|end| end > i64::MAX as u64) {
             return Err(Errno::EFBIG);
         }
-        let done = content.write(offset, data, position == Position::End, by, &*self.shared)?;
+        let done = content.write(Writing { offset, data, appends: position == Position::End, by }, &*self.shared)?;
         if inner.loans.iter().any(|(_, writes)| *writes) {
             content.advance(self.shared.blocks.free().saturating_mul(BLOCK_BYTES), &*self.shared);
         }

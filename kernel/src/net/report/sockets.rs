@@ -7,7 +7,6 @@ use abi::socket::*;
 
 use crate::Kernel;
 use crate::file::OpenFile;
-use crate::proc::lock;
 
 /// The tables by their names.
 pub const TABLE: &[(&str, crate::Report)] = &[
@@ -26,10 +25,8 @@ pub const TABLE: &[(&str, crate::Report)] = &[
 fn sockets(kernel: &Kernel) -> Vec<(u64, Arc<OpenFile>)> {
     let mut found = Vec::new();
     for proc in kernel.procs.list() {
-        let fds = lock(&proc.fds);
-        let files: Vec<_> = fds.numbers().filter_map(|fd| fds.get(fd).ok()).collect();
-        drop(fds);
-        let sockets = files.into_iter().filter(|open| open.file.as_socket().is_some());
+        let files = proc.open_files().into_iter().map(|(_, open)| open);
+        let sockets = files.filter(|open| open.file.as_socket().is_some());
         found.extend(sockets.map(|open| (open.stat().map_or(0, |stat| stat.st_ino), open)));
     }
     found.sort_by_key(|(inode, open)| (*inode, Arc::as_ptr(open) as usize));

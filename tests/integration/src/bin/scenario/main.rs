@@ -104,7 +104,9 @@ type Row = (&'static str, Needs, fn(&str));
 
 /// All scenarios, a family a file.
 const FAMILIES: &[&[Row]] = &[
-    busy_files::TABLE,
+    busy_files::content::TABLE,
+    busy_files::sharing::TABLE,
+    busy_files::status::TABLE,
     busy_local::TABLE,
     busy_looks::TABLE,
     busy_pipes::TABLE,
