@@ -127,13 +127,31 @@ impl Remote {
         Self { endpoint, retry, conn, connecting, signals, streams, pages, life: fds::life() }
     }
 
-    /// Asks the server for a copy of the rump process, for a child that is about to be forked.
-    pub fn prefork(&self) -> Result<Heir> {
-        let connected = self.endpoint.as_ref().is_some_and(|endpoint| !endpoint.reachable()) && self.extended();
+    /// Asks the server for a copy of the rump process, for a child that is about to be made.
+    ///
+    /// One that is to be `noticed` may end before it claims its copy, and nobody would give that back.
+    pub fn prefork(&self, noticed: bool) -> Result<Heir> {
+        let endpoint = self.endpoint.as_ref().filter(|_| self.extended());
+        let connected = endpoint.is_some_and(|endpoint| !endpoint.reachable());
         let frame = |_: &Conn, number| ClientRequest::Prefork { connected }.encode(number);
         let (body, passed) = self.request(&Request::new(&frame, Terms::default()))?;
         let token = body.first_chunk::<16>().copied().ok_or(Errno::EPROTO)?;
-        Ok(Heir::new(token, passed.into_iter().next()))
+        let handed_over = passed.into_iter().next().and_then(|fd| Kept::new(fd).ok());
+        let connect = || {
+            let link = endpoint.filter(|endpoint| noticed && !endpoint.knows_processes())?.connect().ok()?;
+            Kept::duplicate(link.fd()).ok()
+        };
+        Ok(Heir::new(token, handed_over.or_else(connect)))
+    }
+
+    /// Tells the server which process has come about for a copy, so that it knows when that ends.
+    pub fn forked(&self, heir: Heir, pid: i32) {
+        let conn = self.conn();
+        if conn.extended && self.endpoint.as_ref().is_some_and(|endpoint| endpoint.knows_processes()) {
+            let _blocked = Blocked::enter();
+            // A server that is gone is noticed by the next call.
+            let _ = conn.send(&ClientRequest::Forked { token: heir.token(), pid }.encode(0));
+        }
     }
 
     /// Gives a copy of the rump process back that nobody will claim.

@@ -54,7 +54,7 @@ fn a_child_claims_what_its_parent_asked_for_and_both_go_on() {
     let url = format!("unix://{}", path.display());
     let remote = Remote::connect(&url, Handshake::Guest(b"parent".to_vec()), Retry::Never).unwrap();
     assert_eq!(stubs::dup(&remote, Fd(0)), Ok(Fd(1)));
-    let token = remote.prefork().unwrap();
+    let token = remote.prefork(false).unwrap();
     let inherited = remote.socket_fd();
     // SAFETY: the child makes its own connection and ends by _exit.
     let child = unsafe { libc::fork() };
@@ -127,7 +127,7 @@ fn a_handler_that_forks_inside_a_call_leaves_the_call_to_the_parent() {
     let url = format!("unix://{}", path.display());
     let remote = Remote::connect(&url, Handshake::Guest(b"parent".to_vec()), Retry::Never).unwrap();
     let remote = PARENT.get_or_init(|| remote);
-    GRANTED.set(remote.prefork().unwrap()).unwrap();
+    GRANTED.set(remote.prefork(false).unwrap()).unwrap();
     // SAFETY: the handler is a plain function; the thread that makes the call gets the signal.
     let caller = unsafe {
         libc::signal(libc::SIGUSR1, fork_now as *const () as usize);

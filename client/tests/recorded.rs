@@ -190,7 +190,7 @@ fn drive(url: &str, items: &[Item], memory: &mut Memory) {
                 remotes.insert(conn, Remote::adopt(adopted, name, Retry::Never).unwrap());
             }
             ClientRequest::Prefork { .. } => {
-                assert_eq!(&remotes[&conn].prefork().unwrap().token()[..], &answer.body[..])
+                assert_eq!(&remotes[&conn].prefork(false).unwrap().token()[..], &answer.body[..])
             }
             ClientRequest::Syscall { number, args } => {
                 let regions = prepare(memory, &events);

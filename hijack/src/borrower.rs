@@ -197,7 +197,7 @@ pub fn begin() -> Result<bool> {
     let lock = fds::lock();
     // Looked at under the lock: whoever connects meanwhile has no descriptors in the table yet.
     let (heir, later) = match process::rump() {
-        Some(Rump::Remote(remote)) => (Some(remote.prefork()?), None),
+        Some(Rump::Remote(remote)) => (Some(remote.prefork(false)?), None),
         Some(Rump::Later(later)) => (None, Some(later)),
         _ => (None, None),
     };

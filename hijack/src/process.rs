@@ -63,12 +63,14 @@ struct Copy {
     heir: Heir,
     /// [`fds::changes`] before it was made.
     changes: usize,
+    /// Whether the child will share the host's descriptors: what is closed here is closed there.
+    shared: bool,
 }
 
 impl Copy {
-    fn ask(remote: &Remote) -> Result<Self> {
+    fn ask(remote: &Remote, shared: bool) -> Result<Self> {
         let changes = fds::changes();
-        Ok(Self { heir: remote.prefork()?, changes })
+        Ok(Self { heir: remote.prefork(!shared)?, changes, shared })
     }
 }
 
@@ -206,12 +208,12 @@ pub fn remote() -> Option<&'static Remote> {
     }
 }
 
-/// Forks by `fork`: the copy of the rump process is asked for first, so that a refusal is fork's, and given back if there is no child.
-pub fn fork(fork: impl FnOnce() -> i32) -> Result<i32> {
+/// Forks by `fork`, which has the child share the host's descriptors if `shared`: the copy of the rump process is asked for first, so that a refusal is fork's, and given back if there is no child.
+pub fn fork(shared: bool, fork: impl FnOnce() -> i32) -> Result<i32> {
     let copy = loop {
         let life = client::fds::life();
         match rump() {
-            Some(Rump::Remote(remote)) if !unclaimed() => match Copy::ask(remote) {
+            Some(Rump::Remote(remote)) if !unclaimed() => match Copy::ask(remote, shared) {
                 // A handler has forked meanwhile, and this is its child.
                 Err(Errno::EINTR) if life != client::fds::life() => {}
                 asked => break Some(asked?),
@@ -224,6 +226,9 @@ pub fn fork(fork: impl FnOnce() -> i32) -> Result<i32> {
     let child = fork();
     if child < 0 {
         give_back(&DONE);
+    } else if let (Some(copy), Some(Rump::Remote(remote))) = (DONE.take(), rump()) {
+        // In the parent only: its copy is claimed in the child.
+        remote.forked(copy.heir, child);
     }
     DONE.set(None);
     FORKING.set(outer.filter(|_| child != 0));
@@ -232,7 +237,7 @@ pub fn fork(fork: impl FnOnce() -> i32) -> Result<i32> {
 
 /// As [`fork`](fn@fork), by something that runs none of libc's handlers. The child has its rump process when this returns in it.
 pub fn fork_bare(shared: bool, bare: impl FnOnce() -> i32) -> Result<i32> {
-    fork(|| {
+    fork(shared, || {
         before_fork();
         let child = bare();
         if child == 0 {
@@ -245,8 +250,8 @@ pub fn fork_bare(shared: bool, bare: impl FnOnce() -> i32) -> Result<i32> {
 }
 
 /// As [`fork_bare`], for a child that begins elsewhere: there it calls the function that it is given.
-pub fn fork_elsewhere(elsewhere: impl FnOnce(fn(bool)) -> i32) -> Result<i32> {
-    fork(|| {
+pub fn fork_elsewhere(shared: bool, elsewhere: impl FnOnce(fn(bool)) -> i32) -> Result<i32> {
+    fork(shared, || {
         before_fork();
         let child = elsewhere(begin_child);
         after_fork_in_parent();
@@ -267,13 +272,14 @@ extern "C" fn before_fork() {
     copies::before_fork();
     fds::before_fork();
     core::mem::forget(CONNECTING.lock());
+    let shared = FORKING.get().is_some_and(|copy| copy.shared);
     if FORKING.get().is_some_and(|copy| copy.changes != fds::changes()) {
         // Another thread has opened or closed something since: the child would have one thing in its table, another in the copy.
         give_back(&FORKING);
     }
     if let (None, Some(Rump::Remote(remote)), false) = (FORKING.get(), rump(), unclaimed()) {
         // For daemon and forkpty too; the child finds nothing to claim if this fails.
-        FORKING.set(Copy::ask(remote).ok());
+        FORKING.set(Copy::ask(remote, shared).ok());
     }
     // The last ones: asking takes them.
     client::fds::before_fork();

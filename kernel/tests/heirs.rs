@@ -51,3 +51,43 @@ fn who_comes_over_it_is_who_the_host_says() {
     let uid = sysproxy::host::peer(sysproxy::HostFd(std::os::fd::AsRawFd::as_raw_fd(&parent.stream))).unwrap().ids.0;
     assert_eq!(child.simple(2, nr::getuid, &[]).unwrap()[0], i64::from(uid));
 }
+
+/// A pipe of whose writing end only the copy for a child is left: its reading end.
+fn last_writer(parent: &mut Client, prefork: impl FnOnce(&mut Client)) -> u64 {
+    let [reader, writer] = parent.simple(10, nr::pipe, &[]).unwrap().map(|end| end as u64);
+    prefork(parent);
+    parent.simple(11, nr::close, &[writer]).unwrap();
+    reader
+}
+
+#[test]
+fn the_copy_for_a_child_that_is_killed_goes_with_it() {
+    let server = Running::start();
+    let mut parent = extended(&server);
+    let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let pid = i32::try_from(child.id()).unwrap();
+    let reader = last_writer(&mut parent, |parent| {
+        let token = parent.prefork(2);
+        parent.send(&ClientRequest::Forked { token, pid }.encode(0));
+    });
+    parent.call(12, nr::read, &[reader, 0x1000, 1]);
+    child.kill().unwrap();
+    assert_eq!(parent.result(12).unwrap()[0], 0);
+    child.wait().unwrap();
+}
+
+#[test]
+fn the_copy_for_a_child_goes_with_the_connection_that_was_made_for_it() {
+    let server = Running::start();
+    let mut parent = extended(&server);
+    let mut connection = None;
+    let reader = last_writer(&mut parent, |parent| {
+        let (token, child) = parent.prefork_connected(2);
+        let mut child = child.expect("a connection");
+        child.send(&ClientRequest::Forked { token, pid: 0 }.encode(0));
+        connection = Some(child);
+    });
+    parent.call(12, nr::read, &[reader, 0x1000, 1]);
+    drop(connection);
+    assert_eq!(parent.result(12).unwrap()[0], 0);
+}

@@ -73,6 +73,8 @@ pub enum Kind {
     Ring = 20,
     /// Extended: the client has moved bytes of a stream itself, whose descriptor is in `u`. No answer.
     Moved = 21,
+    /// Extended: the process that a prefork was for has come about; its number is in `u`, the token in the body. No answer.
+    Forked = 22,
 }
 
 impl Kind {
@@ -94,6 +96,7 @@ impl Kind {
             19 => Kind::Carrying,
             20 => Kind::Ring,
             21 => Kind::Moved,
+            22 => Kind::Forked,
             _ => return None,
         })
     }

@@ -275,6 +275,14 @@ pub fn eventfd() -> Result<Owned> {
     event::eventfd(0, event::EventfdFlags::CLOEXEC | event::EventfdFlags::NONBLOCK).map(owned)
 }
 
+/// Makes a close-on-exec descriptor that can be read once a process has ended; see pidfd_open(2).
+///
+/// `ESRCH` if it has ended and is waited for already.
+pub fn process_descriptor(pid: i32) -> Result<Owned> {
+    let pid = process::Pid::from_raw(pid).ok_or(Error::SRCH)?;
+    process::pidfd_open(pid, process::PidfdFlags::empty()).map(owned)
+}
+
 /// Makes an eventfd readable.
 pub fn signal_eventfd(fd: HostFd) {
     let _ = write(fd, &1u64.to_ne_bytes());

@@ -62,6 +62,14 @@ pub enum ClientRequest<'a> {
         /// Extended: with a connection for who is going to claim it, which may not be able to make one. It comes as a descriptor.
         connected: bool,
     },
+    /// Extended: the child that a copy was made for has come about: should it end before it claims the copy, nobody will.
+    Forked {
+        /// What the copy is known by.
+        token: Token,
+        /// The child, as the client's host numbers it for the client. 0 where it is whoever is at the other end of the connection
+        /// that this comes over, on which nothing was said before.
+        pid: i32,
+    },
     /// Extended: the sleep of the call with this number is to end.
     Interrupt,
     /// Extended: a step towards shared memory.
@@ -130,6 +138,10 @@ impl<'a> ClientRequest<'a> {
                 Ok(ClientRequest::Carrying { number: header.u, args, memory })
             }
             Some(Kind::Prefork) => Ok(ClientRequest::Prefork { connected: header.u == CONNECTED }),
+            Some(Kind::Forked) => {
+                let token = *body.first_chunk().ok_or(Malformed)?;
+                Ok(ClientRequest::Forked { token, pid: header.u as i32 })
+            }
             Some(Kind::Interrupt) => Ok(ClientRequest::Interrupt),
             Some(Kind::Ring) => RingStep::from_raw(header.u).map(ClientRequest::Ring).ok_or(Malformed),
             Some(Kind::Moved) => {
@@ -157,6 +169,9 @@ impl<'a> ClientRequest<'a> {
             ClientRequest::Prefork { connected } => {
                 let u = if *connected { CONNECTED } else { 0 };
                 Frame::new(reqno, Class::Req, Kind::Prefork, u, Vec::new())
+            }
+            ClientRequest::Forked { token, pid } => {
+                Frame::new(reqno, Class::Req, Kind::Forked, *pid as u32, token.to_vec())
             }
             ClientRequest::Interrupt => Frame::new(reqno, Class::Req, Kind::Interrupt, 0, Vec::new()),
             ClientRequest::Ring(step) => Frame::new(reqno, Class::Req, Kind::Ring, *step as u32, Vec::new()),
@@ -460,6 +475,7 @@ mod tests {
             ClientRequest::Carrying { number: 4, args: &[], memory: b"pieces" },
             ClientRequest::Prefork { connected: false },
             ClientRequest::Prefork { connected: true },
+            ClientRequest::Forked { token: *b"0123456789abcdef", pid: 4711 },
             ClientRequest::Interrupt,
             ClientRequest::Ring(RingStep::Off),
             ClientRequest::Moved { fd: 7, read: false },

@@ -42,7 +42,7 @@ macro_rules! processes {
 #[cfg(not(test))]
 pub fn forked(real: Option<impl FnOnce() -> pid_t>) -> pid_t {
     let Some(real) = real else { return c_return(raw::call(libc::SYS_fork, [])) };
-    or_error(process::fork(real))
+    or_error(process::fork(false, real))
 }
 
 /// Forks by a function that runs no handlers.
@@ -179,7 +179,7 @@ mod clone_function {
         match kind(flags) {
             Kind::Thread | Kind::Companion => real(run, arg),
             Kind::Borrower => borrower::spawn(|| real(run, arg)),
-            Kind::Fork => or_error(process::fork_elsewhere(|ready| {
+            Kind::Fork => or_error(process::fork_elsewhere(flags & FILES != 0, |ready| {
                 let mut child = Start { run: function, arg, ready, shared: flags & FILES != 0 };
                 real(Some(start), (&raw mut child).cast())
             })),

@@ -9,7 +9,7 @@ use sysproxy::spin::Spin;
 use sysproxy::{FrameReader, Link, banner, host};
 
 use super::session::Session;
-use super::{Shared, requests};
+use super::{Shared, forks, requests};
 use crate::proc::lock;
 
 /// The key of the eventfd that ends a wait.
@@ -31,7 +31,7 @@ const TURNS: u32 = 16;
 const CLIENTS_MAX: usize = 4096;
 /// Frames taken from one client before the next has its turn.
 const TURN: usize = 64;
-/// How often tokens of forks and files that nobody claims are looked at.
+/// How often files in messages that nobody claims are looked at.
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// The clients that are read, and what waits of them.
@@ -77,6 +77,7 @@ impl Reader {
                     }
                     self.serve(server, bell & !BELL, false);
                 }
+                child if child & forks::CHILD != 0 => server.forks.child_ended(&server.kernel, child),
                 id => self.serve(server, id, true),
             }
         }
@@ -84,7 +85,7 @@ impl Reader {
         let arrived = std::mem::take(&mut *lock(&server.arrived));
         arrived.into_iter().for_each(|link| self.admit(server, link));
         self.ready = ready;
-        server.forks.sweep(&server.kernel);
+        server.forks.sweep(&server.kernel, &server.epoll);
         server.kernel.parked.sweep(server.kernel.clock.uptime());
     }
 
@@ -107,10 +108,10 @@ impl Reader {
         while let Some(id) = self.hot.pop_front() {
             self.cool(id);
         }
+        let parked = server.kernel.parked.any_orphan().then_some(SWEEP);
         let timeout = match () {
             () if !self.more.is_empty() => Some(Duration::ZERO),
-            () if server.forks.any() || server.kernel.parked.any_orphan() => Some(SWEEP),
-            () => None,
+            () => server.forks.look_after().into_iter().chain(parked).min(),
         };
         look(server, ready, timeout);
     }

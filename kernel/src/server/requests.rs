@@ -29,7 +29,7 @@ pub fn serve(session: &Arc<Session>, frame: Frame) {
         Some(Class::Error) | None => return session.post(&Refusal::Malformed.encode(reqno)),
     }
     let running = session.with_state(|state| state.proc.is_some());
-    if !running && frame.header.kind() != Some(Kind::Handshake) {
+    if !running && !matches!(frame.header.kind(), Some(Kind::Handshake | Kind::Forked)) {
         return session.dismiss(Some(&Refusal::Auth.encode(reqno)));
     }
     match ClientRequest::decode(&frame.header, &frame.body) {
@@ -48,6 +48,8 @@ pub fn serve(session: &Arc<Session>, frame: Frame) {
             submit(session, reqno, number, args, Carried { body: frame.body, start });
         }
         Ok(ClientRequest::Prefork { connected }) => prefork(session, reqno, connected),
+        Ok(ClientRequest::Forked { token, .. }) if !running => session.server.forks.tie(&token, session.id),
+        Ok(ClientRequest::Forked { token, pid }) => forked(session, &token, pid),
         Ok(ClientRequest::Interrupt) => interrupt(session, reqno),
         Ok(ClientRequest::Ring(step)) => rings::serve(session, reqno, step),
         Ok(ClientRequest::Moved { fd, read }) => moved(session, Fd(fd), read),
@@ -147,12 +149,21 @@ fn prefork(session: &Session, reqno: u64, connected: bool) {
     }
     match session.server.forks.prefork(&session.server.kernel, &proc, session.id) {
         Ok(token) => {
-            if connected && session.extended() {
+            // A child of whom the host cannot tell us when it ends has a connection that does.
+            if session.extended() && (connected || proc.local_pid().is_none()) {
                 hand_over_connection(session, reqno);
             }
             session.post(&message::prefork_done(reqno, &token));
         }
         Err(_) => session.post(&Refusal::ForkFailed.encode(reqno)),
+    }
+}
+
+/// Has the copy of a process go with the child that it is for, once that has come about.
+fn forked(session: &Session, token: &Token, pid: i32) {
+    let here = session.with_state(|state| state.proc.as_ref().is_some_and(|proc| proc.local_pid().is_some()));
+    if here && pid > 0 {
+        session.server.forks.born(token, session.id, pid);
     }
 }
 

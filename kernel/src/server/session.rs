@@ -426,7 +426,7 @@ impl Session {
             self.server.kernel.exit(&proc);
         }
         lock(&self.server.sessions).retain(|other| other.id != self.id);
-        self.server.forks.orphan(self.id);
+        self.server.forks.session_ended(&self.server.kernel, self.id);
     }
 
     /// Ends an exec. A client of ours then tells anew what limits its files.

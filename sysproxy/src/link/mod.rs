@@ -101,6 +101,10 @@ pub trait Endpoint: Send + Sync {
     fn reachable(&self) -> bool {
         true
     }
+    /// Whether the server can know the processes of its clients: they are on its host.
+    fn knows_processes(&self) -> bool {
+        true
+    }
     /// Binds and listens.
     fn listen(&self) -> host::Result<Box<dyn Listener>>;
     /// The URL, absolute.

@@ -64,6 +64,10 @@ impl Endpoint for Tcp {
         Ok(Box::new(Stream::new(socket)))
     }
 
+    fn knows_processes(&self) -> bool {
+        false
+    }
+
     fn listen(&self) -> host::Result<Box<dyn Listener>> {
         let socket = host::tcp_socket(&self.address)?;
         host::bind_tcp(socket.fd(), &self.address)?;

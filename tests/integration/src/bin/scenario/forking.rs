@@ -13,6 +13,7 @@ pub const TABLE: &[Row] = &[
     ("fork_in_threads", Processes, fork_in_threads),
     ("fork_among_busy_threads", Processes, fork_among_busy_threads),
     ("children_that_die_at_once", Processes, children_that_die_at_once),
+    ("end_of_file_after_a_child_that_never_began", Processes, end_of_file_after_a_child_that_never_began),
     ("orphaned_grandchild", Processes, orphaned_grandchild),
     ("daemon_goes_on", Processes, daemon_goes_on),
     ("forkpty_child", Processes, forkpty_child),
@@ -255,6 +256,32 @@ fn children_that_die_at_once(folder: &str) {
         show("no child is left", wait(null_mut()));
         lseek(fd, 0, SEEK_END);
         println!("still works: {}", put(fd, b"y"));
+    }
+}
+
+/// The only writer of a FIFO is a child that is killed at once, before it runs anything. Its parent waits for it only afterwards.
+fn end_of_file_after_a_child_that_never_began(folder: &str) {
+    unsafe {
+        let name = path(folder, "fifo");
+        show("mkfifo", mkfifo(name.as_ptr(), 0o600));
+        for _ in 0..20 {
+            let reader = open(name.as_ptr(), O_RDONLY | O_NONBLOCK);
+            let writer = open(name.as_ptr(), O_WRONLY);
+            fcntl(reader, F_SETFL, 0);
+            let child = fork();
+            if child == 0 {
+                loop {
+                    pause();
+                }
+            }
+            kill(child, SIGKILL);
+            close(writer);
+            let mut byte = [0u8; 1];
+            assert_eq!(read(reader, byte.as_mut_ptr().cast(), 1), 0);
+            close(reader);
+            assert_eq!(waitpid(child, null_mut(), 0), child);
+        }
+        show("no child is left", wait(null_mut()));
     }
 }
 
