@@ -35,6 +35,7 @@ use sysproxy::host::Owned;
 
 pub use connect::{ConnectError, Handshake, program_name, set_prefix, speak_plainly};
 pub use heir::Heir;
+pub use regions::{Copies, copy_by};
 pub use remote::{Adopted, Remote};
 pub use retry::Retry;
 pub use sysproxy::host::PollFd as HostPollFd;

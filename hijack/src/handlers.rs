@@ -1,4 +1,5 @@
-//! The program's handlers of signals: while a kernel is in this process, each begins with a few instructions of ours.
+//! The program's handlers of signals: while a kernel is in this process, or shares memory with it, each begins with a few instructions
+//! of ours.
 //!
 //! Those look at the thread's word ([`client::signals`]): if no handler is to run now, the signal is sent once more, to wait until the mask is open;
 //! else the program's handler is jumped to, with the stack and the registers as the host has made them. Each handler has a beginning of its own, and the
@@ -21,6 +22,9 @@ use crate::{raw, user};
 
 /// Whether handlers are to begin with code of ours.
 static ON: AtomicBool = AtomicBool::new(false);
+
+/// Whether all handlers are installed through a door.
+static SEEN: AtomicBool = AtomicBool::new(false);
 
 /// How many handlers have a beginning of their own.
 const OWN: usize = 1024;
@@ -154,21 +158,46 @@ pub fn are_ours() -> bool {
     ON.load(Ordering::Relaxed)
 }
 
-/// Takes the handlers over, those that are there already and those that come; from then on guards may be light. All handlers must be installed through a door.
+/// Says that all handlers are installed through a door from now on.
+pub fn are_seen() {
+    SEEN.store(true, Ordering::SeqCst);
+}
+
+/// Takes the handlers over, those that are there already and those that come, if all are installed through a door; from then on guards may be
+/// light.
 pub fn begin() {
-    ON.store(true, Ordering::Relaxed);
-    for number in (1..=SIGNALS as i32).filter(|number| is_deferred(*number)) {
-        let action = signal::action(number);
-        let ours = ours(number, action);
-        if ours.handler != action.handler {
-            set_action(number, &ours);
-        }
+    // A child that shares this memory has actions of its own.
+    if !SEEN.load(Ordering::SeqCst) || client::guest::name() != 0 || ON.swap(true, Ordering::SeqCst) {
+        return;
     }
+    (1..=SIGNALS as i32).filter(|number| is_deferred(*number)).for_each(take_over);
     signals::set_deferring(true);
+    if !SEEN.load(Ordering::SeqCst) {
+        signals::set_deferring(false);
+    }
+}
+
+/// Gives a signal's handler our beginning, while other threads may install others.
+fn take_over(number: i32) {
+    let mut there = signal::action(number);
+    let mut new = ours(number, there);
+    if new == there {
+        return;
+    }
+    loop {
+        let before = exchange_action(number, &new);
+        if before == there {
+            return;
+        }
+        // Another thread's has come between, and is to stay.
+        there = new;
+        new = ours(number, theirs(before));
+    }
 }
 
 /// Has all guards block signals again, since handlers may be installed that nobody sees.
 pub fn end() {
+    SEEN.store(false, Ordering::SeqCst);
     signals::set_deferring(false);
 }
 
@@ -217,6 +246,13 @@ fn change(number: i32, new: usize, old: usize) -> Result<usize> {
 fn set_action(number: i32, action: &Action) {
     let args = [number as usize, core::ptr::from_ref(action) as usize, 0, size_of::<SigSet>()];
     raw::call(libc::SYS_rt_sigaction, args);
+}
+
+fn exchange_action(number: i32, action: &Action) -> Action {
+    let mut before = Action::default();
+    let args = [number as usize, core::ptr::from_ref(action) as usize, &raw mut before as usize, size_of::<SigSet>()];
+    raw::call(libc::SYS_rt_sigaction, args);
+    before
 }
 
 /// The action with our beginning. What a signal is about is asked for in any case, since it may have to be sent again.

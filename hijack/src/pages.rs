@@ -38,8 +38,8 @@ pub static KNOWN: [AtomicU64; ENTRIES] = [const { AtomicU64::new(0) }; ENTRIES];
 /// The same of pages that could be written.
 static WRITABLE: [AtomicU64; ENTRIES] = [const { AtomicU64::new(0) }; ENTRIES];
 
-/// Most pages of which the writable ones are told one by one: more are copied by the host as fast.
-const FEW: usize = 4;
+/// Most pages that are looked up one by one: more are copied by the host as fast.
+const MANY: usize = 64;
 
 /// What is known of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,11 +142,25 @@ pub fn are_writable(addr: usize, len: usize) -> bool {
     })
 }
 
+/// Whether `len` bytes at `addr`, more than none, are known to be readable.
+pub fn are_readable(addr: usize, len: usize) -> bool {
+    pages(addr, len).is_some_and(|mut pages| pages.all(|page| is_known(quick::line(), page * PAGE)))
+}
+
+/// Notes that `len` bytes at `addr` could be read, which was tried after `generation` was asked for.
+pub fn note_readable(addr: usize, len: usize, generation: u64) {
+    note(&KNOWN, addr, len, generation);
+}
+
 /// Notes that `len` bytes at `addr` could be written, which was tried after `generation` was asked for.
 pub fn note_writable(addr: usize, len: usize, generation: u64) {
+    note(&WRITABLE, addr, len, generation);
+}
+
+fn note(table: &[AtomicU64; ENTRIES], addr: usize, len: usize, generation: u64) {
     if REMEMBER.load(Ordering::Relaxed) {
         for page in pages(addr, len).into_iter().flatten().filter(|page| has_entry(*page)) {
-            let known = WRITABLE.get(page % ENTRIES);
+            let known = table.get(page % ENTRIES);
             known.into_iter().for_each(|known| known.store(entry(page, generation), Ordering::Relaxed));
         }
     }
@@ -155,7 +169,7 @@ pub fn note_writable(addr: usize, len: usize, generation: u64) {
 /// The pages of so many bytes, if they are few.
 fn pages(addr: usize, len: usize) -> Option<core::ops::RangeInclusive<usize>> {
     let (first, last) = (addr / PAGE, addr.checked_add(len.checked_sub(1)?)? / PAGE);
-    (last - first < FEW).then_some(first..=last)
+    (last - first < MANY).then_some(first..=last)
 }
 
 /// Whether the page of `addr` is known to be readable.

@@ -6,8 +6,10 @@ use std::ffi::CString;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use abi::Fd;
 use client::signals::Blocked;
-use client::{Retry, program_name, stubs};
+use client::way::{self, Way};
+use client::{Copies, Retry, program_name, stubs};
 use spec::sandbox::Sandbox;
 use spec::{Deep, Spec};
 use sysproxy::{Locator, Role};
@@ -17,7 +19,7 @@ use crate::exec::Inherited;
 use crate::later::{self, Later};
 use crate::local::Local;
 use crate::process::{self, Rump};
-use crate::{calls, deep, fds, first, handlers, pages, preload, quick, raw, sandbox, trace};
+use crate::{calls, deep, fds, first, handlers, pages, preload, quick, raw, sandbox, trace, user};
 
 /// What the environment says.
 struct Settings {
@@ -65,6 +67,8 @@ fn die(message: impl Display) -> ! {
 pub fn start() {
     let blocked = Blocked::enter();
     pages::prepare();
+    client::copy_by(Copies { read: user::read_bytes, write: user::write_bytes });
+    way::listen(changed_way);
     let environment = Environment::read();
     let spec = Spec::parse(environment.get("RUMPHIJACK")).unwrap_or_else(|error| die(error));
     let retry = Retry::parse(environment.get("RUMPHIJACK_RETRYCONNECT")).unwrap_or_else(|error| die(error));
@@ -196,10 +200,10 @@ fn open_doors(deeper: Deep, environment: &Environment) -> Result<(), String> {
         trace::say(format_args!("deep: {gap}"));
     }
     trace::second_door(gap.is_none());
-    if let (None, Some(Rump::Local(_))) = (gap, process::rump())
-        && report.watching
-        && report.objects.iter().all(|(_, done)| deep::is_whole(done))
-    {
+    if gap.is_none() && report.watching && report.objects.iter().all(|(_, done)| deep::is_whole(done)) {
+        handlers::are_seen();
+    }
+    if let Some(Rump::Local(_)) = process::rump() {
         handlers::begin();
     }
     gap.map_or(Ok(()), |gap| Err(gap.to_owned()))
@@ -214,6 +218,15 @@ fn cache_places(environment: &Environment) -> Vec<CString> {
     let own = format!("/tmp/rumphijack-{}", rustix::process::geteuid().as_raw());
     let places = [below("XDG_CACHE_HOME", "/rumphijack"), below("HOME", "/.cache/rumphijack"), CString::new(own).ok()];
     places.into_iter().flatten().collect()
+}
+
+/// Takes note of the way that the bytes of a descriptor go from now on.
+fn changed_way(fd: Fd, way: Way) {
+    if way == Way::Shared {
+        // Calls without the server are so short that to block the signals would cost more.
+        handlers::begin();
+    }
+    trace::changed_way(fd, way);
 }
 
 /// Says what front door 2 did to an object.

@@ -19,7 +19,7 @@ use crate::raw;
 /// Most elements that a vector call takes (`IOV_MAX`).
 const IOV_MAX: usize = 1024;
 
-/// Most pages that are looked at one by one.
+/// Most pages of which the host is asked one by one.
 const FEW: usize = 4;
 
 /// Fills `into` with the program's bytes at `addr`; `EFAULT` if not all of them can be read.
@@ -32,8 +32,12 @@ pub fn read_bytes(addr: usize, into: &mut [u8]) -> Result<()> {
         unsafe { core::ptr::copy(addr as *const u8, into.as_mut_ptr(), into.len()) };
         return Ok(());
     }
+    let generation = pages::generation();
     match copy(libc::SYS_process_vm_readv, into.as_mut_ptr() as usize, addr, into.len()) {
-        Ok(n) if n == into.len() => Ok(()),
+        Ok(n) if n == into.len() => {
+            pages::note_readable(addr, n, generation);
+            Ok(())
+        }
         Err(error) if refused(error) => {
             mapped(addr)?;
             // SAFETY: `into` is ours and as long as the copy; the program vouches for `addr`.
@@ -44,8 +48,11 @@ pub fn read_bytes(addr: usize, into: &mut [u8]) -> Result<()> {
     }
 }
 
-/// Whether `len` bytes at `addr` are few and known to be readable; `EFAULT` if they are known not to be.
+/// Whether `len` bytes at `addr` are known to be readable, or few, of which the host is asked; `EFAULT` if they are known not to be.
 fn readable(addr: usize, len: usize) -> Result<bool> {
+    if pages::are_readable(addr, len) {
+        return Ok(true);
+    }
     let (first, last) = (addr / PAGE, addr.checked_add(len - 1).ok_or(Errno::EFAULT)? / PAGE);
     if last - first >= FEW {
         return Ok(false);

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use client::fds::Lasting;
 use client::signals::Blocked;
-use client::way::{self, Way};
+use client::way::Way;
 
 use crate::calls::{Outcome, TABLE};
 use crate::{fds, first, raw};
@@ -81,13 +81,13 @@ fn switch_on(what: u8) {
     if ON.fetch_or(what, Ordering::Relaxed) == 0 {
         first::attend();
     }
-    if is_on(LINES) {
-        way::listen(changed_way);
-    }
 }
 
 /// Writes down which way the bytes of a descriptor go from now on.
-fn changed_way(fd: abi::Fd, way: Way) {
+pub fn changed_way(fd: abi::Fd, way: Way) {
+    if !is_on(LINES) {
+        return;
+    }
     let numbers = fds::entries(0, u32::MAX);
     let Some((number, _)) = numbers.iter().find(|(_, rump)| rump.fd() == fd) else { return };
     let what = match way {

@@ -46,7 +46,7 @@ impl SigSet {
 }
 
 /// The kernel's `struct sigaction`, which is not libc's.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Action {
     /// [`SIG_DFL`], [`SIG_IGN`] or the address of a function.

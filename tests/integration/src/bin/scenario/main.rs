@@ -13,6 +13,7 @@ mod busy_files;
 mod busy_local;
 mod busy_looks;
 mod busy_pipes;
+mod busy_signals;
 mod busy_streams;
 mod cancellation;
 mod confined;
@@ -110,6 +111,7 @@ const FAMILIES: &[&[Row]] = &[
     busy_local::TABLE,
     busy_looks::TABLE,
     busy_pipes::TABLE,
+    busy_signals::TABLE,
     busy_streams::TABLE,
     cancellation::TABLE,
     confined::TABLE,
