@@ -530,7 +530,8 @@ calls! {
     by call() SYS_clone(flags, stack, parent_id, child_id, tls) => clone::clone(flags, stack, parent_id, child_id, tls);
     by call() SYS_clone3(arguments, size) => clone::clone3(arguments, size);
     by call() SYS_exit_group(status) => both::exit_group();
-    by call() SYS_io_uring_setup(entries, parameters) => refuse::io_uring();
+    by call() SYS_io_uring_setup(entries, parameters) => refuse::submission();
+    by call() SYS_io_setup(events, context) => refuse::submission();
 
     by call() SYS_execve(path, argv, envp) => exec::execve(path, argv, envp);
     by value(option, PR_SET_SECCOMP) SYS_prctl(option, second, third, fourth, fifth) => seccomp::prctl(option, second, third);

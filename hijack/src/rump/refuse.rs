@@ -91,7 +91,7 @@ pub fn watch(at: &RumpAt<'_>, fd: i32, mask: u32) -> Result<usize> {
     Err(Errno::EOPNOTSUPP)
 }
 
-/// See io_uring_setup(2): `ENOSYS`, since a ring takes descriptors past both front doors. Programs then use the calls.
-pub fn io_uring() -> Outcome {
+/// See io_uring_setup(2) and io_setup(2): `ENOSYS`, since what is submitted there names descriptors past both front doors. Programs then use the calls.
+pub fn submission() -> Outcome {
     if process::ready() { outcome(Err(Errno::ENOSYS)) } else { Outcome::Host }
 }

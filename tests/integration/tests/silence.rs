@@ -89,7 +89,10 @@ fn the_summary_follows_stderr_into_the_rump_kernel_or_goes_to_a_file() {
 fn what_is_not_taken_is_named_once_and_counted() {
     let rump = Rump::start(Transport::Unix);
     let program = static_program(rump.folder());
-    let script = "import os, socket, subprocess, sys\n\
+    let script = "import ctypes, os, socket, subprocess, sys\n\
+        libc = ctypes.CDLL(None, use_errno=True)\n\
+        for _ in range(3):\n\
+        \x20   for ring in (206, 425): print(libc.syscall(ring, 1, bytes(200)), ctypes.get_errno())\n\
         s = socket.socket()\n\
         for _ in range(3):\n\
         \x20   try: s.setsockopt(6, 31, b'tls')\n\
@@ -103,12 +106,15 @@ fn what_is_not_taken_is_named_once_and_counted() {
     let text = String::from_utf8_lossy(&done.stderr);
     assert_eq!(
         String::from_utf8_lossy(&done.stdout),
-        format!("{}7\n0\n", "[Errno 92] Protocol not available\n".repeat(3))
+        format!("{}{}7\n0\n", "-1 38\n".repeat(6), "[Errno 92] Protocol not available\n".repeat(3))
     );
     assert!(text.contains("     3  setsockopt level 6 option 31: Protocol not available"), "{text}");
     let lines = std::fs::read_to_string(trace).unwrap();
     let named = |what: &str| lines.lines().filter(|line| line.contains(what)).count();
     assert_eq!(named("not taken: setsockopt level 6 option 31: Protocol not available"), 1, "{lines}");
+    for setup in ["io_setup", "io_uring_setup"] {
+        assert_eq!(named(&format!("not taken: {setup}: Function not implemented")), 1, "{lines}");
+    }
     assert_eq!(named(&format!("not taken: {}: statically linked", program.display())), 1, "{lines}");
     assert_eq!(named("not taken: /bin/true: its environment has no LD_PRELOAD"), 1, "{lines}");
 }

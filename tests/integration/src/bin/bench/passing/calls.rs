@@ -30,6 +30,7 @@ pub const ONCE: &[(c_long, &str)] = &[
     (SYS_seccomp, "changes what the process may do"),
     (SYS_sync, "writes all file systems of the host"),
     (SYS_io_uring_setup, "answered by the library"),
+    (SYS_io_setup, "answered by the library"),
 ];
 
 /// What the rows are about.
