@@ -19,8 +19,12 @@ const QUESTIONS: u32 = 16;
 const NONE: u32 = 0;
 const NEVER: u32 = u32::MAX;
 
-/// A question by poll(2) or select(2).
+/// A question by poll(2) or select(2), and one to an event queue.
 const POLL: u32 = 1 << 31;
+const KEVENT: u32 = 1 << 30;
+
+/// The last argument of kevent(2) that says not to wait: see the call in the kernel.
+const AT_ONCE: u64 = 1;
 
 /// A question: what it is about, and how it is asked.
 #[derive(Clone, Copy)]
@@ -34,7 +38,7 @@ pub struct Question {
 }
 
 impl Question {
-    /// Takes a call that gives something to be read, or says `EAGAIN`; `None` for any other.
+    /// Takes a call that gives something to be read, or says that there is nothing; `None` for any other.
     pub fn of(number: u32, args: &[u64]) -> Option<Self> {
         let arg = |at: usize| args.get(at).copied().unwrap_or(0);
         let plain = |flags: u64| flags as i32 & !(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_PEEK | MSG_CMSG_CLOEXEC) == 0;
@@ -46,9 +50,15 @@ impl Question {
             nr::recvmsg if plain(arg(2)) => (8, quick(arg(2))),
             nr::accept => (16, false),
             nr::paccept if arg(4) as i32 & !(SOCK_CLOEXEC | SOCK_NONBLOCK) == 0 => (32, false),
+            nr::kevent if arg(2) == 0 && arg(4) > 0 => (KEVENT, arg(6) == AT_ONCE),
             _ => return None,
         };
         Some(Self { fd: arg(0), kind, quick })
+    }
+
+    /// The answer that there is nothing.
+    pub fn denial(self) -> Result<[i64; 2]> {
+        if self.kind == KEVENT { Ok([0, 0]) } else { Err(Errno::EAGAIN) }
     }
 
     /// A look without waiting.

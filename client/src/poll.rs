@@ -15,6 +15,7 @@ use sysproxy::host::{self, HostFd, SigSet};
 use crate::conn::Conn;
 use crate::exchange::Terms;
 use crate::fds::{self, Kept};
+use crate::notices::Question;
 use crate::remote::Remote;
 use crate::signals::{self, Blocked, Watch};
 use crate::{HostPollFd, stubs};
@@ -79,7 +80,12 @@ pub fn call_or_host(
     let wake = |conn: &Conn, number: u64| conn.interrupt(number);
     let terms = Terms { regions, interruptible: true, host, on_host: &wake, ..Terms::default() };
     match remote.syscall(number, args, terms) {
-        Err(Errno::EINTR) if look(host)? > 0 => Ok(None),
+        Err(Errno::EINTR) if look(host)? > 0 => {
+            if let Some(question) = Question::of(number, args) {
+                remote.asked_in_vain(question);
+            }
+            Ok(None)
+        }
         answer => answer.map(Some),
     }
 }

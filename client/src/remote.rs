@@ -292,7 +292,7 @@ impl Remote {
     }
 
     /// Counts a question to which the server has said that there is nothing, and asks it for the word that says so next time.
-    fn asked_in_vain(&self, question: Question) {
+    pub(crate) fn asked_in_vain(&self, question: Question) {
         if !self.conn().shares() {
             return;
         }
@@ -432,11 +432,11 @@ impl Caller for Remote {
             }
             Done::Nothing => {
                 let question = Question::of(number, args);
-                if question.is_some_and(|question| self.streams.denies(question)) {
-                    return Err(Errno::EAGAIN);
+                if let Some(question) = question.filter(|question| self.streams.denies(*question)) {
+                    return question.denial();
                 }
                 let answer = plainly(args, regions);
-                if let (Some(question), Err(Errno::EAGAIN)) = (question, &answer) {
+                if let Some(question) = question.filter(|question| answer == question.denial()) {
                     self.asked_in_vain(question);
                 }
                 let moved = if let Ok([moved, _]) = answer { moved } else { 0 };

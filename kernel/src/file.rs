@@ -9,6 +9,7 @@ use abi::stat::Stat;
 use abi::{Errno, Result};
 use sysproxy::board::Word;
 
+use crate::kqueue::Kqueue;
 use crate::net::Socket;
 use crate::notice::Notice;
 use crate::proc::lock;
@@ -70,6 +71,10 @@ pub trait File: Any + Send + Sync {
     /// The stream whose bytes programs may move themselves, if it is one.
     fn as_stream(&self) -> Option<&dyn Sharing> {
         None
+    }
+    /// Whether programs move bytes themselves, here or in what it watches: then there may be something that the kernel has not heard of.
+    fn has_shared_bytes(&self) -> bool {
+        self.as_stream().is_some_and(|stream| stream.is_shared())
     }
     /// The side of a terminal, if it is one.
     fn as_terminal(&self) -> Option<&tty::End> {
@@ -151,12 +156,14 @@ impl OpenFile {
         Ok(sigio)
     }
 
-    /// What programs know of it without asking, from now on. `EOPNOTSUPP` for what is neither a socket nor a pipe to be read.
+    /// What programs know of it without asking, from now on. `EOPNOTSUPP` for what is neither a socket, nor a pipe to be read, nor an event
+    /// queue.
     pub fn notice(&self, kernel: &Kernel) -> Result<&Arc<Notice>> {
         if let Some(notice) = self.notice.get() {
             return Ok(notice);
         }
-        if !self.readable() || self.file.as_socket().is_none() && self.file.as_stream().is_none() {
+        let can = self.file.as_socket().is_some() || self.file.as_stream().is_some() || Kqueue::of(self).is_ok();
+        if !can || !self.readable() {
             return Err(Errno::EOPNOTSUPP);
         }
         let new = kernel.notices.take()?;
@@ -186,23 +193,14 @@ impl OpenFile {
     pub fn found_nothing(&self, changes: u32) {
         let Some(notice) = self.notice.get() else { return };
         let now = lock(&self.changes);
-        let something = || {
-            let shared = self.file.as_stream().is_some_and(|stream| stream.is_shared());
-            shared || self.file.ready() & !ROOM != 0
-        };
-        if *now != changes || something() {
-            return;
-        }
-        notice.say(if self.nonblocking() { Word::Again } else { Word::Waits });
-        if something() {
-            notice.say(Word::Ask);
-        }
+        let word = if self.nonblocking() { Word::Again } else { Word::Waits };
+        notice.deny(word, || *now == changes && !self.file.has_shared_bytes() && self.file.ready() & !ROOM == 0);
     }
 
     /// To be called when a call has found something: who hears of that may ask at once.
     fn found_something(&self) {
         if let Some(notice) = self.notice.get() {
-            notice.say(Word::Ask);
+            notice.take_back();
         }
     }
 
@@ -211,7 +209,7 @@ impl OpenFile {
         if let Some(notice) = self.notice.get() {
             let mut changes = lock(&self.changes);
             *changes = changes.wrapping_add(1);
-            notice.say(Word::Ask);
+            notice.take_back();
         }
     }
 

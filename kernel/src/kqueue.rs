@@ -23,7 +23,7 @@ use self::knote::{After, Key, Knote};
 use crate::Cx;
 use crate::file::{Events, File, OpenFile};
 use crate::proc::lock;
-use crate::wait::{WaitQueue, Waiter};
+use crate::wait::{NOTHING_NEW, WaitQueue, Waiter};
 
 /// Queues in queues at most. (Linux allows five epoll sets, which its own kernel sees to.)
 const NESTED_MAX: usize = 8;
@@ -48,6 +48,8 @@ struct State {
     knotes: HashMap<Key, Arc<Knote>>,
     /// What may have something to report: woken, or ready when last looked at.
     ready: VecDeque<Arc<Knote>>,
+    /// How many registrations are known to be on objects whose bytes programs move themselves.
+    shared: usize,
 }
 
 impl Kqueue {
@@ -141,9 +143,22 @@ impl Kqueue {
                 state.ready.push_back(knote.clone());
             }
         }
-        let watched = !self.queue.is_empty();
-        self.queue.wake_for(POLLIN | POLLRDNORM);
-        watched
+        self.queue.tell(POLLIN | POLLRDNORM)
+    }
+
+    /// Notes whether programs move the bytes of a registration's object themselves; who knows that there is nothing hears that from now on it may
+    /// not be so.
+    fn note_sharing(&self, knote: &Knote, shared: bool) {
+        let mut state = lock(&self.state);
+        if !knote.registered() || knote.is_shared() == shared {
+            return;
+        }
+        knote.set_shared(shared);
+        state.shared = if shared { state.shared + 1 } else { state.shared - 1 };
+        drop(state);
+        if shared {
+            self.queue.wake_for(NOTHING_NEW);
+        }
     }
 
     /// The registration with this key.
@@ -154,6 +169,9 @@ impl Kqueue {
     /// Ends a registration.
     fn remove(&self, knote: &Arc<Knote>) {
         let mut state = lock(&self.state);
+        if knote.registered() && knote.is_shared() {
+            state.shared -= 1;
+        }
         knote.retire();
         if state.knotes.get(&knote.key).is_some_and(|known| Arc::ptr_eq(known, knote)) {
             state.knotes.remove(&knote.key);
@@ -271,6 +289,10 @@ impl File for Kqueue {
 
     fn wait_queue(&self) -> &WaitQueue {
         &self.queue
+    }
+
+    fn has_shared_bytes(&self) -> bool {
+        lock(&self.state).shared > 0
     }
 
     /// A fifo whose size is the number of events that may be there.

@@ -1,8 +1,9 @@
 //! What a program knows of an open file without asking: that there is nothing to be read ([`sysproxy::board`]).
 //!
-//! An open file that programs ask about in vain has a word on the kernel's board. Whoever finds nothing there has it say so, and looks once
-//! more ([`OpenFile::found_nothing`]); whatever wakes the file's queue takes that back. So a word is never behind what the answer of
-//! another call tells. Streams whose bytes programs move themselves have no use for a word: nobody tells the kernel in time.
+//! An open file that programs ask about in vain has a word on the kernel's board. Whoever finds nothing there looks once more, and has it say
+//! so ([`OpenFile::found_nothing`](crate::file::OpenFile::found_nothing)); whatever wakes the file's queue takes that back. So a word is never
+//! behind what the answer of another call tells. Streams whose bytes programs move themselves have no use for a word, nor have event queues that
+//! watch some: nobody tells the kernel in time.
 
 use std::sync::{Arc, Mutex};
 
@@ -61,9 +62,15 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// Says something.
-    pub fn say(&self, word: Word) {
-        self.words.board.say(self.place, word);
+    /// Takes back what it says.
+    pub fn take_back(&self) {
+        self.words.board.take_back(self.place);
+    }
+
+    /// Says that there is nothing to be read, if `is_so` finds it so, and nothing takes it back meanwhile. One thread at a time.
+    pub fn deny(&self, word: Word, is_so: impl FnOnce() -> bool) {
+        self.words.board.look(self.place);
+        self.words.board.say_still(self.place, if is_so() { word } else { Word::Ask });
     }
 
     /// Where it stands.
@@ -79,14 +86,14 @@ impl Notice {
 
 impl Waiter for Notice {
     fn notify(self: Arc<Self>, _news: Events) -> bool {
-        self.say(Word::Ask);
+        self.take_back();
         false
     }
 }
 
 impl Drop for Notice {
     fn drop(&mut self) {
-        self.say(Word::Ask);
+        self.take_back();
         lock(&self.words.free).given_back.push(self.place);
     }
 }
@@ -103,10 +110,17 @@ mod tests {
         let places: std::collections::HashSet<_> = all.iter().map(|notice| notice.place()).collect();
         assert_eq!(places.len(), WORDS);
         let gone = all[9].place();
-        all[9].say(Word::Again);
+        all[9].deny(Word::Again, || true);
         let board = Board::attach(all[9].hand_out().unwrap().fd()).unwrap();
         assert_eq!(board.word(gone), Word::Again);
         all[9].clone().notify(0);
+        assert_eq!(board.word(gone), Word::Ask);
+        all[9].deny(Word::Again, || {
+            all[9].clone().notify(0);
+            true
+        });
+        assert_eq!(board.word(gone), Word::Ask);
+        all[9].deny(Word::Waits, || false);
         assert_eq!(board.word(gone), Word::Ask);
         drop(all);
         assert!(notices.take().is_ok());

@@ -61,16 +61,22 @@ impl WaitQueue {
     /// Wakes every sleeping thread, which looks again for itself, and tells everybody else that `news` happened: not that it
     /// holds, but that there is more of it than before (nothing, for [`NOTHING_NEW`]). A kqueue that reports edges goes by this.
     pub fn wake_for(&self, news: Events) {
+        self.tell(news);
+    }
+
+    /// The same; returns whether somebody will look.
+    pub fn tell(&self, news: Events) -> bool {
         let waiters = self.lock();
         let who = |exclusive: bool| {
             let entries = waiters.iter().filter(move |entry| entry.exclusive == exclusive);
             entries.filter_map(|entry| entry.who.upgrade())
         };
+        let mut looks = false;
         for who in who(false) {
-            who.notify(news);
+            looks |= who.notify(news);
         }
         // The first who will look is the last who is told.
-        who(true).any(|who| who.notify(news));
+        who(true).any(|who| who.notify(news)) || looks
     }
 
     /// Puts `who` on the queue until it is dropped or [taken off](Self::unregister).

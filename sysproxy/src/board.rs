@@ -1,8 +1,11 @@
 //! Words by which programs know without a call that there is nothing to be read from an open file of the kernel: memory that the kernel
 //! writes and programs can only read.
 //!
-//! A word may say "ask" wrongly, but never that there is nothing once there is something: the kernel says so before it looks at the object
-//! once more, and takes it back as part of whatever makes the object ready, before anybody can know of that.
+//! A word may say "ask" wrongly, but never that there is nothing once there is something. The kernel says first that it looks
+//! ([`Board::look`]), which to programs is as good as "ask", then looks at the object, and then says that there is nothing if its word still
+//! stands ([`Board::say_still`]). Whatever makes the object ready says "ask" after that, and before anybody can know of it. So if it came before
+//! the look, the look has seen it; if between the two words, the second is not said; if later, it takes the word back. Who looks at one object
+//! does so alone: another one's "ask" would be overwritten by the first word, and be missed by the second.
 
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
@@ -25,6 +28,9 @@ pub enum Word {
     /// The same, but a call would not wait (`O_NONBLOCK`).
     Again,
 }
+
+/// What a word says while the kernel looks: programs ask.
+const LOOKS: u32 = u32::MAX;
 
 /// The memory.
 pub struct Board {
@@ -54,10 +60,21 @@ impl Board {
         unsafe { &*self.memory.at(place % WORDS * size_of::<AtomicU32>()).cast() }
     }
 
-    /// The kernel's: says something. What it says that there is not is to be looked for once more after it.
-    pub fn say(&self, place: usize, word: Word) {
-        self.at(place).store(word as u32, Ordering::Release);
+    /// The kernel's: takes back what was said.
+    pub fn take_back(&self, place: usize) {
+        self.at(place).store(Word::Ask as u32, Ordering::Release);
         fence(Ordering::SeqCst);
+    }
+
+    /// The kernel's: says that it is about to look for what [`Board::say_still`] will say that there is not.
+    pub fn look(&self, place: usize) {
+        self.at(place).store(LOOKS, Ordering::Release);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The kernel's: says something, unless the word was taken back since it has begun to look.
+    pub fn say_still(&self, place: usize, word: Word) {
+        _ = self.at(place).compare_exchange(LOOKS, word as u32, Ordering::SeqCst, Ordering::Relaxed);
     }
 
     /// What is said.
@@ -80,9 +97,15 @@ mod tests {
         let theirs = Board::attach(file.fd()).unwrap();
         assert_eq!(theirs.word(7), Word::Ask);
         for word in [Word::Again, Word::Waits, Word::Ask] {
-            board.say(7, word);
+            board.look(7);
+            assert_eq!(theirs.word(7), Word::Ask);
+            board.say_still(7, word);
             assert_eq!((theirs.word(7), theirs.word(8)), (word, Word::Ask));
         }
+        board.look(7);
+        board.take_back(7);
+        board.say_still(7, Word::Waits);
+        assert_eq!(theirs.word(7), Word::Ask);
         assert_eq!(Mapping::new(file.fd(), LENGTH).err(), Some(host::Error::PERM));
         assert_eq!(shared::pwrite(file.fd(), b"x", 0), Err(host::Error::PERM));
     }

@@ -46,6 +46,9 @@ pub struct Knote {
     listed: AtomicBool,
     /// Whether the registration has ended; likewise.
     retired: AtomicBool,
+    /// Whether programs may come to move the bytes of the object themselves, and are known to; likewise.
+    sharable: bool,
+    shared: AtomicBool,
     settings: Mutex<Settings>,
 }
 
@@ -81,6 +84,8 @@ impl Knote {
             file: Arc::downgrade(file),
             listed: AtomicBool::new(false),
             retired: AtomicBool::new(false),
+            sharable: nested || file.file.as_stream().is_some(),
+            shared: AtomicBool::new(false),
             settings: Mutex::new(Settings { ident, flags, fflags, udata, disabled: flags & EV_DISABLE != 0 }),
         }
     }
@@ -126,6 +131,16 @@ impl Knote {
         self.retired.store(true, Ordering::Relaxed);
     }
 
+    /// Whether programs are known to move the bytes of the object themselves.
+    pub fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed)
+    }
+
+    /// Notes that.
+    pub fn set_shared(&self, shared: bool) {
+        self.shared.store(shared, Ordering::Relaxed);
+    }
+
     /// The events that it waits for.
     fn wanted(&self) -> Events {
         let settings = lock(&self.settings);
@@ -139,6 +154,11 @@ impl Knote {
 
     /// The events that it waits for and that hold.
     pub fn shows(&self, file: &OpenFile) -> Events {
+        if self.sharable
+            && let Some(kqueue) = self.kqueue.upgrade()
+        {
+            kqueue.note_sharing(self, file.file.has_shared_bytes());
+        }
         match self.wanted() {
             0 => 0,
             wanted => file.ready() & wanted,
@@ -193,7 +213,14 @@ impl Waiter for Knote {
     /// Goes onto the ready list for news that it waits for.
     fn notify(self: Arc<Self>, news: Events) -> bool {
         let Some(kqueue) = self.kqueue.upgrade() else { return false };
-        self.wanted() & news != 0 && kqueue.activate(&self)
+        if self.wanted() & news != 0 {
+            return kqueue.activate(&self);
+        }
+        // Sharing begins with a wake-up. Whether this is such a one the next look tells; what is activated is looked at anyway.
+        if self.sharable && !self.is_shared() {
+            kqueue.note_sharing(&self, true);
+        }
+        false
     }
 
     fn closed(&self) {

@@ -56,7 +56,11 @@ pub fn kevent(
     if told > 0 || nevents == 0 {
         return Ok(told as i32);
     }
+    let noted = file.changes();
     let events = collect(cx, kqueue, nevents, timeout)?;
+    if events.is_empty() {
+        file.found_nothing(noted);
+    }
     store(cx, eventlist, 0, &events)?;
     Ok(events.len() as i32)
 }

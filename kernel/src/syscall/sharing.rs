@@ -14,7 +14,8 @@ const PIPE: usize = 4;
 /// Has an open file's word on the kernel's board ([`sysproxy::board`]) say what there is not to be read, and tells which one it is; the
 /// client is handed the board, unless it has it (`again`).
 ///
-/// `EOPNOTSUPP` for a client that cannot be handed a descriptor, and for what is neither a socket nor a pipe to be read; `ENOSPC`.
+/// `EOPNOTSUPP` for a client that cannot be handed a descriptor, and for what is neither a socket, nor a pipe to be read, nor an event queue;
+/// `ENOSPC`.
 pub fn notice(cx: &Cx<'_>, fd: Fd, again: i32) -> Result<usize> {
     let open = cx.proc.file(fd)?;
     if !cx.mem.takes_descriptors() {

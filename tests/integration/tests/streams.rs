@@ -154,10 +154,17 @@ listener = socket.create_server(('127.0.0.1', 0))
 listener.setblocking(False)
 looks = select.poll()
 for asked in (quiet, listener): looks.register(asked, select.POLLIN)
+set = select.epoll()
+host, waker = os.pipe()
+for asked in (quiet, listener, host): set.register(asked, select.EPOLLIN)
 def ask():
     vain(lambda: quiet.recv(10))
     vain(listener.accept)
     assert looks.poll(0) == []
+    assert set.poll(0) == []
+    os.write(waker, b'x')
+    assert set.poll(0) == set.poll(-1) == [(host, select.EPOLLIN)]
+    os.read(host, 1)
 for turn in range(60): ask()
 pairs = [pair(), socket.socketpair(socket.AF_UNIX), pipes('still')]
 for one, two in pairs: rounds(one, two, 60)
@@ -181,7 +188,7 @@ print(edges.poll(0))
 one.send(b'last')
 print(edges.poll(20) == [(two.fileno(), select.EPOLLIN)])
 quiet.sendto(b'x', quiet.getsockname())
-print(looks.poll(0) == [(quiet.fileno(), select.POLLIN)], quiet.recv(10))
+print(looks.poll(0) == set.poll(0) == [(quiet.fileno(), select.POLLIN)], quiet.recv(10))
 ",
         rump.pid()
     );

@@ -13,6 +13,7 @@ mod busy_files;
 mod busy_local;
 mod busy_looks;
 mod busy_pipes;
+mod busy_sets;
 mod busy_signals;
 mod busy_streams;
 mod cancellation;
@@ -111,6 +112,7 @@ const FAMILIES: &[&[Row]] = &[
     busy_local::TABLE,
     busy_looks::TABLE,
     busy_pipes::TABLE,
+    busy_sets::TABLE,
     busy_signals::TABLE,
     busy_streams::TABLE,
     cancellation::TABLE,
