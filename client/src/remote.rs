@@ -1,6 +1,7 @@
 //! A rump kernel in another process.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use abi::syscalls::nr;
 use abi::{Errno, Fd, Region, Result};
@@ -32,6 +33,9 @@ const FIRST: u64 = 1;
 
 /// How often to say that a reconnection is still being tried.
 const REMIND: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// See [`Remote::knows_foreign_server`].
+static FOREIGN: AtomicBool = AtomicBool::new(false);
 
 /// The process's rump process on a server: one connection, shared by all threads.
 ///
@@ -122,6 +126,7 @@ impl Remote {
     }
 
     fn with(conn: Arc<Conn>, endpoint: Option<Box<dyn Endpoint>>, retry: Retry, signals: Kept) -> Self {
+        Self::met(&conn);
         let (conn, connecting) = (Mutex::new(conn), Mutex::new(()));
         let (streams, pages) = (Streams::default(), Pages::default());
         Self { endpoint, retry, conn, connecting, signals, streams, pages, life: fds::life() }
@@ -198,6 +203,17 @@ impl Remote {
     /// Whether the server is ours.
     pub fn extended(&self) -> bool {
         self.conn().extended
+    }
+
+    /// Whether the process has had to do with a server that is not ours: one that is never told of bad memory while it serves a call.
+    pub fn knows_foreign_server() -> bool {
+        FOREIGN.load(Ordering::Relaxed)
+    }
+
+    fn met(conn: &Conn) {
+        if !conn.extended {
+            FOREIGN.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The number of the socket, at this moment.
@@ -398,6 +414,7 @@ impl Remote {
         if connect::introduce(&conn, None, &message::Handshake::Guest(&hello)).is_err() {
             return false;
         }
+        Self::met(&conn);
         *self.conn.lock() = conn;
         self.streams.forget_all();
         self.pages.forget_all();

@@ -40,7 +40,7 @@ pub fn serve(conn: &Conn, number: u64, request: ServerRequest<'_>) -> Option<Fra
 }
 
 /// The bytes, or for a bad address what makes the call fail: nothing towards our own server, which takes
-/// that for `EFAULT`; zeros towards the original, which would read past a short answer.
+/// that for `EFAULT`, unless it has moved something before; zeros towards the original, which would read past a short answer.
 fn copy_in(conn: &Conn, addr: u64, len: u64) -> Vec<u8> {
     let fits = usize::try_from(len).ok().filter(|len| *len <= FRAME_MAX - HEADER_LEN);
     let region = find(conn, addr, len, |region| region.direction.readable());
@@ -51,8 +51,11 @@ fn copy_in(conn: &Conn, addr: u64, len: u64) -> Vec<u8> {
             return bytes;
         }
     }
+    if conn.extended {
+        return Vec::new();
+    }
     blame(conn, region);
-    if conn.extended { Vec::new() } else { vec![0; fits.unwrap_or(0)] }
+    vec![0; fits.unwrap_or(0)]
 }
 
 /// The string with its NUL, or as much of it as the call has named.
@@ -77,11 +80,9 @@ fn copy_in_str(conn: &Conn, addr: u64, max: u64) -> Vec<u8> {
             return string;
         }
     }
-    if string.is_empty() {
+    if string.is_empty() && !conn.extended {
         blame(conn, region);
-        if !conn.extended {
-            string.push(0);
-        }
+        string.push(0);
     }
     string
 }

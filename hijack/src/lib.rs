@@ -40,6 +40,7 @@ mod preload;
 pub mod process;
 mod quick;
 pub mod raw;
+mod reach;
 mod roomy;
 pub mod route;
 pub mod rump;

@@ -38,8 +38,14 @@ pub static KNOWN: [AtomicU64; ENTRIES] = [const { AtomicU64::new(0) }; ENTRIES];
 /// The same of pages that could be written.
 static WRITABLE: [AtomicU64; ENTRIES] = [const { AtomicU64::new(0) }; ENTRIES];
 
+/// The same of pages into which a call may store something, as far as the host has said.
+static FILLABLE: [AtomicU64; ENTRIES] = [const { AtomicU64::new(0) }; ENTRIES];
+
 /// Most pages that are looked up one by one: more are copied by the host as fast.
 const MANY: usize = 64;
+
+/// Most pages of which is kept that a call may store something there.
+pub const MOST: usize = 256;
 
 /// What is known of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,43 +139,63 @@ pub fn generation() -> u64 {
 
 /// Whether `len` bytes at `addr`, more than none, are known to be writable.
 pub fn are_writable(addr: usize, len: usize) -> bool {
-    let generation = LINE.generation.load(Ordering::Acquire);
-    pages(addr, len).is_some_and(|mut pages| {
-        pages.all(|page| {
-            let known = WRITABLE.get(page % ENTRIES).map(|known| known.load(Ordering::Relaxed));
-            known == Some(entry(page, generation)) && has_entry(page)
-        })
-    })
+    all_in(&WRITABLE, pages(addr, len, MANY))
+}
+
+/// Whether a call may store `len` bytes at `addr`, more than none, as far as that is known.
+#[inline(always)]
+pub fn are_fillable(addr: usize, len: usize) -> bool {
+    // Almost always the second is the first.
+    let last = addr.wrapping_add(len.wrapping_sub(1));
+    let ends = is_in(&FILLABLE, addr) && (addr / PAGE == last / PAGE || is_in(&FILLABLE, last));
+    ends && (last.wrapping_sub(addr) < PAGE || all_in(&FILLABLE, pages(addr, len, MOST)))
+}
+
+#[inline(always)]
+fn is_in(table: &[AtomicU64; ENTRIES], addr: usize) -> bool {
+    let page = addr / PAGE;
+    let known = table.get(page % ENTRIES).map(|known| known.load(Ordering::Relaxed));
+    known == Some(entry(page, LINE.generation.load(Ordering::Acquire))) && has_entry(page)
+}
+
+fn all_in(table: &[AtomicU64; ENTRIES], pages: Option<core::ops::RangeInclusive<usize>>) -> bool {
+    pages.is_some_and(|mut pages| pages.all(|page| is_in(table, page * PAGE)))
 }
 
 /// Whether `len` bytes at `addr`, more than none, are known to be readable.
 pub fn are_readable(addr: usize, len: usize) -> bool {
-    pages(addr, len).is_some_and(|mut pages| pages.all(|page| is_known(quick::line(), page * PAGE)))
+    pages(addr, len, MANY).is_some_and(|mut pages| pages.all(|page| is_known(quick::line(), page * PAGE)))
 }
 
 /// Notes that `len` bytes at `addr` could be read, which was tried after `generation` was asked for.
 pub fn note_readable(addr: usize, len: usize, generation: u64) {
-    note(&KNOWN, addr, len, generation);
+    note(&KNOWN, pages(addr, len, MANY), generation);
 }
 
 /// Notes that `len` bytes at `addr` could be written, which was tried after `generation` was asked for.
 pub fn note_writable(addr: usize, len: usize, generation: u64) {
-    note(&WRITABLE, addr, len, generation);
+    note(&WRITABLE, pages(addr, len, MANY), generation);
 }
 
-fn note(table: &[AtomicU64; ENTRIES], addr: usize, len: usize, generation: u64) {
+/// Notes that a call may store `len` bytes at `addr`, which was found out after `generation` was asked for.
+pub fn note_fillable(addr: usize, len: usize, generation: u64) {
+    note(&FILLABLE, pages(addr, len, MOST), generation);
+}
+
+fn note(table: &[AtomicU64; ENTRIES], pages: Option<core::ops::RangeInclusive<usize>>, generation: u64) {
     if REMEMBER.load(Ordering::Relaxed) {
-        for page in pages(addr, len).into_iter().flatten().filter(|page| has_entry(*page)) {
+        for page in pages.into_iter().flatten().filter(|page| has_entry(*page)) {
             let known = table.get(page % ENTRIES);
             known.into_iter().for_each(|known| known.store(entry(page, generation), Ordering::Relaxed));
         }
     }
 }
 
-/// The pages of so many bytes, if they are few.
-fn pages(addr: usize, len: usize) -> Option<core::ops::RangeInclusive<usize>> {
+/// The pages of so many bytes, if there are `most` at most.
+#[inline(always)]
+fn pages(addr: usize, len: usize, most: usize) -> Option<core::ops::RangeInclusive<usize>> {
     let (first, last) = (addr / PAGE, addr.checked_add(len.checked_sub(1)?)? / PAGE);
-    (last - first < MANY).then_some(first..=last)
+    (last - first < most).then_some(first..=last)
 }
 
 /// Whether the page of `addr` is known to be readable.

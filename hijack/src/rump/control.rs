@@ -9,6 +9,7 @@ use client::stubs;
 
 use super::kernel;
 use crate::fds::{self, NewFd, RumpFd};
+use crate::reach::{self, Use};
 use crate::{trace, user};
 
 /// Most control data of one message; NetBSD takes a page.
@@ -51,6 +52,10 @@ fn stays(fd: i32) -> Errno {
 }
 
 fn is_rights(message: &CmsgBuf) -> bool {
+    is_rights_of(&message.as_cmsg())
+}
+
+fn is_rights_of(message: &Cmsg<'_>) -> bool {
     (message.level, message.kind) == (SOL_SOCKET, SCM_RIGHTS)
 }
 
@@ -69,27 +74,32 @@ pub fn room(header: &linux::MsgHdr) -> usize {
 }
 
 /// Stores received control messages in the program's buffer, and their length in `header`; descriptors get numbers in the program.
-/// Says whether everything found room: what did not is dropped, and its descriptors closed.
+/// Says whether everything found room: what did not is dropped, and its descriptors closed. What bad memory has no room for is dropped as well;
+/// as on Linux that is said of descriptors only.
 pub fn write(header: &mut linux::MsgHdr, received: &[u8], cloexec: bool) -> Result<bool> {
     let room = room(header);
+    let start = header.msg_control as usize;
+    let good =
+        if received.is_empty() || reach::is_fillable(start, room) { room } else { reach::good(start, room, Use::Fill) };
     let mut complete = true;
     let mut bytes = Vec::new();
     for message in Cmsgs::new(received) {
         let Ok(message) = message else { break };
-        complete &= append(&mut bytes, room, &message, cloexec);
+        let silently = good < room && !is_rights_of(&message);
+        complete &= append(&mut bytes, good, &message, cloexec) || silently;
     }
     if room > 0 {
         user::write_bytes(header.msg_control as usize, &bytes)?;
     }
     // Linux counts the padding behind the last message, where it fits.
-    header.msg_controllen = bytes.len().next_multiple_of(8).min(room) as u64;
+    header.msg_controllen = bytes.len().next_multiple_of(8).min(good) as u64;
     Ok(complete)
 }
 
 /// Appends one message in Linux's layout, and says whether it was known and found room.
 fn append(bytes: &mut Vec<u8>, room: usize, message: &Cmsg<'_>, cloexec: bool) -> bool {
     let at = bytes.len().next_multiple_of(8);
-    let rights = (message.level, message.kind) == (SOL_SOCKET, SCM_RIGHTS);
+    let rights = is_rights_of(message);
     let translated = socket::cmsg_to_linux(message);
     let fits = |message: &CmsgBuf| at + socket::cmsg_len(message.data.len()) <= room;
     let Some(mut translated) = translated.filter(fits) else {

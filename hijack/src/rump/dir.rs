@@ -13,11 +13,15 @@ use client::stubs;
 
 use super::{kernel, name};
 use crate::fds::RumpFd;
+use crate::reach::{self, Use};
 use crate::route::RumpAt;
 use crate::user;
 
 /// Most bytes of NetBSD's records asked for at once.
 const MOST: usize = 64 * 1024;
+
+/// The shortest entry of Linux.
+const SHORTEST: usize = 24;
 
 /// Longest path of the rump kernel, its NUL included.
 const PATH: usize = 4096;
@@ -25,12 +29,15 @@ const PATH: usize = 4096;
 /// Longest path of a working directory.
 const PATH_DEEP: usize = 1 << 20;
 
-/// See getdents(2); `EINVAL` if the buffer does not hold the next entry.
+/// See getdents(2); `EINVAL` if the buffer does not hold the next entry, `EFAULT` if that is because of bad memory. No entry is read that
+/// finds no room.
 pub fn getdents64(fd: RumpFd, buf: usize, len: usize) -> Result<usize> {
-    match in_linux_layout(fd, buf, len) {
-        Err(Errno::ENOTTY) => in_netbsd_layout(fd, buf, len),
+    let room = if reach::is_fillable(buf, len) { len } else { reach::good(buf, len, Use::Fill) };
+    let given = match in_linux_layout(fd, buf, room) {
+        Err(Errno::ENOTTY) => in_netbsd_layout(fd, buf, room),
         answer => answer,
-    }
+    };
+    if given == Err(Errno::EINVAL) && room < len && len >= SHORTEST { Err(Errno::EFAULT) } else { given }
 }
 
 /// Asks our own server; `ENOTTY` from any other.

@@ -11,6 +11,7 @@ use client::stubs;
 use linux_raw_sys::general as linux;
 
 use super::attr::status;
+use super::bad_memory::{Way, taking, taking_vector, to_fill, vector_to_fill};
 use super::{descriptor, kernel, writer, writer_to};
 use crate::fds::RumpFd;
 use crate::route::RumpAt;
@@ -21,7 +22,7 @@ pub(super) const MAX_TRANSFER: usize = 0x7fff_f000;
 
 /// See read(2).
 pub fn read(fd: RumpFd, buf: usize, len: usize) -> Result<usize> {
-    let len = len.min(MAX_TRANSFER);
+    let len = to_fill(fd, buf, len.min(MAX_TRANSFER), Way::Next)?;
     stubs::read(kernel()?, fd.fd(), Out::at(buf as u64, len), len)
 }
 
@@ -30,54 +31,69 @@ pub fn write(fd: RumpFd, buf: usize, len: usize) -> Result<usize> {
     let len = len.min(MAX_TRANSFER);
     if job::anyway() {
         let array = vec![IoVec { iov_base: buf as u64, iov_len: len as u64 }];
-        return write_anyway(fd, &Vector::of(array, Direction::In));
+        return write_anyway(fd, &mut Vector::of(array, Direction::In));
     }
-    stubs::write(writer_to(fd)?, fd.fd(), In::at(buf as u64, len), len)
+    taking(fd, buf, len, Way::Next, |len| stubs::write(writer_to(fd)?, fd.fd(), In::at(buf as u64, len), len))
 }
 
 /// See pread(2).
 pub fn pread64(fd: RumpFd, buf: usize, len: usize, offset: i64) -> Result<usize> {
-    let len = len.min(MAX_TRANSFER);
+    let len = to_fill(fd, buf, len.min(MAX_TRANSFER), Way::At(offset))?;
     stubs::pread(kernel()?, fd.fd(), Out::at(buf as u64, len), len, Pad, offset)
 }
 
 /// See pwrite(2).
 pub fn pwrite64(fd: RumpFd, buf: usize, len: usize, offset: i64) -> Result<usize> {
     let len = len.min(MAX_TRANSFER);
-    stubs::pwrite(writer()?, fd.fd(), In::at(buf as u64, len), len, Pad, offset)
+    taking(fd, buf, len, Way::At(offset), |len| {
+        stubs::pwrite(writer()?, fd.fd(), In::at(buf as u64, len), len, Pad, offset)
+    })
 }
 
 /// See readv(2).
 pub fn readv(fd: RumpFd, iov: usize, count: usize) -> Result<usize> {
-    let vector = Vector::read(iov, count, Direction::Out)?;
+    let mut vector = Vector::read(iov, count, Direction::Out)?;
+    vector_to_fill(fd, &mut vector, Way::Next)?;
     stubs::with::readv(kernel()?, fd.fd(), vector.array(), vector.count(), &vector.elements)
 }
 
 /// See writev(2).
 pub fn writev(fd: RumpFd, iov: usize, count: usize) -> Result<usize> {
-    let vector = Vector::read(iov, count, Direction::In)?;
+    let mut vector = Vector::read(iov, count, Direction::In)?;
     if job::anyway() {
-        return write_anyway(fd, &vector);
+        return write_anyway(fd, &mut vector);
     }
-    stubs::with::writev(writer_to(fd)?, fd.fd(), vector.array(), vector.count(), &vector.elements)
+    taking_vector(fd, &mut vector, Way::Next, |vector| {
+        stubs::with::writev(writer_to(fd)?, fd.fd(), vector.array(), vector.count(), &vector.elements)
+    })
 }
 
 /// Writes to a terminal although it refused: the program does not mind `SIGTTOU`.
-fn write_anyway(fd: RumpFd, vector: &Vector) -> Result<usize> {
-    let (array, count, flag) = (vector.array(), vector.count(), fcntl::RWF_ANYWAY);
-    stubs::with::pwritev2(writer()?, fd.fd(), array, count, -1, flag, &vector.elements)
+fn write_anyway(fd: RumpFd, vector: &mut Vector) -> Result<usize> {
+    write_so(fd, vector, -1, fcntl::RWF_ANYWAY)
+}
+
+/// Writes with a flag of pwritev2(2), an extension.
+fn write_so(fd: RumpFd, vector: &mut Vector, offset: i64, flag: u32) -> Result<usize> {
+    taking_vector(fd, vector, Way::Next, |vector| {
+        let (array, count) = (vector.array(), vector.count());
+        stubs::with::pwritev2(writer()?, fd.fd(), array, count, offset, flag, &vector.elements)
+    })
 }
 
 /// See preadv(2); the offset is whole in its first half.
 pub fn preadv(fd: RumpFd, iov: usize, count: usize, low: i64, _high: usize) -> Result<usize> {
-    let vector = Vector::read(iov, count, Direction::Out)?;
+    let mut vector = Vector::read(iov, count, Direction::Out)?;
+    vector_to_fill(fd, &mut vector, Way::At(low))?;
     stubs::with::preadv(kernel()?, fd.fd(), vector.array(), vector.count(), Pad, low, &vector.elements)
 }
 
 /// See pwritev(2); the offset is whole in its first half.
 pub fn pwritev(fd: RumpFd, iov: usize, count: usize, low: i64, _high: usize) -> Result<usize> {
-    let vector = Vector::read(iov, count, Direction::In)?;
-    stubs::with::pwritev(writer()?, fd.fd(), vector.array(), vector.count(), Pad, low, &vector.elements)
+    let mut vector = Vector::read(iov, count, Direction::In)?;
+    taking_vector(fd, &mut vector, Way::At(low), |vector| {
+        stubs::with::pwritev(writer()?, fd.fd(), vector.array(), vector.count(), Pad, low, &vector.elements)
+    })
 }
 
 /// The flags of pwritev2(2) that say where to write.
@@ -105,10 +121,8 @@ pub fn pwritev2(fd: RumpFd, iov: usize, count: usize, low: i64, high: usize, fla
         (0, -1) => writev(fd, iov, count)?,
         (0, _) => pwritev(fd, iov, count, low, high)?,
         (place, _) => {
-            let vector = Vector::read(iov, count, Direction::In)?;
-            let (array, count) = (vector.array(), vector.count());
-            let written = stubs::with::pwritev2(writer()?, fd.fd(), array, count, low, place, &vector.elements);
-            unless_unknown(written, Err(Errno::EOPNOTSUPP))?
+            let mut vector = Vector::read(iov, count, Direction::In)?;
+            unless_unknown(write_so(fd, &mut vector, low, place), Err(Errno::EOPNOTSUPP))?
         }
     };
     if flags & (linux::RWF_DSYNC | linux::RWF_SYNC) != 0 {
@@ -125,6 +139,7 @@ pub(super) fn unless_unknown<T>(answer: Result<T>, instead: Result<T>) -> Result
 /// A vector of the program, and the memory that its elements open to the kernel.
 pub(super) struct Vector {
     array: Vec<IoVec>,
+    direction: Direction,
     /// The elements.
     pub elements: Vec<Region>,
 }
@@ -144,7 +159,27 @@ impl Vector {
         let open =
             |element: &IoVec| Region { addr: element.iov_base, len: element.iov_len as usize, direction, own: false };
         let elements = array.iter().map(open).filter(|region| region.addr != 0 && region.len != 0).collect();
-        Self { array, elements }
+        Self { array, direction, elements }
+    }
+
+    /// The parts.
+    pub fn parts(&self) -> &[IoVec] {
+        &self.array
+    }
+
+    /// The bytes of all parts.
+    pub fn len(&self) -> usize {
+        self.array.iter().fold(0, |sum, part| sum.saturating_add(part.iov_len as usize))
+    }
+
+    /// Leaves `len` bytes at most.
+    pub fn cut(&mut self, len: usize) {
+        let mut left = len as u64;
+        for part in &mut self.array {
+            part.iov_len = part.iov_len.min(left);
+            left -= part.iov_len;
+        }
+        *self = Self::of(core::mem::take(&mut self.array), self.direction);
     }
 
     /// The array as an argument.

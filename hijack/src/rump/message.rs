@@ -13,6 +13,7 @@ use abi::{Errno, In, InOut, Out, Region, Result, Slot};
 use client::stubs;
 use rustix::time::{ClockId, clock_gettime};
 
+use super::bad_memory::{Way, taking_vector, vector_to_fill};
 use super::control;
 use super::file::Vector;
 use super::kernel;
@@ -93,7 +94,7 @@ fn many(
 
 fn send(fd: RumpFd, program: &linux::MsgHdr, flags: i32) -> Result<usize> {
     let mut header = MsgHdr::from_linux(program)?;
-    let vector = Vector::read(program.msg_iov as usize, program.msg_iovlen as usize, Direction::In)?;
+    let mut vector = Vector::read(program.msg_iov as usize, program.msg_iovlen as usize, Direction::In)?;
     let name = match program.msg_namelen as i32 {
         0 => Vec::new(),
         _ if program.msg_name == 0 => Vec::new(),
@@ -103,14 +104,17 @@ fn send(fd: RumpFd, program: &linux::MsgHdr, flags: i32) -> Result<usize> {
     let (name, control) = (In::new(name.as_slice()), In::new(control.as_slice()));
     (header.msg_name, header.msg_namelen) = pointer(name.addr, name.len);
     (header.msg_control, header.msg_controllen) = pointer(control.addr, control.len);
-    (header.msg_iov, header.msg_iovlen) = (vector.array().addr, vector.count());
-    let extra = regions([name.region(), control.region()], &vector);
-    stubs::with::sendmsg(kernel()?, fd.fd(), In::new(&header), flags, &extra)
+    taking_vector(fd, &mut vector, Way::Socket(flags), |vector| {
+        let header = MsgHdr { msg_iov: vector.array().addr, msg_iovlen: vector.count(), ..header };
+        let extra = regions([name.region(), control.region()], vector);
+        stubs::with::sendmsg(kernel()?, fd.fd(), In::new(&header), flags, &extra)
+    })
 }
 
 fn receive(fd: RumpFd, program: &mut linux::MsgHdr, flags: i32) -> Result<usize> {
     let mut header = MsgHdr::from_linux(program)?;
-    let vector = Vector::read(program.msg_iov as usize, program.msg_iovlen as usize, Direction::Out)?;
+    let mut vector = Vector::read(program.msg_iov as usize, program.msg_iovlen as usize, Direction::Out)?;
+    vector_to_fill(fd, &mut vector, Way::Socket(flags))?;
     let mut from = AddressOut::new();
     let mut passed = vec![0u8; control::room(program)];
     let (name, _) = from.args();

@@ -5,6 +5,7 @@
 //! blocked, and reaches the program's memory only through [`crate::user`].
 
 pub mod attr;
+mod bad_memory;
 pub mod bell;
 pub mod both;
 mod control;

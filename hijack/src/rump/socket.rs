@@ -9,6 +9,7 @@ use abi::{Errno, Fd, In, InOut, Out, Result};
 use client::stubs;
 use spec::PathClass;
 
+use super::bad_memory::{Way, taking, to_fill};
 use super::file::MAX_TRANSFER;
 use super::kernel;
 use crate::config;
@@ -277,14 +278,16 @@ pub fn sendto(fd: RumpFd, buf: usize, len: usize, flags: i32, addr: usize, addr_
     let address = if addr == 0 { Vec::new() } else { destination(fd, addr, addr_len)? };
     let (to, to_len) = (In::new(address.as_slice()), address.len() as u32);
     let to = if addr == 0 { In::NULL } else { to };
-    let sent = stubs::sendto(kernel()?, fd.fd(), In::at(buf as u64, len), len, flags, to, to_len);
+    let sent = taking(fd, buf, len, Way::Socket(flags), |len| {
+        stubs::sendto(kernel()?, fd.fd(), In::at(buf as u64, len), len, flags, to, to_len)
+    });
     sent.map_err(|error| if addr == 0 { error } else { refused(fd, addr, addr_len, error) })
 }
 
 /// See recvfrom(2).
 pub fn recvfrom(fd: RumpFd, buf: usize, len: usize, flags: i32, addr: usize, len_addr: usize) -> Result<usize> {
     let flags = receive_flags(flags)?;
-    let len = len.min(MAX_TRANSFER);
+    let len = to_fill(fd, buf, len.min(MAX_TRANSFER), Way::Socket(flags))?;
     let data = Out::at(buf as u64, len);
     if addr == 0 {
         return stubs::recvfrom(kernel()?, fd.fd(), data, len, flags, Out::NULL, InOut::NULL);

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use abi::fcntl::*;
 use abi::ioctl::{self, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, IOC_ANYWAY, JPTPEER, JREOPEN};
-use abi::socket::IoVec;
-use abi::stat::Stat;
+use abi::poll::{POLLERR, POLLHUP, POLLOUT};
+use abi::socket::{IoVec, SOCK_STREAM};
+use abi::stat::{S_IFIFO, S_IFMT, Stat};
 use abi::{Errno, Fd, In, InOut, Out, Result};
 
 use crate::Cx;
@@ -143,7 +144,11 @@ pub(super) fn write_anyway(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -
         let chunk = &mut buf[..want];
         match gather(cx, segments, done, chunk, unit(cx, file), position(file)) {
             Err(_) if done > 0 => return Ok(done),
-            copied => copied?,
+            Err(error) => {
+                until_writable(cx, file, file.nonblocking(), limit)?;
+                return Err(error);
+            }
+            Ok(()) => {}
         }
         let mut rest = &*chunk;
         loop {
@@ -165,6 +170,24 @@ pub(super) fn write_anyway(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -
             return Ok(done);
         }
     }
+}
+
+/// Waits until a pipe or stream would take something: before that nobody looks at the caller's memory, which is found to be bad here.
+///
+/// `EAGAIN` if it takes nothing now, `EPIPE` if it never will, `ENOTCONN` if it leads nowhere.
+#[cold]
+pub(super) fn until_writable(cx: &Cx<'_>, file: &OpenFile, nonblocking: bool, limit: Option<Duration>) -> Result<()> {
+    match file.file.as_socket() {
+        Some(socket) if socket.domain().1 == SOCK_STREAM => drop(socket.peer()?),
+        None if file.stat()?.st_mode & S_IFMT == S_IFIFO => {}
+        _ => return Ok(()),
+    }
+    let ready = file.wait_until(cx, nonblocking, limit, || match file.file.ready() {
+        ready if ready & (POLLERR | POLLHUP) != 0 => Err(Errno::EPIPE),
+        ready if ready & POLLOUT != 0 => Ok(()),
+        _ => Err(Errno::EAGAIN),
+    });
+    ready.map_err(|error| if error == Errno::EPIPE { broken_pipe(cx, file) } else { error })
 }
 
 /// Raises SIGPIPE, unless the descriptor or the socket does not want it.
@@ -191,9 +214,7 @@ pub(super) fn unit(cx: &Cx<'_>, file: &OpenFile) -> Unit {
         () if cx.mem.extended() => Unit::Whole,
         () if file.file.as_vnode().is_some() => Unit::Page,
         () if file.file.as_socket().is_some() => Unit::Fixed(2048),
-        () if file.file.stat().is_ok_and(|stat| stat.st_mode & abi::stat::S_IFMT == abi::stat::S_IFIFO) => {
-            Unit::Fixed(16384)
-        }
+        () if file.file.stat().is_ok_and(|stat| stat.st_mode & S_IFMT == abi::stat::S_IFIFO) => Unit::Fixed(16384),
         () => Unit::Fixed(4096),
     }
 }

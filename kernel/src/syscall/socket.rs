@@ -8,7 +8,7 @@ use abi::signal::SIGPIPE;
 use abi::socket::*;
 use abi::{Errno, Fd, In, InOut, Out, Result};
 
-use super::descriptor::Segment;
+use super::descriptor::{Segment, until_writable};
 use crate::Cx;
 use crate::file::{File, OpenFile};
 use crate::net::{Control, Received, Socket};
@@ -260,7 +260,11 @@ pub(super) fn send(
         let mut data = Scratch::new((total - sent).min(CHUNK));
         match gather(cx, segments, sent, &mut data) {
             Err(_) if sent > 0 => return Ok(sent),
-            copied => copied?,
+            Err(error) => {
+                until_writable(cx, file, nonblocking, limit)?;
+                return Err(error);
+            }
+            Ok(()) => {}
         }
         let mut rest = &data[..];
         loop {

@@ -9,6 +9,7 @@
     reason = "each line is one libc call with valid arguments, or deliberately bad ones"
 )]
 
+mod bad_memory;
 mod busy_files;
 mod busy_local;
 mod busy_looks;
@@ -106,6 +107,7 @@ type Row = (&'static str, Needs, fn(&str));
 
 /// All scenarios, a family a file.
 const FAMILIES: &[&[Row]] = &[
+    bad_memory::TABLE,
     busy_files::content::TABLE,
     busy_files::sharing::TABLE,
     busy_files::status::TABLE,
