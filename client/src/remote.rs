@@ -134,7 +134,9 @@ impl Remote {
 
     /// Asks the server for a copy of the rump process, for a child that is about to be made.
     ///
-    /// One that is to be `noticed` may end before it claims its copy, and nobody would give that back.
+    /// One that is to be `noticed` may end before it claims its copy, and nobody would give that back. Where the server does not know its
+    /// clients' processes, a connection that is made for the child tells of its end. So it does where the child could not make one any more, in another
+    /// network.
     pub fn prefork(&self, noticed: bool) -> Result<Heir> {
         let endpoint = self.endpoint.as_ref().filter(|_| self.extended());
         let connected = endpoint.is_some_and(|endpoint| !endpoint.reachable());
@@ -143,7 +145,13 @@ impl Remote {
         let token = body.first_chunk::<16>().copied().ok_or(Errno::EPROTO)?;
         let handed_over = passed.into_iter().next().and_then(|fd| Kept::new(fd).ok());
         let connect = || {
-            let link = endpoint.filter(|endpoint| noticed && !endpoint.knows_processes())?.connect().ok()?;
+            let endpoint = endpoint.filter(|endpoint| !endpoint.knows_processes())?;
+            let _blocked = Blocked::enter();
+            let beside = self.conn().socket().with(fds::raise).ok()?;
+            if !noticed && !endpoint.has_left(beside.fd()) {
+                return None;
+            }
+            let link = endpoint.connect_beside(beside.fd()).ok()?;
             Kept::duplicate(link.fd()).ok()
         };
         Ok(Heir::new(token, handed_over.or_else(connect)))

@@ -6,6 +6,7 @@
 pub mod direct;
 pub mod epoll;
 pub mod memory;
+pub mod network;
 pub mod raw;
 mod select;
 pub mod shared;

@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use abi::poll::{POLLIN, POLLOUT, PollFd};
-use abi::stat::{S_IFIFO, S_IFMT, S_IFREG};
+use abi::stat::{S_IFDIR, S_IFIFO, S_IFMT, S_IFREG};
 use abi::{Errno, InOut, Out, Result, fcntl};
 use client::{HostPollFd, stubs};
 use linux_raw_sys::general as linux;
@@ -200,7 +200,8 @@ pub fn sendfile(out: i32, input: i32, offset_at: usize, count: usize) -> Result<
     let piece = if file { PIECE } else { SMALL_PIECE };
     let nonblocking = [false, nonblocking && !file];
     let mut transfer = Transfer { from, from_at: Some(start), to, to_at: None, nonblocking, all: true, piece };
-    let moved = transfer.run(count)?;
+    // A folder has a position, but is no source.
+    let moved = transfer.run(count).map_err(|error| if error == Errno::EISDIR { Errno::EINVAL } else { error })?;
     let end = start + moved as i64;
     match offset_at {
         0 => from.seek(end, fcntl::SEEK_SET).map(drop)?,
@@ -210,14 +211,23 @@ pub fn sendfile(out: i32, input: i32, offset_at: usize, count: usize) -> Result<
 }
 
 /// See copy_file_range(2); `EXDEV` between the kernels, as between file systems: programs then read and write.
+///
+/// Before that `EISDIR` for a folder, `EINVAL` for what is no file, `EBADF` for one that may not be read, or written at a place.
 pub fn copy_file_range(input: i32, in_at: usize, out: i32, out_at: usize, len: usize, flags: u32) -> Result<usize> {
     if flags != 0 {
         return Err(Errno::EINVAL);
     }
     let (End::Rump(from), End::Rump(to)) = (End::of(input), End::of(out)) else {
-        // The host says whether its end is open at all.
-        [input, out].into_iter().try_for_each(|fd| End::of(fd).flags().map(drop))?;
-        return Err(Errno::EXDEV);
+        let ends = [End::of(input), End::of(out)];
+        let [from, to] = [ends[0].flags()?, ends[1].flags()?];
+        let kinds = [ends[0].kind()?, ends[1].kind()?];
+        return Err(match () {
+            () if kinds.contains(&S_IFDIR) => Errno::EISDIR,
+            () if kinds != [S_IFREG; 2] => Errno::EINVAL,
+            () if from & libc::O_ACCMODE == libc::O_WRONLY => Errno::EBADF,
+            () if to & libc::O_ACCMODE == libc::O_RDONLY || to & libc::O_APPEND != 0 => Errno::EBADF,
+            () => Errno::EXDEV,
+        });
     };
     let len = len.min(file::MAX_TRANSFER);
     let copied = stubs::copy_file_range(writer()?, from.fd(), offset(in_at), to.fd(), offset(out_at), len);
@@ -262,6 +272,8 @@ pub fn splice(input: i32, in_at: usize, out: i32, out_at: usize, len: usize, fla
     let place = |end: End, kind: u32, addr: usize| match addr {
         0 if kind == S_IFREG => end.seek(0, fcntl::SEEK_CUR).map(Some),
         0 => Ok(None),
+        // A socket has no places; nothing may be read for it that it will not take.
+        _ if kind != S_IFREG && end.seek(0, fcntl::SEEK_CUR).is_err() => Err(Errno::EINVAL),
         _ => user::read(addr).map(Some),
     };
     let (from_at, to_at) = (place(from, kinds[0], in_at)?, place(to, kinds[1], out_at)?);

@@ -211,7 +211,8 @@ impl Transfer<'_> {
 
 /// splice(2), an extension: one end must be a pipe.
 ///
-/// `EINVAL` if none is, if both are the same one, for `O_APPEND`, and for a source that cannot be looked into; `ESPIPE`.
+/// `EINVAL` if none is, if both are the same one, for `O_APPEND`, for a source that cannot be looked into, and for an offset of what has none, or
+/// `ESPIPE` if that is the pipe.
 pub fn splice(cx: &Cx<'_>, from: Fd, from_at: InOut, to: Fd, to_at: InOut, len: usize, flags: u32) -> Result<usize> {
     let (input, output) = (readable(cx, from)?, writable(cx, to)?);
     let pipes = [kind(&input)? == S_IFIFO, kind(&output)? == S_IFIFO];
@@ -229,7 +230,11 @@ pub fn splice(cx: &Cx<'_>, from: Fd, from_at: InOut, to: Fd, to_at: InOut, len: 
     let quick = flags & SPLICE_F_NONBLOCK != 0 || quick(&input, pipes[0]) || quick(&output, pipes[1]);
     let nonblocking =
         [if pipes[0] { quick } else { input.nonblocking() }, if pipes[1] { quick } else { output.nonblocking() }];
-    let (from_place, to_place) = (At::read(cx, from_at, &input)?, At::read(cx, to_at, &output)?);
+    // Of a socket, too, which has none.
+    let place = |at, open: &OpenFile| {
+        At::read(cx, at, open).map_err(|error| if error == Errno::ESPIPE { Errno::EINVAL } else { error })
+    };
+    let (from_place, to_place) = (place(from_at, &input)?, place(to_at, &output)?);
     let mut transfer = Transfer { cx, from: &input, from_at: from_place, to: &output, to_at: to_place, nonblocking };
     let moved = transfer.run(len, false)?;
     transfer.from_at.store(cx, from_at)?;

@@ -54,6 +54,7 @@ pub(super) const PSELECT6: usize = 270;
 pub(super) const PPOLL: usize = 271;
 pub(super) const IOCTL: usize = 16;
 pub(super) const RECVMSG: usize = 47;
+pub(super) const GETSOCKOPT: usize = 55;
 pub(super) const UNSHARE: usize = 272;
 pub(super) const SIGNALFD4: usize = 289;
 pub(super) const PROCESS_VM_READV: usize = 310;

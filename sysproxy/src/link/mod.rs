@@ -97,6 +97,14 @@ pub trait Listener: Send + Sync {
 pub trait Endpoint: Send + Sync {
     /// Connects, waiting as long as it takes. The link is still blocking where its socket is read directly.
     fn connect(&self) -> host::Result<Box<dyn Link>>;
+    /// Connects where `other`, a connection to the same place, could: from its network, if the process has left that since.
+    fn connect_beside(&self, _other: HostFd) -> host::Result<Box<dyn Link>> {
+        self.connect()
+    }
+    /// Whether the process has left the network of `other`, a connection to the same place.
+    fn has_left(&self, _other: HostFd) -> bool {
+        false
+    }
     /// Whether this process may connect, as far as can be told without trying.
     fn reachable(&self) -> bool {
         true

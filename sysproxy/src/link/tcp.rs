@@ -56,12 +56,29 @@ pub fn refuse_tcp6(_: &str, _: Role) -> Result<Box<dyn Endpoint>, ParseError> {
     Err(ParseError::new(Errno::EOPNOTSUPP, "rump_sp: support not yet implemented".into()))
 }
 
-impl Endpoint for Tcp {
-    fn connect(&self) -> host::Result<Box<dyn Link>> {
-        let socket = host::tcp_socket(&self.address)?;
+impl Tcp {
+    fn connect_by(&self, socket: Owned) -> host::Result<Box<dyn Link>> {
         connect_patiently(|| host::connect_tcp(socket.fd(), &self.address))?;
         host::set_nodelay(socket.fd())?;
         Ok(Box::new(Stream::new(socket)))
+    }
+}
+
+impl Endpoint for Tcp {
+    fn connect(&self) -> host::Result<Box<dyn Link>> {
+        self.connect_by(host::tcp_socket(&self.address)?)
+    }
+
+    fn connect_beside(&self, other: HostFd) -> host::Result<Box<dyn Link>> {
+        let mut socket = host::tcp_socket(&self.address)?;
+        if host::network::differ(socket.fd(), other) {
+            socket = host::network::in_that_of(other, || host::tcp_socket(&self.address))?;
+        }
+        self.connect_by(socket)
+    }
+
+    fn has_left(&self, other: HostFd) -> bool {
+        host::tcp_socket(&self.address).is_ok_and(|socket| host::network::differ(socket.fd(), other))
     }
 
     fn knows_processes(&self) -> bool {

@@ -160,3 +160,22 @@ fn a_program_whose_user_cannot_open_the_library_is_named_and_kept_in_by_a_fence(
     assert_eq!(String::from_utf8_lossy(&traced.stdout), "out\n");
     assert_eq!(String::from_utf8_lossy(&run("--sandbox").stdout), "Permission denied\n");
 }
+
+#[test]
+fn in_another_network_programs_still_have_children_on_a_server_of_this_one() {
+    let alone = output(Command::new("unshare").args(["-n", "true"]));
+    if !alone.status.success() {
+        eprintln!("skipped: no network can be had here: {}", String::from_utf8_lossy(&alone.stderr));
+        return;
+    }
+    // By fork and by vfork, of images that were there before and of new ones.
+    let script = r#"
+        echo hi > /rump/tmp/f
+        /bin/cat /rump/tmp/f
+        (/bin/ls /rump/tmp; /bin/true) | /bin/cat
+        bash -c '(cat < /rump/tmp/f; echo child >> /rump/tmp/f); cat /rump/tmp/f; cat /rump/tmp/f | (sort; exit 0)'
+    "#;
+    let rump = Rump::start(Transport::Tcp);
+    let text = stdout(rump.command("unshare").args(["-n", "sh", "-ec", script]));
+    assert_eq!(text, "hi\nf\nhi\nhi\nchild\nchild\nhi\n");
+}

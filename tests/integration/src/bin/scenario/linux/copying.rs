@@ -64,6 +64,12 @@ fn copy_range_errors(folder: &str) {
         copy("from one for writing", to, to, 0);
         copy("to one for reading", from, from, 0);
         copy("closed", from, 900, 0);
+        let mut host = [0; 2];
+        pipe(host.as_mut_ptr());
+        copy("from a pipe", host[0], to, 0);
+        copy("to a pipe", from, host[1], 0);
+        copy("from another kernel's directory", opened("/", ".", O_RDONLY), to, 0);
+        show("directory to a pipe", sendfile(host[1], directory, null_mut(), 5) as i64);
         let mut negative = -1i64;
         show("negative offset", copy_file_range(from, &mut negative, to, null_mut(), 5, 0) as i64);
     }

@@ -227,6 +227,10 @@ fn splice_sockets(folder: &str) {
     for (what, ends) in [("fifo", fifo), ("pipe", host)] {
         unsafe {
             put(ends[1], b"to the net");
+            // Nothing of it may be lost on the way to a place that is none.
+            let mut at = 2i64;
+            show("at a place", splice(ends[0], null_mut(), client, &mut at, 3, 0) as i64);
+            show("from a place", splice(client, &mut at, ends[1], null_mut(), 3, 0) as i64);
             show(what, splice(ends[0], null_mut(), client, null_mut(), 100, SPLICE_F_MOVE) as i64);
             take("from the net", server, 100);
             put(server, b"and back");
