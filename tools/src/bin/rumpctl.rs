@@ -1,5 +1,6 @@
 //! rumpctl: looks at a running rump kernel, in the words of the BSD tools.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -23,8 +24,19 @@ struct Args {
     command: Command,
 }
 
+/// Has `-s` behind `arp` and `ndp` mean what it means in BSD, an entry to be made; the server's URL is told from it by its `://`.
+fn in_bsd_words(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let is_url = |word: Option<&OsString>| word.is_some_and(|word| word.to_string_lossy().contains("://"));
+    let entry = |two: &[OsString]| (two[0] == "arp" || two[0] == "ndp") && two[1] == "-s";
+    if let Some(at) = args.windows(2).position(entry).filter(|at| !is_url(args.get(at + 2))) {
+        args.insert(at + 1, "--".into());
+    }
+    args
+}
+
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match Args::try_parse_from(in_bsd_words(std::env::args_os())) {
         Ok(args) => args,
         Err(error) => {
             let _ = error.print();
