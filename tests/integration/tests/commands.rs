@@ -301,6 +301,9 @@ fn changes_of_routes_are_told_as_they_come() {
         heard.iter().any(|line: &String| line.starts_with("RTM_DELETE: Delete Route: len "))
     });
     let head = heard.iter().position(|line| line.starts_with("got message of size ")).unwrap();
+    // As ctime(3) writes it.
+    let (_, date) = heard[head].split_once(" on ").unwrap();
+    assert!(date.len() == "Mon Jan  1 00:00:00 2024".len() && date.matches(':').count() == 2, "{date}");
     assert!(heard[head + 1].ends_with(",STATIC>"), "{heard:?}");
     assert_eq!(
         heard[head + 2..head + 5],

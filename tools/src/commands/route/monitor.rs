@@ -7,6 +7,7 @@ use abi::route::*;
 use abi::socket::{AF_LINK, AF_ROUTE, SOCK_RAW, Sockaddr};
 use abi::{Fd, InOut, Out};
 use client::{Caller, stubs};
+use jiff::Zoned;
 use serde_json::{Value, json};
 use zerocopy::FromBytes;
 
@@ -166,7 +167,8 @@ fn called(message: &[u8]) -> (&'static str, &'static str) {
 }
 
 fn as_text(message: &[u8]) -> Vec<String> {
-    let mut lines = vec![format!("got message of size {}", message.len())];
+    let now = Zoned::now().strftime("%a %b %e %H:%M:%S %Y");
+    let mut lines = vec![format!("got message of size {} on {now}", message.len())];
     let (name, words) = called(message);
     let Some((about, addrs)) = parse(message) else {
         lines.push(format!("{name}: {words}: cut off\n"));
