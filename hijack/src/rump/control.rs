@@ -68,16 +68,27 @@ fn renumber(message: &mut CmsgBuf, mut new: impl FnMut(i32) -> Result<i32>) -> R
     Ok(())
 }
 
-/// Returns how much control data the kernel may give for a message to be received: as much as the program has room for.
+/// By how much the messages of one datagram may be longer in NetBSD's layout than in Linux's.
+const LONGER: usize = 256;
+
+/// Returns how much control data the kernel may give for a message to be received: somewhat more than the program has room for, for what
+/// is longer in the kernel's layout, and is cut, than in the program's. Nothing if the program asks for none.
 pub fn room(header: &linux::MsgHdr) -> usize {
+    match own_room(header) {
+        0 => 0,
+        own => own + LONGER,
+    }
+}
+
+fn own_room(header: &linux::MsgHdr) -> usize {
     if header.msg_control == 0 { 0 } else { usize::try_from(header.msg_controllen).unwrap_or(MOST).min(MOST) }
 }
 
 /// Stores received control messages in the program's buffer, and their length in `header`; descriptors get numbers in the program.
-/// Says whether everything found room: what did not is dropped, and its descriptors closed. What bad memory has no room for is dropped as well;
-/// as on Linux that is said of descriptors only.
+/// Says whether everything found room: what did not is cut off, as Linux does, and its descriptors closed. What bad memory has no room for is
+/// dropped as well; as on Linux that is said of descriptors only.
 pub fn write(header: &mut linux::MsgHdr, received: &[u8], cloexec: bool) -> Result<bool> {
-    let room = room(header);
+    let room = own_room(header);
     let start = header.msg_control as usize;
     let good =
         if received.is_empty() || reach::is_fillable(start, room) { room } else { reach::good(start, room, Use::Fill) };
@@ -86,7 +97,7 @@ pub fn write(header: &mut linux::MsgHdr, received: &[u8], cloexec: bool) -> Resu
     for message in Cmsgs::new(received) {
         let Ok(message) = message else { break };
         let silently = good < room && !is_rights_of(&message);
-        complete &= append(&mut bytes, good, &message, cloexec) || silently;
+        complete &= append(&mut bytes, (room, good), &message, cloexec) || silently;
     }
     if room > 0 {
         user::write_bytes(header.msg_control as usize, &bytes)?;
@@ -96,23 +107,33 @@ pub fn write(header: &mut linux::MsgHdr, received: &[u8], cloexec: bool) -> Resu
     Ok(complete)
 }
 
-/// Appends one message in Linux's layout, and says whether it was known and found room.
-fn append(bytes: &mut Vec<u8>, room: usize, message: &Cmsg<'_>, cloexec: bool) -> bool {
+/// Appends one message in Linux's layout, and says whether it was known and found room: of `room` bytes of which `good` ones can be stored to.
+fn append(bytes: &mut Vec<u8>, (room, good): (usize, usize), message: &Cmsg<'_>, cloexec: bool) -> bool {
     let at = bytes.len().next_multiple_of(8);
     let rights = is_rights_of(message);
-    let translated = socket::cmsg_to_linux(message);
-    let fits = |message: &CmsgBuf| at + socket::cmsg_len(message.data.len()) <= room;
-    let Some(mut translated) = translated.filter(fits) else {
+    let left = if rights { good } else { room }.checked_sub(at + socket::cmsg_len(0));
+    let Some((mut translated, left)) = socket::cmsg_to_linux(message).zip(left) else {
         if rights {
             discard(message.data);
         }
         return false;
     };
-    let mut complete = true;
+    // Of descriptors only whole ones.
+    let fits = if rights { left / 4 * 4 } else { left };
+    let mut complete = fits >= translated.data.len();
     if rights {
-        complete = adopt(&mut translated, cloexec);
+        discard(translated.data.get(fits..).unwrap_or_default());
     }
-    translated.as_cmsg().write_linux(bytes);
+    translated.data.truncate(fits);
+    if at + socket::cmsg_len(translated.data.len()) > good {
+        return false;
+    }
+    if rights {
+        complete &= adopt(&mut translated, cloexec);
+    }
+    if !rights || !translated.data.is_empty() {
+        translated.as_cmsg().write_linux(bytes);
+    }
     complete
 }
 
@@ -158,10 +179,13 @@ mod tests {
     fn what_finds_no_room_is_told() {
         let ttl = Cmsg { level: socket::IPPROTO_IP, kind: socket::IP_RECVTTL, data: &[64] };
         let mut bytes = Vec::new();
-        assert!(append(&mut bytes, 64, &ttl, false));
+        assert!(append(&mut bytes, (64, 64), &ttl, false));
         assert_eq!(bytes.len(), 20);
-        assert!(!append(&mut bytes, 40, &ttl, false));
+        assert!(!append(&mut bytes, (39, 39), &ttl, false));
         assert_eq!(bytes.len(), 20);
+        // The header alone says that there was something.
+        assert!(!append(&mut bytes, (40, 40), &ttl, false));
+        assert_eq!(bytes.len(), 40);
     }
 
     #[test]
