@@ -35,13 +35,6 @@ const MEANT: &[(&str, &[Transport], &str, &str, &str)] = &[
         "memory cannot be handed over tcp: the mapping is a copy, with zeros behind the end",
     ),
     (
-        "local_credentials",
-        &Transport::ALL,
-        "true",
-        "false",
-        "the peer's number is that of its process in the rump kernel",
-    ),
-    (
         "pass_errors",
         &Transport::ALL,
         "over TCP: 0",
@@ -67,7 +60,7 @@ fn scenarios() -> Vec<Scenario> {
         Some(Scenario { name: name.to_owned(), alone: needs == "alone", local: needs == "local", handed })
     };
     // Those that need a file system of their own are run by the test `full`, those that come in groups by `random`.
-    let usual = text.lines().filter(|line| !line.ends_with(" apart"));
+    let usual = text.lines().filter(|line| !line.ends_with(" apart") && !line.ends_with(" wired"));
     usual.map(|line| row(line).expect("a scenario and what it needs")).collect()
 }
 
@@ -162,4 +155,66 @@ fn scenarios_agree_locally() {
     let in_one_process =
         |Scenario { name, .. }: &Scenario| stdout(rump.command(built("scenario")).args([name, "/rump/tmp"]));
     all_agree(Transport::Local, &alone, in_one_process);
+}
+
+/// The interface on whose link nobody answers: its addresses, one neighbour of whom is known where it would be, and routes that lead nowhere.
+mod wired {
+    use super::*;
+
+    /// The host's own, in a network namespace: one end of a pair of which the other has no address, so never says a word.
+    const NATIVE: &str = "
+        ip link set lo up
+        ip link add shmif0 type veth peer name silence
+        echo 1 > /proc/sys/net/ipv6/conf/silence/disable_ipv6
+        echo 0 > /proc/sys/net/ipv6/conf/shmif0/accept_dad
+        ip link set shmif0 up; ip link set silence up
+        ip addr add 192.0.2.1/24 brd + dev shmif0
+        ip addr add 2001:db8::1/64 dev shmif0
+        ip neigh add 192.0.2.77 lladdr 02:00:00:00:00:77 dev shmif0
+        ip neigh add 2001:db8::77 lladdr 02:00:00:00:00:77 dev shmif0
+        ip route add 198.18.0.0/15 via 192.0.2.77
+        ip route add unreachable 203.0.113.0/26
+        ip route add unreachable 2001:db8:0:1::/64
+        ip route add blackhole 203.0.113.64/26
+        ip route add blackhole 2001:db8:0:2::/64
+        exec \"$0\" \"$@\"";
+
+    /// The same for the rump kernel, by the words of rumpctl(1).
+    const OURS: &[&str] = &[
+        "sysctl net.inet6.ip6.dad_count=0",
+        "ifconfig shmif0 create linkstr BUS inet 192.0.2.1/24 inet6 2001:db8::1/64",
+        "arp -s 192.0.2.77 02:00:00:00:00:77",
+        "ndp -s 2001:db8::77 02:00:00:00:00:77",
+        "route add -net 198.18.0.0/15 192.0.2.77",
+        "route add -net 203.0.113.0/26 127.0.0.1 -reject",
+        "route add -inet6 -net 2001:db8:0:1::/64 ::1 -reject",
+        "route add -net 203.0.113.64/26 127.0.0.1 -blackhole",
+        "route add -inet6 -net 2001:db8:0:2::/64 ::1 -blackhole",
+    ];
+
+    #[test]
+    fn scenarios_agree_where_nobody_answers() {
+        if !has_network() {
+            return;
+        }
+        let rump = Rump::start(Transport::Unix);
+        let bus = rump.folder().join("bus").display().to_string();
+        for words in OURS {
+            rump.ctl(&words.replace("BUS", &bus).split(' ').collect::<Vec<_>>());
+        }
+        let text = stdout(limited(built("scenario")).arg("-"));
+        let all: Vec<&str> = text.lines().filter_map(|line| line.strip_suffix(" wired")).collect();
+        assert!(!all.is_empty());
+        let failed: Vec<String> = all
+            .into_iter()
+            .filter_map(|name| {
+                let mut command = limited("unshare");
+                let native =
+                    stdout(command.args(["--net", "sh", "-ec", NATIVE]).arg(built("scenario")).args([name, "/"]));
+                let ours = stdout(rump.command(built("scenario")).args([name, "/rump/tmp"]));
+                differences(Transport::Unix, name, &native, &ours)
+            })
+            .collect();
+        assert!(failed.is_empty(), "{}", failed.join("\n"));
+    }
 }

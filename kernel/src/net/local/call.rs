@@ -2,16 +2,15 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use abi::socket::*;
 use abi::{Errno, Result};
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::socket::{BACKLOG_MAX, LocalSocket, Role, owner};
 use crate::Cx;
 use crate::file::File;
-use crate::net::{Control, Received, Socket};
+use crate::net::{Control, Received, Socket, Waits};
 use crate::proc::lock;
 use crate::wait::NOTHING_NEW;
 
@@ -112,17 +111,20 @@ impl Socket for LocalSocket {
             Some(_) => return Err(Errno::EOPNOTSUPP),
             None => None,
         };
-        let mut rights = Vec::new();
+        let (mut rights, mut sender) = (Vec::new(), owner(cx));
         for message in control {
             match message {
                 Control::Rights(files) => rights.extend(files),
+                Control::Other { level: SOL_SOCKET, kind: SCM_CREDS, data } if cx.mem.extended() => {
+                    sender = claimed(cx, &data)?;
+                }
                 Control::Other { level: SOL_SOCKET, kind: SCM_CREDS, .. } => {}
                 Control::Other { .. } => return Err(Errno::EINVAL),
             }
         }
         match flags & MSG_OOB {
-            0 => self.send_message(data, to, rights, Some(owner(cx))),
-            _ => self.send_urgent(data, rights, Some(owner(cx))),
+            0 => self.send_message(data, to, rights, Some(sender)),
+            _ => self.send_urgent(data, rights, Some(sender)),
         }
     }
 
@@ -152,6 +154,10 @@ impl Socket for LocalSocket {
         let flags = if taken.len < taken.full { MSG_TRUNC } else { 0 };
         let from = taken.from.filter(|name| self.kind == SOCK_DGRAM && !name.is_empty()).map(Sockaddr::Local);
         Ok(Received { len: taken.len, full: taken.full, from, flags, control, at_mark: taken.at_mark })
+    }
+
+    fn is_ended(&self) -> bool {
+        self.kind == SOCK_DGRAM && lock(&self.state).shut_read
     }
 
     fn shutdown(&self, how: i32) -> Result<()> {
@@ -235,8 +241,20 @@ impl Socket for LocalSocket {
         }
     }
 
-    fn time_limits(&self) -> (Option<Duration>, Option<Duration>) {
-        let state = lock(&self.state);
-        (state.options.receive_timeout, state.options.send_timeout)
+    fn waits(&self) -> Waits {
+        lock(&self.state).options.waits()
     }
+}
+
+/// Who a message says that it is from (unix(7), `SCM_CREDENTIALS`). `EPERM` if that is neither the sender nor somebody that it could become, and
+/// it is not the superuser.
+fn claimed(cx: &Cx<'_>, data: &[u8]) -> Result<Unpcbid> {
+    let (claim, _) = Sockcred::read_from_prefix(data).map_err(|_| Errno::EINVAL)?;
+    let cred = cx.proc.credentials();
+    let user = [cred.uid, cred.euid, cred.svuid].contains(&claim.sc_euid);
+    let group = [cred.gid, cred.egid, cred.svgid].contains(&claim.sc_egid);
+    if cred.euid != 0 && !(user && group && claim.sc_pid == cx.proc.known_as()) {
+        return Err(Errno::EPERM);
+    }
+    Ok(Unpcbid { unp_pid: claim.sc_pid, unp_euid: claim.sc_euid, unp_egid: claim.sc_egid })
 }

@@ -180,6 +180,9 @@ impl LocalSocket {
             if data.len() > lock(&self.state).options.send_buffer {
                 return Err(Errno::EMSGSIZE);
             }
+            if lock(&peer.state).shut_read {
+                return Err(Errno::EPIPE);
+            }
             return peer.inbox.push(self.message(data, rights, sender), &self.queue);
         }
         let (rx, tx) = self.channels().ok_or(Errno::ENOTCONN)?;
@@ -245,16 +248,16 @@ impl LocalSocket {
             (rx, state.shut_read, how)
         };
         match rx.pop(buf, how) {
-            Err(Errno::EAGAIN) if shut => Ok(Taken::default()),
+            Err(Errno::EAGAIN) if shut && self.kind != SOCK_DGRAM => Ok(Taken::default()),
             taken => taken,
         }
     }
 }
 
-/// Returns who a process is, for `LOCAL_PEEREID`.
+/// Returns who a process is, for `LOCAL_PEEREID`: by the number that the program knows itself by.
 pub fn owner(cx: &Cx<'_>) -> Unpcbid {
     let cred = cx.proc.credentials();
-    Unpcbid { unp_pid: cx.proc.pid, unp_euid: cred.euid, unp_egid: cred.egid }
+    Unpcbid { unp_pid: cx.proc.known_as(), unp_euid: cred.euid, unp_egid: cred.egid }
 }
 
 impl Drop for LocalSocket {
