@@ -480,7 +480,7 @@ calls! {
     by family(domain) SYS_socket(domain, kind, protocol) => both::socket(domain, kind, protocol);
     by family(domain) SYS_socketpair(domain, kind, protocol, pair) => both::socketpair(domain, kind, protocol, pair);
     by fd(fd) SYS_bind(fd, addr, len) => socket::bind(addr, len);
-    by fd(fd) SYS_connect(fd, addr, len) => socket::connect(addr, len) once;
+    by fd(fd) SYS_connect(fd, addr, len) => socket::connect(addr, len);
     by fd(fd) SYS_listen(fd, backlog) => socket::listen(backlog);
     by fd(fd) SYS_accept(fd, addr, len) => socket::accept4(addr, len, 0);
     by fd(fd) SYS_accept4(fd, addr, len, flags) => socket::accept4(addr, len, flags);

@@ -57,7 +57,7 @@ const HINTS: &[(&str, i32)] = &[
 pub fn setsockopt(fd: RumpFd, level: i32, name: i32, addr: usize, len: i32) -> Result<usize> {
     let len = usize::try_from(len).ok().filter(|len| *len <= VALUE).ok_or(Errno::EINVAL)?;
     if let (libc::IPPROTO_IP | libc::IPPROTO_IPV6, libc::MCAST_JOIN_GROUP | libc::MCAST_LEAVE_GROUP) = (level, name) {
-        return group_request(fd, name == libc::MCAST_JOIN_GROUP, addr, len);
+        return group_request(fd, level, name == libc::MCAST_JOIN_GROUP, addr, len);
     }
     let option = socket::socket_option_from_linux(level, name).ok_or(Errno::ENOPROTOOPT)?;
     let mut value = vec![0; len];
@@ -85,8 +85,8 @@ pub fn setsockopt(fd: RumpFd, level: i32, name: i32, addr: usize, len: i32) -> R
 }
 
 /// Joins or leaves a group by the interface of RFC 3678, which NetBSD lacks: by the older one, which says the same.
-/// `EINVAL` for a value that is too short, `EADDRNOTAVAIL` for a group of neither family.
-fn group_request(fd: RumpFd, join: bool, addr: usize, len: usize) -> Result<usize> {
+/// `EINVAL` for a value that is too short; for a group of another family than the level's `EINVAL` (IPv4) or `EADDRNOTAVAIL` (IPv6).
+fn group_request(fd: RumpFd, level: i32, join: bool, addr: usize, len: usize) -> Result<usize> {
     /// Where the address begins in struct group_req.
     const GROUP: usize = 8;
     let mut value = vec![0; len];
@@ -94,16 +94,17 @@ fn group_request(fd: RumpFd, join: bool, addr: usize, len: usize) -> Result<usiz
     let interface: [u8; 4] = *value.first_chunk().ok_or(Errno::EINVAL)?;
     let group = value.get(GROUP..).filter(|group| group.len() >= LINUX_ADDRESS).ok_or(Errno::EINVAL)?;
     let (option, request) = match Sockaddr::from_linux(group.get(..LINUX_ADDRESS).unwrap_or(group))? {
-        Sockaddr::Inet { addr, .. } => {
+        Sockaddr::Inet { addr, .. } if level == libc::IPPROTO_IP => {
             // NetBSD takes 0.x.x.x for the number of an interface.
             let [_, b, c, d] = u32::from_ne_bytes(interface).to_be_bytes();
             let name = if join { socket::IP_ADD_MEMBERSHIP } else { socket::IP_DROP_MEMBERSHIP };
             ((socket::IPPROTO_IP, name), [addr, [0, b, c, d]].concat())
         }
-        Sockaddr::Inet6 { addr, .. } => {
+        Sockaddr::Inet6 { addr, .. } if level == libc::IPPROTO_IPV6 => {
             let name = if join { socket::IPV6_JOIN_GROUP } else { socket::IPV6_LEAVE_GROUP };
             ((socket::IPPROTO_IPV6, name), [&addr[..], &interface].concat())
         }
+        _ if level == libc::IPPROTO_IP => return Err(Errno::EINVAL),
         _ => return Err(Errno::EADDRNOTAVAIL),
     };
     set(fd, option, &request)?;

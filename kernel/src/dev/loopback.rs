@@ -7,7 +7,7 @@ use smoltcp::time::Instant;
 
 use super::net::{Counters, NetDevice};
 
-/// The longest packet; all that an IPv4 header can say.
+/// The longest packet; all that an IPv4 header can say. Linux says one more, which no packet can have: only the number itself tells.
 const MTU: usize = 65535;
 /// Buffers kept for the next packets.
 const SPARE: usize = 16;

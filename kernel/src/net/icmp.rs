@@ -12,7 +12,7 @@ use super::{member, ndp};
 /// What happened to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Nobody listens at its port, or speaks its protocol.
+    /// Nobody listens at its port.
     Refused,
     /// There is no way to its network.
     NetUnreachable,
@@ -27,6 +27,13 @@ pub enum Kind {
     TimeExceeded,
     /// Its header makes no sense to somebody.
     BadHeader,
+    /// Something else that Linux has a word for.
+    Other {
+        /// That word.
+        errno: Errno,
+        /// Whether it is no use to try again.
+        fatal: bool,
+    },
 }
 
 impl Kind {
@@ -38,12 +45,13 @@ impl Kind {
             Self::HostUnreachable | Self::TimeExceeded => Errno::EHOSTUNREACH,
             Self::TooBig { .. } => Errno::EMSGSIZE,
             Self::BadHeader => Errno::EPROTO,
+            Self::Other { errno, .. } => errno,
         }
     }
 
     /// Whether it is no use to try again.
     pub fn is_fatal(self) -> bool {
-        matches!(self, Self::Refused | Self::BadHeader)
+        matches!(self, Self::Refused | Self::BadHeader | Self::Other { fatal: true, .. })
     }
 }
 
@@ -209,14 +217,25 @@ impl Base {
     fn error_input(&mut self, packet: &Packet<'_>, head: &[u8; HEADER], body: &[u8]) {
         let v4 = matches!(packet.to, IpAddress::Ipv4(_));
         let word = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
+        let fatal = |errno| Kind::Other { errno, fatal: true };
+        // Linux's tables (icmp_err_convert, tab_unreach).
         let kind = match (v4, head[0], head[1]) {
-            (true, 3, 2 | 3) | (false, 1, 4) => Kind::Refused,
+            (true, 3, 2) => fatal(Errno::ENOPROTOOPT),
+            (true, 3, 3) | (false, 1, 4) => Kind::Refused,
             (true, 3, 4) => Kind::TooBig { mtu: word as usize & 0xffff },
             (false, 2, _) => Kind::TooBig { mtu: word as usize },
-            (true, 3, 0 | 6 | 9 | 11) | (false, 1, 0) => Kind::NetUnreachable,
-            (true, 11, _) | (false, 3, _) => Kind::TimeExceeded,
-            (true, 12, _) | (false, 4, _) => Kind::BadHeader,
-            _ => Kind::HostUnreachable,
+            (true, 3, 5) => Kind::Other { errno: Errno::EOPNOTSUPP, fatal: false },
+            (true, 3, 6 | 9) => fatal(Errno::ENETUNREACH),
+            // Linux says ENONET of a host that is cut off (8), for which NetBSD has no number; routers do not say so (RFC 1812, 5.2.7.1).
+            (true, 3, 7 | 8) => fatal(Errno::EHOSTDOWN),
+            (true, 3, 10 | 13..=15) => fatal(Errno::EHOSTUNREACH),
+            (true, 3, 0 | 11) | (false, 1, 0) => Kind::NetUnreachable,
+            (true, 3, 1 | 12) | (false, 1, 2 | 3) => Kind::HostUnreachable,
+            (false, 1, 1 | 5 | 6) => fatal(Errno::EACCES),
+            // That pieces did not arrive in time is not told in IPv4.
+            (true, 11, 0) | (false, 3, _) => Kind::TimeExceeded,
+            (true, 12, _) | (false, 1 | 4, _) => Kind::BadHeader,
+            _ => return,
         };
         let Some(report) = Report::about(body, kind, (head[0], head[1])) else { return };
         if !self.is_ours(&report.local.addr) {

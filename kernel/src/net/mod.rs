@@ -230,6 +230,11 @@ pub trait Socket: File {
     fn recv(&self, _cx: &Cx<'_>, _buf: &mut [u8], _flags: i32) -> Result<Received> {
         Err(Errno::EOPNOTSUPP)
     }
+    /// Whether no more messages come, since the receiving side was shut down. Such a socket still answers `EAGAIN` when it has none: what
+    /// the program gets depends on whether it would wait.
+    fn is_ended(&self) -> bool {
+        false
+    }
     /// shutdown(2).
     fn shutdown(&self, _how: i32) -> Result<()> {
         Err(Errno::EOPNOTSUPP)
@@ -250,10 +255,21 @@ pub trait Socket: File {
     fn set_option(&self, _cx: &Cx<'_>, _level: i32, _name: i32, _value: &[u8]) -> Result<()> {
         Err(Errno::ENOPROTOOPT)
     }
-    /// `SO_RCVTIMEO` and `SO_SNDTIMEO`; `None` is for ever.
-    fn time_limits(&self) -> (Option<Duration>, Option<Duration>) {
-        (None, None)
+    /// What its calls wait for.
+    fn waits(&self) -> Waits {
+        Waits::default()
     }
+}
+
+/// What calls on a socket wait for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Waits {
+    /// `SO_RCVTIMEO`; `None` is for ever.
+    pub receive: Option<Duration>,
+    /// `SO_SNDTIMEO`; the same.
+    pub send: Option<Duration>,
+    /// `SO_RCVLOWAT`: so many bytes of a stream, if so many are asked for.
+    pub enough: usize,
 }
 
 #[cfg(test)]

@@ -37,6 +37,8 @@ const SEND_MIN: usize = 2304;
 const SEGMENTS: std::ops::RangeInclusive<i32> = 88..=32767;
 /// The segment of a connection that there is not yet (RFC 9293, 3.7.1).
 const DEFAULT_SEGMENT: i32 = 536;
+/// SYNs that follow the first one by default, as Linux says (`net.ipv4.tcp_syn_retries`).
+const DEFAULT_SYNS: i32 = 6;
 /// Length of `struct sockaddr_in6`.
 const SOCKADDR_IN6: usize = 28;
 /// The longest keep-alive time in seconds (Linux's `MAX_TCP_KEEPIDLE` and `MAX_TCP_KEEPINTVL`).
@@ -193,7 +195,7 @@ const HINTS: &[Hint] = &[
     Hint { option: (IPPROTO_IPV6_EXT, IPV6_FREEBIND), default: 0, values: ANY, keep: truth },
     Hint { option: (IPPROTO_TCP_EXT, TCP_CORK), default: 0, values: ANY, keep: truth },
     Hint { option: (IPPROTO_UDP_EXT, UDP_CORK), default: 0, values: ANY, keep: truth },
-    Hint { option: (IPPROTO_TCP_EXT, TCP_SYNCNT), default: 6, values: 1..=127, keep: as_is },
+    Hint { option: (IPPROTO_TCP_EXT, TCP_SYNCNT), default: DEFAULT_SYNS, values: 1..=127, keep: as_is },
     Hint { option: (IPPROTO_TCP_EXT, TCP_LINGER2), default: 60, values: ANY, keep: linger2 },
     Hint { option: (IPPROTO_TCP_EXT, TCP_DEFER_ACCEPT), default: 0, values: ANY, keep: retransmissions },
     Hint { option: (IPPROTO_TCP_EXT, TCP_QUICKACK), default: 1, values: ANY, keep: truth },
@@ -263,6 +265,11 @@ impl Options {
         self.flags & flag != 0
     }
 
+    /// Whether what is sent to a group goes to this host too (`IP_MULTICAST_LOOP`).
+    pub fn loops_back(&self) -> bool {
+        self.multicast_loop != 0
+    }
+
     /// Returns the bytes that must be there before a read goes on and poll(2) says so.
     pub fn receive_low(&self) -> usize {
         self.receive_low.min(self.receive_buffer)
@@ -322,6 +329,22 @@ impl Options {
         self.hinted((IPPROTO_IP_EXT, IP_FREEBIND)) != 0 || ipv6 && self.hinted((IPPROTO_IPV6_EXT, IPV6_FREEBIND)) != 0
     }
 
+    /// What calls on a socket with these options wait for.
+    pub fn waits(&self) -> super::Waits {
+        super::Waits { receive: self.receive_timeout, send: self.send_timeout, enough: self.receive_low() }
+    }
+
+    /// How long a connect may take: `TCP_USER_TIMEOUT`, or until `TCP_SYNCNT` more SYNs would have been answered, each after twice the
+    /// time of the one before; by default NetBSD's `TCP_KEEPINIT`.
+    fn connect_timeout(&self) -> Duration {
+        let syns = self.hinted((IPPROTO_TCP_EXT, TCP_SYNCNT));
+        let of_syns = || match syns {
+            DEFAULT_SYNS => self.keep_init,
+            _ => Duration::from_secs((2 << syns.clamp(0, 15)) - 1),
+        };
+        self.user_timeout().unwrap_or_else(of_syns)
+    }
+
     /// `TCP_USER_TIMEOUT`: how long data may wait for its acknowledgement.
     pub fn user_timeout(&self) -> Option<Duration> {
         let limit = u64::try_from(self.hinted((IPPROTO_TCP_EXT, TCP_USER_TIMEOUT))).unwrap_or(0);
@@ -354,7 +377,7 @@ impl Options {
             cork: self.is_corked(),
             keep_alive: self.has(SO_KEEPALIVE).then_some(super::conn::KeepAlive { idle, interval, count }),
             hop_limit: self.hops(ipv4),
-            connect_timeout: self.keep_init,
+            connect_timeout: self.connect_timeout(),
             receive_buffer: self.receive_buffer,
             send_buffer: self.send_buffer,
             class: self.class(ipv4),
@@ -438,7 +461,7 @@ impl Options {
             SO_SNDBUF => self.send_buffer as i32,
             SO_RCVBUF => self.receive_buffer as i32,
             SO_SNDLOWAT => self.send_low as i32,
-            SO_RCVLOWAT => self.receive_low as i32,
+            SO_RCVLOWAT => self.receive_low() as i32,
             SO_OVERFLOWED => 0,
             // The finer one hides it, as on Linux.
             SO_TIMESTAMP => i32::from(self.has(SO_TIMESTAMP) && !self.timestamp_ns),
@@ -499,7 +522,8 @@ impl Options {
             SO_SNDBUF => self.send_buffer = buffer_size(int(value)?, SEND_MIN),
             SO_RCVBUF => self.receive_buffer = buffer_size(int(value)?, RECEIVE_MIN),
             SO_SNDLOWAT => self.send_low = int(value)?.max(1) as usize,
-            SO_RCVLOWAT => self.receive_low = int(value)?.max(1) as usize,
+            // Less than nothing is as much as possible, on Linux.
+            SO_RCVLOWAT => self.receive_low = usize::try_from(int(value)?).map_or(usize::MAX, |low| low.max(1)),
             flag if flag & FLAGS == flag && flag.count_ones() == 1 => {
                 self.timestamp_ns &= flag != SO_TIMESTAMP;
                 self.flags = if int(value)? != 0 { self.flags | flag } else { self.flags & !flag };
@@ -558,6 +582,7 @@ impl Options {
             IPV6_TCLASS => self.traffic_class = value as u8,
             IPV6_DONTFRAG => self.dont_fragment = value != 0,
             IPV6_MULTICAST_HOPS if self.kind.is_datagram() => self.multicast_ttl = multicast_hops(value)?,
+            IPV6_MULTICAST_LOOP if !(0..=1).contains(&value) => return Err(Errno::EINVAL),
             IPV6_MULTICAST_LOOP => self.multicast_loop = value,
             IPV6_JOIN_GROUP => return Err(Errno::EPROTO),
             // Checksums stand at even places.

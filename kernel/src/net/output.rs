@@ -15,6 +15,8 @@ use super::{edge, ether, frag};
 
 /// How long a path is believed to be narrow (RFC 8201, 4).
 const PATH_MTU_AGE: Duration = Duration::from_secs(600);
+/// Packets to this host itself that wait at most.
+const LOOPED: usize = 1024;
 /// Paths remembered at most.
 const PATHS: usize = 4096;
 /// The narrowest path that is believed: Linux's `min_pmtu`, and what IPv6 demands.
@@ -34,7 +36,7 @@ impl Base {
         if self.is_ours(to) {
             let own = self.links.iter().find(|link| link.is_ours(to)).and_then(|link| link.source_for(to));
             let source = own.or_else(|| self.links[0].source_for(to)).ok_or(Errno::EADDRNOTAVAIL)?;
-            return Ok(Way { link: 0, source, mtu: self.links[0].device.mtu() });
+            return Ok(Way { link: 0, source, mtu: self.links[0].device.mtu(), direct: true });
         }
         let everybody = || self.links.places().find(|(_, link)| link.is_directed_broadcast(to));
         let found = match everybody().filter(|(at, _)| only.is_none_or(|only| only == *at)) {
@@ -56,7 +58,8 @@ impl Base {
         let near = if is_link_local(&hop) { to } else { &hop };
         let source = source.or_else(|| self.links[link].source_for(near)).or_else(any);
         let source = self.links[link].source_for(to).filter(|_| is_link_local(to)).or(source);
-        Ok(Way { link, source: source.ok_or(Errno::EADDRNOTAVAIL)?, mtu: self.mtu(link, to) })
+        let source = source.ok_or(Errno::EADDRNOTAVAIL)?;
+        Ok(Way { link, source, mtu: self.mtu(link, to), direct: hop == *to })
     }
 
     /// The route that packets to `to` go by.
@@ -106,6 +109,31 @@ impl Base {
         }
         let known = self.path_mtus.get(&to).filter(|(_, until)| *until > self.now).map_or(usize::MAX, |(mtu, _)| *mtu);
         self.path_mtus.insert(to, (mtu.max(narrowest).min(known), self.now + PATH_MTU_AGE));
+    }
+
+    /// The number of the interface by which a packet has come that the interface at `at` brought: what this host sends to itself comes by
+    /// the one whose address it names, although the loopback carries it.
+    pub fn arrived_by(&self, at: usize, to: &IpAddress) -> u32 {
+        let link = &self.links[at];
+        let named = || self.links.iter().find(|link| link.is_ours(to));
+        if link.device.is_loopback() { named().unwrap_or(link).index } else { link.index }
+    }
+
+    /// Sends a datagram as [`Base::output`], and to this host too if it is for everybody on the link, or for a group of which it is a member
+    /// there and `looped` says so. A group's packet without a hop left goes no further.
+    pub fn output_to_all(&mut self, at: usize, packet: Vec<u8>, looped: bool) {
+        let Some(parsed) = Packet::parse(&packet, true).filter(|_| !self.links[at].device.is_loopback()) else {
+            return self.output(at, packet);
+        };
+        let group = parsed.to.is_multicast();
+        let here = if group { looped && self.accepts(at, &parsed.to) } else { self.links[at].is_broadcast(&parsed.to) };
+        let stays = group && parsed.hop_limit == 0;
+        if here && self.looped.len() < LOOPED {
+            self.looped.push_back((at, packet.clone()));
+        }
+        if !stays {
+            self.output(at, packet);
+        }
     }
 
     /// Sends an IP packet of this host, complete with all headers, on the way that [`Base::route`] has found.

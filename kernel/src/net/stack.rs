@@ -4,7 +4,7 @@
 //! through [`Inet::with`], which takes the time, runs the operation, delivers all packets that it caused and wakes whoever
 //! sleeps on a socket that changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ pub struct Way {
     pub source: IpAddress,
     /// The longest packet.
     pub mtu: usize,
+    /// Whether no router is in between.
+    pub direct: bool,
 }
 
 /// Values of sysctl(7) that the stack goes by.
@@ -120,6 +122,8 @@ pub struct Base {
     pub counters: Counters,
     /// What became of packets, to be told to sockets.
     pub reports: Vec<Report>,
+    /// Packets that this host has sent to everybody on a link, itself included: the interface's place, and the packet.
+    pub(super) looped: VecDeque<(usize, Vec<u8>)>,
     /// How many error messages may be sent at the moment, and since when that was counted.
     pub(super) errors_left: (u32, Instant),
     /// For ports.
@@ -239,6 +243,7 @@ impl Stack {
             settings: Settings::default(),
             counters: Counters::default(),
             reports: Vec::new(),
+            looped: VecDeque::new(),
             errors_left: (50, now),
             random,
             host,
@@ -276,13 +281,17 @@ impl Stack {
         let mut from_outside = FRAMES;
         loop {
             self.base.run_timers();
+            while let Some((at, packet)) = self.base.looped.pop_front() {
+                self.input(at, &packet);
+                self.tell();
+            }
             while let Some((at, frame)) = self.next_frame(&mut from_outside) {
                 self.frame(at, &frame);
                 self.base.links[at].device.recycle(frame);
                 self.tell();
             }
             self.tell();
-            if !self.tcp.run_timer(&mut self.base) {
+            if !self.tcp.run_timer(&mut self.base) && self.base.looped.is_empty() {
                 break;
             }
         }
@@ -389,7 +398,7 @@ impl Stack {
     }
 
     fn arrival(&self, at: usize, packet: &Packet<'_>) -> Arrival {
-        Arrival { link: self.base.links[at].index, hop_limit: packet.hop_limit, class: packet.class }
+        Arrival { link: self.base.arrived_by(at, &packet.to), hop_limit: packet.hop_limit, class: packet.class }
     }
 
     fn tcp_input(&mut self, at: usize, packet: &Packet<'_>) {

@@ -1,7 +1,6 @@
 //! Descriptors: read and write, close and dup, fcntl, ioctl, fstat, pipes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use abi::fcntl::*;
 use abi::ioctl::{self, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, IOC_ANYWAY, JPTPEER, JREOPEN};
@@ -13,6 +12,7 @@ use abi::{Errno, Fd, In, InOut, Out, Result};
 use crate::Cx;
 use crate::fdtable::Entry;
 use crate::file::OpenFile;
+use crate::net::Waits;
 use crate::proc::lock;
 use crate::scratch::Scratch;
 use crate::tty;
@@ -85,9 +85,9 @@ pub(super) fn total(segments: &[Segment]) -> usize {
     segments.iter().map(|segment| segment.len).sum()
 }
 
-/// Returns the time limits of a socket (`SO_RCVTIMEO`, `SO_SNDTIMEO`); anything else has none.
-fn time_limits(file: &OpenFile) -> (Option<Duration>, Option<Duration>) {
-    file.file.as_socket().map_or((None, None), |socket| socket.time_limits())
+/// Returns what calls on a socket wait for; anything else has no limits.
+fn waits(file: &OpenFile) -> Waits {
+    file.file.as_socket().map(|socket| socket.waits()).unwrap_or_default()
 }
 
 /// Reads into `segments`: files until they are full, anything else once.
@@ -101,14 +101,22 @@ fn read_segments(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -> Result<u
         // Not even an error, as System V has it, and Linux; recv(2) is another matter.
         return Ok(0);
     }
-    let limit = super::socket::deadline(cx, time_limits(file).0);
+    let waits = waits(file);
+    if waits.enough > 1 {
+        return super::socket::recv(cx, file, segments, 0).map(|received| received.len);
+    }
+    let limit = super::socket::deadline(cx, waits.receive);
     let mut buf = Scratch::new(total.min(CHUNK_BYTES));
     let mut done = 0;
     loop {
         let position = position(file);
         let want = (total - done).min(CHUNK_BYTES);
         let chunk = &mut buf[..want];
-        let got = match file.wait_until(cx, file.nonblocking(), limit, || file.file.read(chunk)) {
+        let read = || match file.file.as_socket() {
+            Some(socket) => super::socket::or_end(cx, socket, file.nonblocking(), file.file.read(chunk)),
+            None => file.file.read(chunk),
+        };
+        let got = match file.wait_until(cx, file.nonblocking(), limit, read) {
             Err(_) if done > 0 => return Ok(done),
             got => got?,
         };
@@ -136,7 +144,7 @@ pub(super) fn write_anyway(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment]) -
     }
     let total = total(segments);
     super::file::about_to_write(cx, file, total)?;
-    let limit = super::socket::deadline(cx, time_limits(file).1);
+    let limit = super::socket::deadline(cx, waits(file).send);
     let mut buf = Scratch::new(total.min(CHUNK_BYTES));
     let mut done = 0;
     loop {

@@ -72,7 +72,7 @@ pub fn connect(cx: &Cx<'_>, s: Fd, name: In, namelen: u32) -> Result<()> {
     let file = cx.proc.file(s)?;
     let socket = file.socket()?;
     let to = address(cx, name.addr, namelen)?;
-    let limit = deadline(cx, socket.time_limits().1);
+    let limit = deadline(cx, socket.waits().send);
     let started = match socket.connect(cx, &to) {
         // A full listen queue of a local socket: Linux waits for room.
         Err(Errno::EAGAIN) => file.wait_until(cx, file.nonblocking(), limit, || socket.connect(cx, &to)),
@@ -110,7 +110,7 @@ pub fn paccept(cx: &Cx<'_>, s: Fd, name: Out, anamelen: InOut, mask: In, flags: 
 fn take_connection(cx: &Cx<'_>, s: Fd, name: Out, anamelen: InOut, flags: i32) -> Result<Fd> {
     let file = cx.proc.file(s)?;
     let socket = file.socket()?;
-    let limit = deadline(cx, socket.time_limits().0);
+    let limit = deadline(cx, socket.waits().receive);
     let (accepted, peer) = file.wait_until(cx, file.nonblocking(), limit, || socket.accept(cx))?;
     let fd = install(cx, accepted, flags)?;
     match give_name(cx, name, anamelen, &peer) {
@@ -253,7 +253,7 @@ pub(super) fn send(
         return Err(Errno::EMSGSIZE);
     }
     let nonblocking = file.nonblocking() || flags & MSG_DONTWAIT != 0;
-    let limit = deadline(cx, socket.time_limits().1);
+    let limit = deadline(cx, socket.waits().send);
     can_send(cx, file, socket, flags)?;
     let mut sent = 0;
     loop {
@@ -314,7 +314,16 @@ pub(super) fn broken_pipe(cx: &Cx<'_>, file: &OpenFile, socket: &dyn Socket, fla
     Errno::EPIPE
 }
 
-/// Receives into `segments`: with `MSG_WAITALL` until they are full, otherwise once.
+/// What a socket says that has nothing and gets nothing more: who would wait is told of the end, and who would not that there is nothing, as on
+/// Linux. NetBSD tells both of the end.
+pub(super) fn or_end<T: Default>(cx: &Cx<'_>, socket: &dyn Socket, nonblocking: bool, got: Result<T>) -> Result<T> {
+    match got {
+        Err(Errno::EAGAIN) if socket.is_ended() && !(nonblocking && cx.mem.extended()) => Ok(T::default()),
+        got => got,
+    }
+}
+
+/// Receives into `segments`: with `MSG_WAITALL` until they are full, who waits until there are so many as `SO_RCVLOWAT` says, otherwise once.
 #[inline(never)]
 pub(super) fn recv(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment], flags: i32) -> Result<Received> {
     let socket = file.socket()?;
@@ -322,8 +331,14 @@ pub(super) fn recv(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment], flags: i3
     let stream = socket.domain().1 == SOCK_STREAM;
     // Nobody waits for an error.
     let nonblocking = file.nonblocking() || flags & (MSG_DONTWAIT | MSG_ERRQUEUE) != 0;
-    let limit = deadline(cx, socket.time_limits().0);
+    let waits = socket.waits();
+    let limit = deadline(cx, waits.receive);
     let all = stream && flags & MSG_WAITALL != 0 && flags & MSG_PEEK == 0;
+    let enough = match () {
+        () if all => total,
+        () if !stream || nonblocking || flags & (MSG_PEEK | MSG_OOB) != 0 => 0,
+        () => waits.enough.min(total),
+    };
     // What Linux's TCP takes it for; NetBSD takes no notice.
     let internet = matches!(socket.domain().0, AF_INET | AF_INET6);
     let thrown_away = stream && internet && flags & MSG_TRUNC != 0 && cx.mem.extended();
@@ -331,7 +346,8 @@ pub(super) fn recv(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment], flags: i3
     let mut whole = Received::default();
     loop {
         let want = (total - whole.len).min(CHUNK);
-        let got = file.wait_until(cx, nonblocking, limit, || socket.recv(cx, &mut buf[..want], flags));
+        let receive = || or_end(cx, socket, nonblocking, socket.recv(cx, &mut buf[..want], flags));
+        let got = file.wait_until(cx, nonblocking, limit, receive);
         let got = match got {
             Err(_) if whole.len > 0 => return Ok(whole),
             // Who waits for no bytes waits for some to be there, but in vain is no failure: Linux's TCP.
@@ -346,7 +362,7 @@ pub(super) fn recv(cx: &Cx<'_>, file: &OpenFile, segments: &[Segment], flags: i3
         let len = if flags & MSG_TRUNC != 0 && !stream { got.full.max(got.len) } else { got.len };
         whole = Received { len: whole.len + len, full: got.full, control: whole.control, ..got };
         whole.control.extend(got.control);
-        if !all || ended || whole.len >= total || !whole.control.is_empty() {
+        if ended || whole.len >= enough || !whole.control.is_empty() {
             return Ok(whole);
         }
     }

@@ -83,12 +83,12 @@ impl Pcb {
     }
 
     /// Takes note of a datagram that was refused because of its length: who asked for errors learns the MTU.
-    pub(super) fn too_long(&mut self, base: &mut Base, to: IpEndpoint, mtu: usize, data: &[u8]) {
+    pub(super) fn too_long(&mut self, base: &mut Base, to: IpEndpoint, mtu: usize) {
         let ipv4 = matches!(to.addr, IpAddress::Ipv4(_));
         if self.options.wants_errors(ipv4) {
             let (errno, origin, mtu) = (Errno::EMSGSIZE, ORIGIN_LOCAL, mtu as u32);
             let number = (0, 0);
-            self.queue_trouble(Trouble { errno, origin, number, mtu, offender: None, to, data: data.to_vec() });
+            self.queue_trouble(Trouble { errno, origin, number, mtu, offender: None, to, data: Vec::new() });
             base.wake(&self.queue, POLLERR);
         }
     }

@@ -71,11 +71,15 @@ impl Pcb {
         self.join(base, Membership { link, group: group.into() })
     }
 
-    /// Leaves an IPv6 group.
+    /// Leaves an IPv6 group; `link` 0 is any. `EINVAL` for an address that is none, `EADDRNOTAVAIL` if it has not joined it.
     pub fn leave_v6(&mut self, base: &mut Base, group: [u8; 16], link: u32) -> Result<()> {
         let group = Ipv6Address::from(group);
-        let link = Self::link_v6(base, group, link)?;
-        self.leave(base, Membership { link, group: group.into() })
+        if !group.is_multicast() {
+            return Err(Errno::EINVAL);
+        }
+        let joined = |joined: &&Membership| joined.group == group.into() && (link == 0 || joined.link == link);
+        let membership = *self.groups.iter().find(joined).ok_or(Errno::EADDRNOTAVAIL)?;
+        self.leave(base, membership)
     }
 
     fn link_v6(base: &Base, group: Ipv6Address, link: u32) -> Result<u32> {

@@ -17,7 +17,7 @@ mod told;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use abi::poll::{POLLERR, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM};
+use abi::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM};
 use abi::socket::{IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_UDP, SO_BROADCAST, SO_REUSEADDR, SO_REUSEPORT};
 use abi::{Errno, Result};
 use smoltcp::wire::{IpAddress, IpEndpoint, Ipv4Address};
@@ -256,20 +256,20 @@ impl Dgrams {
         Ok(())
     }
 
-    /// Takes the oldest datagram, or with `peek` only shows it; `Ok(None)` after shutdown, `EAGAIN` if there is none.
-    pub fn recv<T>(&mut self, id: Id, peek: bool, show: impl FnOnce(&Pcb, &Datagram) -> T) -> Result<Option<T>> {
+    /// Takes the oldest datagram, or with `peek` only shows it; `EAGAIN` if there is none.
+    pub fn recv<T>(&mut self, id: Id, peek: bool, show: impl FnOnce(&Pcb, &Datagram) -> T) -> Result<T> {
         let pcb = self.pcb_mut(id)?;
         if let Some(error) = pcb.error.take() {
             return Err(error);
         }
         let Some(datagram) = pcb.inbox.front() else {
-            return if pcb.shut_read { Ok(None) } else { Err(Errno::EAGAIN) };
+            return Err(Errno::EAGAIN);
         };
         let shown = show(pcb, datagram);
         if !peek && let Some(datagram) = pcb.inbox.pop_front() {
             pcb.inbox_bytes -= datagram.data.len() + OVERHEAD;
         }
-        Ok(Some(shown))
+        Ok(shown)
     }
 
     /// Returns the events of poll(2) that hold now, as Linux has them.
@@ -281,6 +281,9 @@ impl Dgrams {
         }
         if pcb.shut_read {
             events |= POLLIN | POLLRDNORM | POLLRDHUP;
+        }
+        if pcb.shut_read && pcb.shut_write {
+            events |= POLLHUP;
         }
         if pcb.error.is_some() || !pcb.troubles.is_empty() {
             events |= POLLERR;

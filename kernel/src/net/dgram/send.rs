@@ -1,6 +1,6 @@
 //! Sending: where a datagram goes, what comes before its data, and packets with a header of the program's own.
 
-use abi::socket::{IPPROTO_ICMPV6, IPPROTO_RAW, SO_BROADCAST};
+use abi::socket::{IPPROTO_ICMPV6, IPPROTO_RAW, SO_BROADCAST, SO_DONTROUTE};
 use abi::{Errno, Result};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{IpAddress, IpEndpoint, IpProtocol, IpRepr, IpVersion, Ipv4Packet, Ipv6Packet, UdpPacket, UdpRepr};
@@ -106,7 +106,11 @@ impl Dgrams {
             }
             Flavour::Raw => raw_frame(base, &route, pcb, data)?,
         };
-        base.output(route.link, frame);
+        let looped = self.pcb(id)?.options.loops_back();
+        match route.to.addr.is_unicast() {
+            true if !base.is_broadcast(&route.to.addr) => base.output(route.link, frame),
+            _ => base.output_to_all(route.link, frame, looped),
+        }
         Ok(data.len())
     }
 
@@ -126,25 +130,28 @@ impl Dgrams {
             (true, false) => MAX_V4 - header,
             (false, _) => MAX_V6 - header,
         };
-        if data.len() > max.min(pcb.options.send_buffer) {
+        if data.len() > max {
             return Err(Errno::EMSGSIZE);
         }
         if remote.port == 0 && flavour == Flavour::Udp {
             return Err(Errno::EINVAL);
         }
-        if base.is_broadcast(&remote.addr) && !pcb.options.has(SO_BROADCAST) {
-            return Err(Errno::EACCES);
-        }
-        let Way { link, source, mtu } = match wish.link {
+        let Way { link, source, mtu, direct } = match wish.link {
             Some(index) => {
                 let link = base.link_by_index(index).ok_or(Errno::ENODEV)?;
                 base.route_by(&remote.addr, Some(link))?
             }
             None => pcb.way(base, &remote.addr)?,
         };
+        if !direct && (wish.direct || pcb.options.has(SO_DONTROUTE)) {
+            return Err(Errno::ENETUNREACH);
+        }
+        if base.is_broadcast(&remote.addr) && !pcb.options.has(SO_BROADCAST) {
+            return Err(Errno::EACCES);
+        }
         let whole = data.len() + header + if own_header { 0 } else { ip_header(ipv4) };
         if whole > mtu && (pcb.never_fragments(ipv4) || own_header) {
-            pcb.too_long(base, remote, mtu, data);
+            pcb.too_long(base, remote, mtu);
             if pcb.options.dont_fragment && pcb.options.want_path_mtu && !ipv4 {
                 pcb.narrow = Some((remote.addr, mtu));
             }

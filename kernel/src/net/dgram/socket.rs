@@ -1,7 +1,6 @@
 //! A datagram socket as descriptors see it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use abi::socket::*;
 use abi::stat::Stat;
@@ -14,7 +13,7 @@ use crate::file::{Events, File};
 use crate::net::addr::{Binding, Family, is_of_a_link, scope};
 use crate::net::port::Id;
 use crate::net::stack::{Base, Inet};
-use crate::net::{Control, Received, Socket, ioctl};
+use crate::net::{Control, Received, Socket, Waits, ioctl};
 use crate::wait::{EVERYTHING, WaitQueue};
 
 /// A UDP, ping or raw socket.
@@ -132,7 +131,7 @@ impl DgramSocket {
             return Ok(narrow);
         }
         let host = self.inet.host().clone();
-        let received = self.with(|table, _| {
+        self.with(|table, _| {
             table.recv(self.id, peek, |pcb, datagram| {
                 let len = datagram.data.len().min(buf.len());
                 buf[..len].copy_from_slice(&datagram.data[..len]);
@@ -145,8 +144,7 @@ impl DgramSocket {
                 }
                 Received { len, full, from: Some(from), flags, control, at_mark: false }
             })
-        })?;
-        Ok(received.unwrap_or_default())
+        })
     }
 }
 
@@ -220,7 +218,8 @@ impl Socket for DgramSocket {
         if flags & MSG_OOB != 0 || control.iter().any(|control| matches!(control, Control::Rights(_))) {
             return Err(Errno::EOPNOTSUPP);
         }
-        self.send_as(data, to, Wish::read(&control)?, flags & MSG_MORE != 0)
+        let wish = Wish { direct: flags & MSG_DONTROUTE != 0, ..Wish::read(&control)? };
+        self.send_as(data, to, wish, flags & MSG_MORE != 0)
     }
 
     fn recv(&self, _cx: &Cx<'_>, buf: &mut [u8], flags: i32) -> Result<Received> {
@@ -228,6 +227,10 @@ impl Socket for DgramSocket {
             return self.with(|table, _| table.pcb_mut(self.id)?.take_trouble(buf));
         }
         self.recv_bytes(buf, flags & MSG_PEEK != 0)
+    }
+
+    fn is_ended(&self) -> bool {
+        self.look(|pcb| pcb.shut_read).unwrap_or(false)
     }
 
     fn shutdown(&self, how: i32) -> Result<()> {
@@ -302,7 +305,7 @@ impl Socket for DgramSocket {
         })
     }
 
-    fn time_limits(&self) -> (Option<Duration>, Option<Duration>) {
-        self.look(|pcb| (pcb.options.receive_timeout, pcb.options.send_timeout)).unwrap_or_default()
+    fn waits(&self) -> Waits {
+        self.look(|pcb| pcb.options.waits()).unwrap_or_default()
     }
 }

@@ -20,6 +20,8 @@ pub struct Wish {
     pub hop_limit: Option<u8>,
     /// Type of service or traffic class (`IP_TOS`, `IPV6_TCLASS`).
     pub class: Option<u8>,
+    /// Only to hosts on the link (`MSG_DONTROUTE`).
+    pub direct: bool,
 }
 
 impl Wish {

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use abi::netlink::{NETLINK_ROUTE, SockaddrNl};
 use abi::poll::{POLLERR, POLLIN, POLLOUT, POLLRDNORM};
@@ -18,7 +17,7 @@ use crate::Cx;
 use crate::file::{Events, File};
 use crate::net::option::{Kind, Options};
 use crate::net::stack::Inet;
-use crate::net::{Control, Received, Socket, ioctl};
+use crate::net::{Control, Received, Socket, Waits, ioctl};
 use crate::proc::lock;
 use crate::wait::WaitQueue;
 
@@ -232,8 +231,7 @@ impl Socket for NetlinkSocket {
         lock(&self.state).options.set(level, name, value)
     }
 
-    fn time_limits(&self) -> (Option<Duration>, Option<Duration>) {
-        let state = lock(&self.state);
-        (state.options.receive_timeout, state.options.send_timeout)
+    fn waits(&self) -> Waits {
+        lock(&self.state).options.waits()
     }
 }

@@ -1,7 +1,6 @@
 //! A routing socket.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use abi::poll::{POLLOUT, POLLWRNORM};
 use abi::route::RtMsghdr;
@@ -15,7 +14,7 @@ use super::watch::Inbox;
 use crate::file::{Events, File};
 use crate::net::option::{Kind, Options};
 use crate::net::stack::Inet;
-use crate::net::{Control, Received, Socket, ioctl};
+use crate::net::{Control, Received, Socket, Waits, ioctl};
 use crate::proc::{Proc, lock};
 use crate::wait::WaitQueue;
 use crate::{Cx, current};
@@ -180,8 +179,7 @@ impl Socket for RouteSocket {
         Ok(())
     }
 
-    fn time_limits(&self) -> (Option<Duration>, Option<Duration>) {
-        let options = lock(&self.options);
-        (options.receive_timeout, options.send_timeout)
+    fn waits(&self) -> Waits {
+        lock(&self.options).waits()
     }
 }

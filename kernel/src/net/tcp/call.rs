@@ -1,7 +1,7 @@
 //! What the socket calls do to a TCP socket of the stack.
 
 use abi::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM};
-use abi::socket::{SHUT_RD, SHUT_RDWR, SHUT_WR, SO_OOBINLINE};
+use abi::socket::{SHUT_RD, SHUT_RDWR, SHUT_WR, SO_DONTROUTE, SO_OOBINLINE};
 use abi::{Errno, Result};
 use smoltcp::time::Duration;
 use smoltcp::wire::{IpAddress, IpEndpoint, Ipv4Address, Ipv6Address};
@@ -75,8 +75,12 @@ impl Tcp {
         }
         pcb.error = None;
         let remote = destination(remote);
+        let near_only = pcb.options.has(SO_DONTROUTE);
         let only = pcb.options.device.map(|index| base.named_link(index, &remote.addr)).transpose()?;
-        let Way { link, source, .. } = base.route_by(&remote.addr, only)?;
+        let Way { link, source, direct, .. } = base.route_by(&remote.addr, only)?;
+        if !direct && near_only {
+            return Err(Errno::ENETUNREACH);
+        }
         if remote.addr.is_multicast() || base.is_broadcast(&remote.addr) {
             return Err(Errno::ENETUNREACH);
         }

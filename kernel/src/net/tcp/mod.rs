@@ -345,7 +345,7 @@ impl Tcp {
             (binding.addr.is_some(), same_family)
         };
         let all = self.listeners.get(&local.port)?.iter();
-        let index = base.links[link].index;
+        let index = base.arrived_by(link, &local.addr);
         // An address of a link is reached from inside too, by the loopback.
         let inside = base.links[link].device.is_loopback() && of_a_link(&local);
         let has = |only| base.link_by_index(only).is_some_and(|at| base.links[at].is_ours(&local.addr));

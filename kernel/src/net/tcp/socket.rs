@@ -1,7 +1,6 @@
 //! A TCP socket as descriptors see it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use abi::fcntl::O_NONBLOCK;
 use abi::socket::*;
@@ -16,7 +15,7 @@ use crate::net::conn::TcpState;
 use crate::net::option::{longest, mtu_info};
 use crate::net::port::Id;
 use crate::net::stack::{Base, Inet};
-use crate::net::{Control, Received, Socket, device, ioctl};
+use crate::net::{Control, Received, Socket, Waits, device, ioctl};
 use crate::stream::{Given, Sharing};
 use crate::wait::WaitQueue;
 
@@ -381,11 +380,7 @@ impl Socket for TcpSocket {
         self.set(level, name, value)
     }
 
-    fn time_limits(&self) -> (Option<Duration>, Option<Duration>) {
-        let limits = self.inet.look(|stack| {
-            let options = &stack.tcp.pcb(self.id)?.options;
-            Ok::<_, Errno>((options.receive_timeout, options.send_timeout))
-        });
-        limits.unwrap_or_default()
+    fn waits(&self) -> Waits {
+        self.inet.look(|stack| stack.tcp.pcb(self.id).map(|pcb| pcb.options.waits())).unwrap_or_default()
     }
 }
