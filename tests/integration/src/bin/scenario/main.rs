@@ -54,6 +54,7 @@ mod socket_calls;
 mod socket_ends;
 mod socket_limits;
 mod socket_options;
+mod socket_waits;
 mod sockets;
 mod spawning;
 mod stdio;
@@ -63,6 +64,7 @@ mod terminals;
 mod urgent;
 mod waiting;
 mod walks;
+mod wired;
 
 /// What every family uses.
 mod prelude {
@@ -100,6 +102,8 @@ enum Needs {
     SmallFileSystem,
     /// Others of its kind at the same time, or before it.
     Several,
+    /// An interface besides the loopback, on whose link nobody answers.
+    Wired,
 }
 
 /// A scenario: its name, what it needs, and what it does in the folder of the given name.
@@ -122,7 +126,9 @@ const FAMILIES: &[&[Row]] = &[
     corks::TABLE,
     databases::TABLE,
     datagrams::TABLE,
+    datagrams::ends::TABLE,
     datagrams::errors::TABLE,
+    datagrams::loops::TABLE,
     datagrams::groups::TABLE,
     datagrams::raw::TABLE,
     descriptors::TABLE,
@@ -164,6 +170,7 @@ const FAMILIES: &[&[Row]] = &[
     socket_ends::TABLE,
     socket_limits::TABLE,
     socket_options::TABLE,
+    socket_waits::TABLE,
     sockets::TABLE,
     spawning::TABLE,
     stdio::TABLE,
@@ -175,6 +182,7 @@ const FAMILIES: &[&[Row]] = &[
     urgent::TABLE,
     waiting::TABLE,
     walks::TABLE,
+    wired::TABLE,
 ];
 
 fn main() {
@@ -191,6 +199,7 @@ fn main() {
                 Needs::HandedOver => "alone handed",
                 Needs::HandedOverProcesses | Needs::JobControl => "processes handed",
                 Needs::LocalSockets => "local",
+                Needs::Wired => "wired",
                 Needs::SmallFileSystem | Needs::Several => "apart",
             };
             println!("{known} {needs}");

@@ -1,7 +1,9 @@
 //! Datagrams: what control messages tell and wish, devices, sharing of ports.
 
+pub mod ends;
 pub mod errors;
 pub mod groups;
+pub mod loops;
 pub mod raw;
 
 use super::prelude::*;
