@@ -18,7 +18,9 @@ struct Row {
 fn rows() -> Vec<Row> {
     let lines = TABLE.lines().filter(|line| !line.starts_with('#'));
     let row = |line: &'static str| {
-        let [subject, words, scenarios] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("three columns: {line}") };
+        let [subject, words, scenarios] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("three columns: {line}")
+        };
         let of = |column: &'static str| column.split_whitespace().collect();
         match words {
             "-" => Row { subject, words: Vec::new(), scenarios: Vec::new() },

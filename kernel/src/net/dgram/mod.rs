@@ -293,11 +293,14 @@ impl Dgrams {
 }
 
 impl Pcb {
-    /// Returns the way to `to`, by `SO_BINDTODEVICE`, by `IP_MULTICAST_IF` for a group, or by
-    /// the routes.
+    /// Returns the way to `to`, by `SO_BINDTODEVICE`, by `IP_MULTICAST_IF` for a group, in IPv4 for a group and for everybody by the interface
+    /// of the address that it is bound to, or by the routes.
     fn way(&self, base: &Base, to: &IpAddress) -> Result<Way> {
         let by_group = if to.is_multicast() { self.options.multicast_link } else { None };
-        let only = self.options.device.or(by_group).map(|index| base.named_link(index, to));
+        let to_many = matches!(to, IpAddress::Ipv4(to) if to.is_multicast() || to.is_broadcast());
+        let source = self.binding.and_then(|binding| binding.source()).filter(|_| to_many);
+        let by_source = source.and_then(|own| base.links.iter().find(|link| link.is_ours(&own))).map(|link| link.index);
+        let only = self.options.device.or(by_group).or(by_source).map(|index| base.named_link(index, to));
         base.route_by(to, only.transpose()?)
     }
 }

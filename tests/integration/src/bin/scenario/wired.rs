@@ -283,6 +283,14 @@ fn broadcast(_: &str) {
             let stream = socket(AF_INET, SOCK_STREAM, 0);
             show("of a stream", connect(stream, ptr(&at(to, 9)), LEN));
         }
+        let bound = socket(AF_INET, SOCK_DGRAM, 0);
+        show("bind", bind(bound, ptr(&at(OWN, 0)), LEN));
+        send4("by its address's interface, not allowed", bound, b"x", [255; 4], port);
+        quietly(bound, SOL_SOCKET, SO_BROADCAST, 1);
+        send4("SO_BROADCAST", bound, b"hear", [255; 4], port);
+        told("  heard", s, 0);
+        send4("a group", bound, b"x", [224, 0, 0, 1], port);
+        told("  heard", s, 0);
     }
 }
 
