@@ -194,8 +194,10 @@ mod wired {
 
     #[test]
     fn scenarios_agree_where_nobody_answers() {
-        if !has_network() {
-            return;
+        // Not every host has such pairs, or lets us set its namespaces up.
+        let tried = output(limited("unshare").args(["--net", "sh", "-ec", NATIVE, "true"]));
+        if !tried.status.success() {
+            return eprintln!("no network namespace of our own: {}", String::from_utf8_lossy(&tried.stderr));
         }
         let rump = Rump::start(Transport::Unix);
         let bus = rump.folder().join("bus").display().to_string();
