@@ -1,6 +1,7 @@
 //! Descriptors: read and write, close and dup, fcntl, ioctl, fstat, pipes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use abi::fcntl::*;
 use abi::ioctl::{self, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, IOC_ANYWAY, JPTPEER, JREOPEN};
