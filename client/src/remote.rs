@@ -138,6 +138,8 @@ impl Remote {
     /// clients' processes, a connection that is made for the child tells of its end. So it does where the child could not make one any more, in another
     /// network.
     pub fn prefork(&self, noticed: bool) -> Result<Heir> {
+        // Up to the end: a handler must not come while memory is given back.
+        let _blocked = Blocked::enter();
         let endpoint = self.endpoint.as_ref().filter(|_| self.extended());
         let connected = endpoint.is_some_and(|endpoint| !endpoint.reachable());
         let frame = |_: &Conn, number| ClientRequest::Prefork { connected }.encode(number);
@@ -146,7 +148,6 @@ impl Remote {
         let handed_over = passed.into_iter().next().and_then(|fd| Kept::new(fd).ok());
         let connect = || {
             let endpoint = endpoint.filter(|endpoint| !endpoint.knows_processes())?;
-            let _blocked = Blocked::enter();
             let beside = self.conn().socket().with(fds::raise).ok()?;
             if !noticed && !endpoint.has_left(beside.fd()) {
                 return None;
@@ -159,9 +160,9 @@ impl Remote {
 
     /// Tells the server which process has come about for a copy, so that it knows when that ends.
     pub fn forked(&self, heir: Heir, pid: i32) {
+        let _blocked = Blocked::enter();
         let conn = self.conn();
         if conn.extended && self.endpoint.as_ref().is_some_and(|endpoint| endpoint.knows_processes()) {
-            let _blocked = Blocked::enter();
             // A server that is gone is noticed by the next call.
             let _ = conn.send(&ClientRequest::Forked { token: heir.token(), pid }.encode(0));
         }

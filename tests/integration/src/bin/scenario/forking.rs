@@ -21,6 +21,7 @@ pub const TABLE: &[Row] = &[
     ("fork_with_many_descriptors", Processes, fork_with_many_descriptors),
     ("fork_keeps_directory_and_umask", Processes, fork_keeps_directory_and_umask),
     ("fork_in_a_signal_handler", Processes, fork_in_a_signal_handler),
+    ("fork_among_handlers_that_make_calls", Processes, fork_among_handlers_that_make_calls),
 ];
 
 /// Waits for a child and says how it ended.
@@ -463,5 +464,53 @@ fn fork_in_a_signal_handler(folder: &str) {
         let fd = FD.load(std::sync::atomic::Ordering::SeqCst);
         pread(fd, bytes.as_mut_ptr().cast(), bytes.len(), 0);
         println!("{}", String::from_utf8_lossy(&bytes));
+    }
+}
+
+/// At every place of a fork, in turns, comes a signal whose handler uses descriptors.
+fn fork_among_handlers_that_make_calls(folder: &str) {
+    use std::sync::atomic::{AtomicI32, Ordering};
+    static FD: AtomicI32 = AtomicI32::new(-1);
+    static CALLED: AtomicI32 = AtomicI32::new(0);
+    extern "C" fn handler(_: c_int) {
+        unsafe {
+            let kept = errno();
+            let mut byte = [0u8; 1];
+            let again = dup(FD.load(Ordering::Relaxed));
+            if pread(again, byte.as_mut_ptr().cast(), 1, 0) == 1 && close(again) == 0 {
+                CALLED.fetch_add(1, Ordering::Relaxed);
+            }
+            *__errno_location() = kept;
+        }
+    }
+    unsafe {
+        let fd = fresh(folder, "f");
+        put(fd, b"x");
+        FD.store(fd, Ordering::Relaxed);
+        let mut action: sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        action.sa_flags = SA_RESTART;
+        sigaction(SIGALRM, &action, null_mut());
+        let rounds = 300;
+        for round in 0..rounds {
+            let before = CALLED.load(Ordering::Relaxed);
+            let once = itimerval {
+                it_interval: timeval { tv_sec: 0, tv_usec: 0 },
+                it_value: timeval { tv_sec: 0, tv_usec: 1 + 3 * round },
+            };
+            setitimer(ITIMER_REAL, &once, null_mut());
+            let child = fork();
+            if child == 0 {
+                let mut byte = [0u8; 1];
+                _exit((pread(fd, byte.as_mut_ptr().cast(), 1, 0) != 1).into());
+            }
+            let mut status = 1;
+            assert_eq!(waitpid(child, &mut status, 0), child);
+            assert_eq!(status, 0);
+            while CALLED.load(Ordering::Relaxed) == before {
+                usleep(100);
+            }
+        }
+        show("handled", i64::from(CALLED.load(Ordering::Relaxed) == rounds as i32));
     }
 }
