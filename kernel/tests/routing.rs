@@ -133,7 +133,7 @@ impl Told {
 }
 
 fn v4(addr: [u8; 4]) -> Vec<u8> {
-    Sockaddr::Inet { addr, port: 0 }.encode()
+    Sockaddr::Inet { addr, port: 0 }.encode().to_vec()
 }
 
 /// The messages of a list: their types, and their bytes.

@@ -107,7 +107,7 @@ mod tests {
         let netbsd = argument_from_linux(Argument::IfreqAddress, request.as_bytes()).unwrap();
         assert_eq!(netbsd.len(), 144);
         assert_eq!(netbsd[..6], *b"virt0\0");
-        assert_eq!(netbsd[16..32], address.encode());
+        assert_eq!(netbsd[16..32], address.encode()[..]);
         assert_eq!(argument_to_linux(Argument::IfreqAddress, &netbsd), request.as_bytes());
     }
 

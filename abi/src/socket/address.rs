@@ -2,9 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
+use smallvec::SmallVec;
+
 use super::{AF_INET, AF_INET6, AF_LOCAL, AF_MAX, AF_UNSPEC, family_from_linux, family_to_linux};
 use crate::pairs::plain;
 use crate::{Errno, Result};
+
+/// An address in one of the layouts: few are so long that they ask for memory.
+pub type AddressBytes = SmallVec<[u8; 128]>;
 
 plain! {
     /// Room for any address (struct sockaddr_storage).
@@ -171,8 +176,8 @@ impl Sockaddr {
 
     /// Makes NetBSD's layout, with length and family bytes. A path ends with a NUL that the length counts; an unbound
     /// local socket's address is `02 01`. No address is all zeros, its length byte too: a kernel would take it for the family.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![0, self.family() as u8];
+    pub fn encode(&self) -> AddressBytes {
+        let mut bytes = AddressBytes::from_slice(&[0, self.family() as u8]);
         self.write_data(&mut bytes);
         if *self == Sockaddr::Unspec {
             return bytes;
@@ -186,15 +191,15 @@ impl Sockaddr {
     }
 
     /// Makes Linux's layout. A family that Linux lacks is shown as `AF_UNSPEC`.
-    pub fn to_linux(&self) -> Vec<u8> {
+    pub fn to_linux(&self) -> AddressBytes {
         let family = family_to_linux(self.family()).unwrap_or_default() as u16;
-        let mut bytes = family.to_ne_bytes().to_vec();
+        let mut bytes = AddressBytes::from_slice(&family.to_ne_bytes());
         self.write_data(&mut bytes);
         bytes
     }
 
     /// Appends what stands behind the first two bytes.
-    fn write_data(&self, bytes: &mut Vec<u8>) {
+    fn write_data(&self, bytes: &mut AddressBytes) {
         match self {
             Sockaddr::Unspec => bytes.resize(size_of::<SockaddrIn>(), 0),
             Sockaddr::Inet { addr, port } => {
@@ -260,7 +265,7 @@ mod tests {
     #[test]
     fn ipv4_in_both_layouts() {
         let address = Sockaddr::Inet { addr: [10, 0, 0, 1], port: 80 };
-        assert_eq!(address.encode(), [16, 2, 0, 80, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(address.encode()[..], [16, 2, 0, 80, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(address.to_linux()[..8], [2, 0, 0, 80, 10, 0, 0, 1]);
         assert_eq!(Sockaddr::parse(&address.encode()), Ok(address.clone()));
         assert_eq!(Sockaddr::from_linux(&address.to_linux()), Ok(address));
@@ -284,7 +289,7 @@ mod tests {
     #[test]
     fn a_local_path_ends_at_its_nul() {
         let address = Sockaddr::Local(b"/tmp/s".to_vec());
-        assert_eq!(address.encode(), b"\x09\x01/tmp/s\0");
+        assert_eq!(&address.encode()[..], b"\x09\x01/tmp/s\0");
         assert_eq!(Sockaddr::parse(b"\x6a\x01/tmp/s\0\0\0"), Ok(address.clone()));
         assert_eq!(Sockaddr::parse(b"\x08\x01/tmp/s"), Ok(address.clone()));
         assert_eq!(Sockaddr::from_linux(b"\x01\x00/tmp/s\0junk"), Ok(address));
@@ -292,14 +297,14 @@ mod tests {
 
     #[test]
     fn an_unbound_local_socket_has_two_bytes() {
-        assert_eq!(Sockaddr::Local(Vec::new()).encode(), [2, 1]);
+        assert_eq!(Sockaddr::Local(Vec::new()).encode()[..], [2, 1]);
         assert_eq!(Sockaddr::parse(&[2, 1]), Ok(Sockaddr::Local(Vec::new())));
     }
 
     #[test]
     fn no_address_is_not_mistaken_for_a_family_word() {
         let bytes = Sockaddr::Unspec.encode();
-        assert_eq!(bytes, [0; 16]);
+        assert_eq!(bytes[..], [0; 16]);
         assert_eq!(Sockaddr::parse(&bytes), Ok(Sockaddr::Unspec));
         assert_eq!(Sockaddr::from_linux(&[0, 0]), Ok(Sockaddr::Unspec));
     }

@@ -320,7 +320,7 @@ fn content_to_linux(content: Content, data: &[u8]) -> Option<Vec<u8>> {
             let offender = match offender {
                 // Linux leaves room for an address and says that there is none.
                 [] => vec![0; SOCKADDR_IN],
-                given => Sockaddr::parse(given).ok()?.to_linux(),
+                given => Sockaddr::parse(given).ok()?.to_linux().to_vec(),
             };
             [&errno.to_ne_bytes()[..], cause, &offender].concat()
         }

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use abi::linux;
 use abi::slot::Direction;
-use abi::socket::{self, MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_DONTWAIT, MSG_WAITFORONE, MsgHdr};
+use abi::socket::{self, AddressBytes, MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_DONTWAIT, MSG_WAITFORONE, MsgHdr};
 use abi::time::Timespec;
 use abi::{Errno, In, InOut, Out, Region, Result, Slot};
 use client::stubs;
@@ -96,8 +96,8 @@ fn send(fd: RumpFd, program: &linux::MsgHdr, flags: i32) -> Result<usize> {
     let mut header = MsgHdr::from_linux(program)?;
     let mut vector = Vector::read(program.msg_iov as usize, program.msg_iovlen as usize, Direction::In)?;
     let name = match program.msg_namelen as i32 {
-        0 => Vec::new(),
-        _ if program.msg_name == 0 => Vec::new(),
+        0 => AddressBytes::new(),
+        _ if program.msg_name == 0 => AddressBytes::new(),
         len => destination(fd, program.msg_name as usize, len)?,
     };
     let control = control::read(program)?;

@@ -4,7 +4,7 @@
 //! the program would open under the prefix names the same file here: `bind("/rump/tmp/s")` is the rump
 //! kernel's `/tmp/s` (the original takes it literally), and is told with the prefix.
 
-use abi::socket::{self, AF_INET6, SOCK_CLOEXEC, SOCK_MAXADDRLEN, Sockaddr};
+use abi::socket::{self, AF_INET6, AddressBytes, SOCK_CLOEXEC, SOCK_MAXADDRLEN, Sockaddr};
 use abi::{Errno, Fd, In, InOut, Out, Result};
 use client::stubs;
 use spec::PathClass;
@@ -64,7 +64,7 @@ pub fn socketpair(domain: i32, kind: i32, protocol: i32) -> Result<[NewFd; 2]> {
 /// Reads an address of the program and makes NetBSD's of it.
 ///
 /// `EINVAL` for a length that no address has, `EFAULT` for one that cannot be read.
-pub(super) fn address_in(addr: usize, len: i32) -> Result<Vec<u8>> {
+pub(super) fn address_in(addr: usize, len: i32) -> Result<AddressBytes> {
     let mut bytes = [0; LINUX_ADDRESS];
     let bytes = usize::try_from(len).ok().and_then(|len| bytes.get_mut(..len)).ok_or(Errno::EINVAL)?;
     user::read_bytes(addr, bytes)?;
@@ -72,7 +72,7 @@ pub(super) fn address_in(addr: usize, len: i32) -> Result<Vec<u8>> {
 }
 
 /// As [`address_in`], for a socket: `EAFNOSUPPORT` for an address of another family that is as long as the socket's own must be.
-fn address_for(fd: RumpFd, addr: usize, len: i32) -> Result<Vec<u8>> {
+fn address_for(fd: RumpFd, addr: usize, len: i32) -> Result<AddressBytes> {
     address_in(addr, len).map_err(|error| refused(fd, addr, len, error))
 }
 
@@ -135,7 +135,7 @@ impl AddressOut {
     }
 
     /// The address of `len` bytes in Linux's layout; empty if the kernel gave none.
-    pub fn given(&self, len: u32) -> Vec<u8> {
+    pub fn given(&self, len: u32) -> AddressBytes {
         let given = self.bytes.get(..len as usize).unwrap_or_default();
         Sockaddr::parse(given).map(|address| above_prefix(address).to_linux()).unwrap_or_default()
     }
@@ -179,7 +179,7 @@ fn any_of_no_family(fd: RumpFd, addr: usize, len: i32) -> bool {
 }
 
 /// The address to send to; one without a family is IPv4's to a socket of IPv4, as on Linux.
-pub(super) fn destination(fd: RumpFd, addr: usize, len: i32) -> Result<Vec<u8>> {
+pub(super) fn destination(fd: RumpFd, addr: usize, len: i32) -> Result<AddressBytes> {
     let address = address_for(fd, addr, len)?;
     let no_family = len >= INET_LEN && user::read::<u16>(addr) == Ok(0);
     if no_family && super::option::family(fd) == Ok(socket::AF_INET) {
@@ -275,7 +275,7 @@ pub fn receive_flags(flags: i32) -> Result<i32> {
 pub fn sendto(fd: RumpFd, buf: usize, len: usize, flags: i32, addr: usize, addr_len: i32) -> Result<usize> {
     let flags = send_flags(flags)?;
     let len = len.min(MAX_TRANSFER);
-    let address = if addr == 0 { Vec::new() } else { destination(fd, addr, addr_len)? };
+    let address = if addr == 0 { AddressBytes::new() } else { destination(fd, addr, addr_len)? };
     let (to, to_len) = (In::new(address.as_slice()), address.len() as u32);
     let to = if addr == 0 { In::NULL } else { to };
     let sent = taking(fd, buf, len, Way::Socket(flags), |len| {

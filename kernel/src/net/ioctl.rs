@@ -105,6 +105,7 @@ pub(super) fn sockaddr(link: &Link, addr: IpAddress) -> Vec<u8> {
         }
     }
     .encode()
+    .to_vec()
 }
 
 /// IFT_LOOP of if_types(4).
@@ -194,7 +195,7 @@ fn inet_answer(link: &Link, command: u64) -> Result<Vec<u8>> {
     };
     let bytes = Sockaddr::Inet { addr: addr.octets(), port: 0 }.encode();
     debug_assert_eq!(i32::from(bytes[1]), AF_INET);
-    Ok(bytes)
+    Ok(bytes.to_vec())
 }
 
 /// Returns address, broadcast address and mask of the IPv4 address that the request holds: what `struct ifaliasreq` has behind the name.
@@ -245,7 +246,7 @@ fn inet6_answer(link: &Link, data: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
     let cidr = found.ok_or(Errno::EADDRNOTAVAIL)?;
     let mask = u128::MAX.checked_shl(128 - u32::from(cidr.prefix_len())).unwrap_or(0);
     let mask = Sockaddr::Inet6 { addr: mask.to_be_bytes(), port: 0, flowinfo: 0, scope_id: 0 };
-    Ok((sockaddr(link, cidr.address().into()), mask.encode()))
+    Ok((sockaddr(link, cidr.address().into()), mask.encode().to_vec()))
 }
 
 /// Makes `struct if_data`.

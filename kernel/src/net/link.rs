@@ -195,10 +195,10 @@ impl Link {
             _ => 0,
         };
         let reach = is_link_local(to);
-        let same_reach = same_version().filter(|cidr| is_link_local(&cidr.address()) == reach).collect::<Vec<_>>();
         // Of equals the first.
-        let same_reach = same_reach.into_iter().rev().max_by_key(common);
-        near.or(same_reach).or_else(|| same_version().next()).map(IpCidr::address)
+        let same_reach =
+            || same_version().filter(|cidr| is_link_local(&cidr.address()) == reach).rev().max_by_key(common);
+        near.or_else(same_reach).or_else(|| same_version().next()).map(IpCidr::address)
     }
 
     /// Its IPv6 link-local address, if it has one.

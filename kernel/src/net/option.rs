@@ -604,7 +604,7 @@ pub fn longest(to: &IpAddress) -> usize {
 ///
 /// `EINVAL` without room for all of it.
 pub fn mtu_info(to: Option<&Sockaddr>, mtu: usize, room: usize) -> Result<Vec<u8>> {
-    let mut info = to.map_or_else(Vec::new, Sockaddr::encode);
+    let mut info = to.map_or_else(Vec::new, |to| to.encode().to_vec());
     info.resize(SOCKADDR_IN6, 0);
     info.extend((mtu as u32).to_le_bytes());
     Some(info).filter(|info| info.len() <= room).ok_or(Errno::EINVAL)

@@ -166,7 +166,10 @@ pub(super) fn address(cx: &Cx<'_>, addr: u64, len: u32) -> Result<Sockaddr> {
     if !(shortest..=SOCK_MAXADDRLEN as u32).contains(&len) {
         return Err(Errno::EINVAL);
     }
-    Sockaddr::parse(&cx.mem.read_bytes(addr, len as usize)?)
+    let mut bytes = [0; SOCK_MAXADDRLEN];
+    let bytes = &mut bytes[..len as usize];
+    cx.mem.fill(addr, bytes)?;
+    Sockaddr::parse(bytes)
 }
 
 /// setsockopt(2).

@@ -87,6 +87,7 @@ fn sockaddr(addr: IpAddr) -> Vec<u8> {
         IpAddr::V6(addr) => Sockaddr::Inet6 { addr: addr.octets(), port: 0, flowinfo: 0, scope_id: 0 },
     }
     .encode()
+    .to_vec()
 }
 
 /// An address with the length of its prefix, if that was said.

@@ -78,6 +78,7 @@ fn sockaddr(addr: IpAddr, port: u16) -> Vec<u8> {
         IpAddr::V6(addr) => Sockaddr::Inet6 { addr: addr.octets(), port, flowinfo: 0, scope_id: 0 },
     }
     .encode()
+    .to_vec()
 }
 
 impl<'a> Socket<'a> {

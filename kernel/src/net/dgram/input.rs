@@ -34,20 +34,30 @@ impl Dgrams {
         remote: IpEndpoint,
         data: &[u8],
     ) -> bool {
-        let fitting = self.ports.at(local.port).iter().filter_map(|claim| self.fit(claim, arrival, local, remote));
-        let mut fitting: Vec<(Fit, Id)> = fitting.collect();
         if !local.addr.is_multicast() && !base.is_broadcast(&local.addr) {
-            let Some(best) = fitting.iter().map(|(fit, _)| *fit).max() else { return false };
-            fitting.retain(|(fit, _)| *fit == best);
-            let one = self.choose(base, &fitting, local, remote);
-            fitting.retain(|(_, id)| Some(*id) == one);
+            let Some(id) = self.choose(base, arrival, local, remote) else { return false };
+            return self.pcbs.get_mut(&id).is_some_and(|pcb| {
+                pcb.deliver(base, arrival, local.addr, remote, data);
+                true
+            });
         }
-        for (_, id) in &fitting {
+        let fitting: Vec<Id> = self.fitting(arrival, local, remote).map(|(_, id)| id).collect();
+        for id in &fitting {
             if let Some(pcb) = self.pcbs.get_mut(id) {
                 pcb.deliver(base, arrival, local.addr, remote, data);
             }
         }
         !fitting.is_empty()
+    }
+
+    /// The sockets that a packet is for, and how well they fit.
+    fn fitting(
+        &self,
+        arrival: &Arrival,
+        local: IpEndpoint,
+        remote: IpEndpoint,
+    ) -> impl Iterator<Item = (Fit, Id)> + Clone {
+        self.ports.at(local.port).iter().filter_map(move |claim| self.fit(claim, arrival, local, remote))
     }
 
     fn fit(&self, claim: &Claim, arrival: &Arrival, local: IpEndpoint, remote: IpEndpoint) -> Option<(Fit, Id)> {
@@ -62,15 +72,17 @@ impl Dgrams {
         wanted.then_some((fit, claim.id))
     }
 
-    /// Chooses among sockets that fit equally: with `SO_REUSEPORT` by the two ends of the flow, so that a flow stays with its
-    /// socket and flows are spread evenly; otherwise the youngest, as on Linux.
-    fn choose(&self, base: &Base, equal: &[(Fit, Id)], local: IpEndpoint, remote: IpEndpoint) -> Option<Id> {
+    /// Chooses the socket that fits best. Among those that fit equally: with `SO_REUSEPORT` by the two ends of the flow, so that a flow stays
+    /// with its socket and flows are spread evenly; otherwise the youngest, as on Linux.
+    fn choose(&self, base: &Base, arrival: &Arrival, local: IpEndpoint, remote: IpEndpoint) -> Option<Id> {
+        let fitting = self.fitting(arrival, local, remote);
+        let (best, youngest) = fitting.clone().max()?;
         let shares = |id: &Id| self.pcbs.get(id).is_some_and(|pcb| pcb.options.has(SO_REUSEPORT));
-        let mut sharing: Vec<Id> = equal.iter().map(|(_, id)| *id).filter(shares).collect();
-        let youngest = equal.iter().map(|(_, id)| *id).max()?;
-        if sharing.len() < 2 || !shares(&youngest) {
+        let mut equal = fitting.filter(|(fit, _)| *fit == best).map(|(_, id)| id);
+        if !shares(&youngest) || equal.clone().nth(1).is_none() {
             return Some(youngest);
         }
+        let mut sharing: Vec<Id> = equal.by_ref().filter(shares).collect();
         sharing.sort_unstable();
         sharing.get(base.spread(local, remote, sharing.len())).copied()
     }
@@ -160,11 +172,13 @@ impl Pcb {
         let Arrival { link, hop_limit, class } = *arrival;
         let at = wants_time.then(|| base.host.wall_clock());
         let many = to.is_multicast() || base.is_broadcast(&to);
-        let answer_from = match base.route(&from.addr).map(|(_, source)| source) {
-            Ok(IpAddress::Ipv4(source)) if many => Some(source),
+        let answer_from = match many.then(|| base.route(&from.addr)) {
+            Some(Ok((_, IpAddress::Ipv4(source)))) => Some(source),
             _ => None,
         };
-        self.inbox.push_back(Datagram { from, to, hop_limit, class, link, answer_from, at, data: data.to_vec() });
+        let mut bytes = self.spare.pop().unwrap_or_default();
+        bytes.extend_from_slice(data);
+        self.inbox.push_back(Datagram { from, to, hop_limit, class, link, answer_from, at, data: bytes });
         base.wake(&self.queue, POLLIN | POLLRDNORM);
     }
 }

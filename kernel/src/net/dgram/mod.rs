@@ -71,6 +71,12 @@ impl Flavour {
     }
 }
 
+/// Buffers of a socket that are kept for the datagrams to come.
+const SPARE: usize = 4;
+
+/// The largest that is.
+const SPARE_BYTES: usize = 2048;
+
 /// A datagram that arrived.
 pub struct Datagram {
     /// Who sent it.
@@ -113,6 +119,8 @@ pub struct Pcb {
     /// What arrived.
     pub inbox: VecDeque<Datagram>,
     inbox_bytes: usize,
+    /// Empty buffers for what arrives.
+    spare: Vec<Vec<u8>>,
     /// Whether reading was shut down.
     pub shut_read: bool,
     /// Whether writing was shut down.
@@ -162,6 +170,7 @@ impl Dgrams {
             troubles: VecDeque::new(),
             inbox: VecDeque::new(),
             inbox_bytes: 0,
+            spare: Vec::new(),
             shut_read: false,
             shut_write: false,
             corked: None,
@@ -266,8 +275,12 @@ impl Dgrams {
             return Err(Errno::EAGAIN);
         };
         let shown = show(pcb, datagram);
-        if !peek && let Some(datagram) = pcb.inbox.pop_front() {
+        if !peek && let Some(mut datagram) = pcb.inbox.pop_front() {
             pcb.inbox_bytes -= datagram.data.len() + OVERHEAD;
+            if pcb.spare.len() < SPARE && datagram.data.capacity() <= SPARE_BYTES {
+                datagram.data.clear();
+                pcb.spare.push(datagram.data);
+            }
         }
         Ok(shown)
     }

@@ -96,7 +96,7 @@ impl Pcb {
         let index = datagram.link.to_le_bytes();
         let (hops, class) = (datagram.hop_limit, datagram.class);
         let (to, ipv4) = match datagram.to {
-            IpAddress::Ipv4(to) => (to.to_ipv6_mapped().octets(), Some(to.octets().to_vec())),
+            IpAddress::Ipv4(to) => (to.to_ipv6_mapped().octets(), Some(to.octets())),
             IpAddress::Ipv6(to) => (to.octets(), None),
         };
         if options.want_packet_info && self.family != Family::V4 {
@@ -105,12 +105,12 @@ impl Pcb {
         match ipv4 {
             Some(to) => {
                 if options.want_destination && self.family == Family::V4 {
-                    tell(IPPROTO_IP, IP_RECVDSTADDR, to.clone());
+                    tell(IPPROTO_IP, IP_RECVDSTADDR, to.to_vec());
                 }
                 if options.want_packet_info_v4 {
                     // Behind NetBSD's structure: the address to answer from, where that is not the one sent to.
                     let source = datagram.answer_from.map(|addr| addr.octets().to_vec()).unwrap_or_default();
-                    tell(IPPROTO_IP, IP_PKTINFO, [to, index.to_vec(), source].concat());
+                    tell(IPPROTO_IP, IP_PKTINFO, [&to[..], &index, &source].concat());
                 }
                 if options.want_hop_limit_v4 {
                     tell(IPPROTO_IP, IP_RECVTTL, vec![hops]);

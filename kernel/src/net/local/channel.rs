@@ -19,6 +19,12 @@ use crate::wait::{EVERYTHING, NOTHING_NEW, WaitQueue};
 /// What a queued message counts beside its bytes.
 const OVERHEAD: usize = 64;
 
+/// Buffers that are kept for the messages to come.
+const SPARE: usize = 8;
+
+/// The largest that is.
+const SPARE_BYTES: usize = 4096;
+
 /// Something sent.
 #[derive(Default)]
 pub struct Message {
@@ -92,6 +98,8 @@ struct State {
     reset: bool,
     /// Who waits for room.
     writers: Vec<Weak<WaitQueue>>,
+    /// Empty buffers.
+    spare: Vec<Vec<u8>>,
 }
 
 impl Channel {
@@ -119,8 +127,16 @@ impl Channel {
             no_writer: false,
             reset: false,
             writers: Vec::new(),
+            spare: Vec::new(),
         };
         Arc::new(Self { stream, direction, state: Mutex::new(state), reader, writer })
+    }
+
+    /// Copies the bytes of a message to be put in.
+    pub fn copy(&self, data: &[u8]) -> Vec<u8> {
+        let mut bytes = lock(&self.state).spare.pop().unwrap_or_default();
+        bytes.extend_from_slice(data);
+        bytes
     }
 
     /// Puts a message in; a stream takes as much as there is room for. `EAGAIN` without room: `writer` is woken when
@@ -489,9 +505,17 @@ impl State {
             && last.rights.is_empty()
         {
             last.data.append(&mut message.data);
-            return;
+            return self.keep(message.data);
         }
         self.messages.push_back(message);
+    }
+
+    /// Keeps a buffer for a message to come.
+    fn keep(&mut self, mut buffer: Vec<u8>) {
+        if self.spare.len() < SPARE && buffer.capacity() <= SPARE_BYTES {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
     }
 
     /// What there is to say when there is nothing to read.
@@ -552,8 +576,8 @@ impl State {
             } else {
                 message.read += len;
                 self.used -= len;
-                if ended {
-                    self.messages.remove(at);
+                if ended && let Some(message) = self.messages.remove(at) {
+                    self.keep(message.data);
                 }
             }
             if !ended || !taken.rights.is_empty() {
@@ -572,9 +596,9 @@ impl State {
         buf[..len].copy_from_slice(&message.data[..len]);
         let rights = if peek { message.rights.clone() } else { std::mem::take(&mut message.rights) };
         let taken = Taken { len, full, rights, from: message.from.clone(), sender: message.sender, at_mark: false };
-        if !peek {
-            self.messages.pop_front();
+        if !peek && let Some(message) = self.messages.pop_front() {
             self.used -= full + OVERHEAD;
+            self.keep(message.data);
         }
         Some(taken)
     }

@@ -153,9 +153,9 @@ impl LocalSocket {
         }
     }
 
-    fn message(&self, data: &[u8], rights: Vec<Arc<crate::file::OpenFile>>, sender: Option<Unpcbid>) -> Message {
+    fn message(&self, data: Vec<u8>, rights: Vec<Arc<crate::file::OpenFile>>, sender: Option<Unpcbid>) -> Message {
         let from = Some(lock(&self.state).name.clone());
-        Message { data: data.to_vec(), read: 0, rights, from, sender, urgent: false }
+        Message { data, read: 0, rights, from, sender, urgent: false }
     }
 
     pub(super) fn send_message(
@@ -183,7 +183,7 @@ impl LocalSocket {
             if lock(&peer.state).shut_read {
                 return Err(Errno::EPIPE);
             }
-            return peer.inbox.push(self.message(data, rights, sender), &self.queue);
+            return peer.inbox.push(self.message(peer.inbox.copy(data), rights, sender), &self.queue);
         }
         let (rx, tx) = self.channels().ok_or(Errno::ENOTCONN)?;
         // A stream has no such ear, on Linux.
@@ -193,7 +193,7 @@ impl LocalSocket {
         // Only as much as fits is copied; the rest comes in the next turn.
         let look = tx.look();
         let fits = if self.kind == SOCK_STREAM { data.len().min(look.room.max(1)) } else { data.len() };
-        tx.push(self.message(&data[..fits], rights, sender), &self.queue)
+        tx.push(self.message(tx.copy(&data[..fits]), rights, sender), &self.queue)
     }
 
     /// Sends bytes to a stream, of which the last is urgent (`MSG_OOB`). `EOPNOTSUPP` for other sockets, and without a byte.
@@ -220,7 +220,7 @@ impl LocalSocket {
         if lock(&self.state).shut_write {
             return Err(Errno::EPIPE);
         }
-        tx.push(Message { urgent: true, ..self.message(&[*last], rights, sender) }, &self.queue)
+        tx.push(Message { urgent: true, ..self.message(vec![*last], rights, sender) }, &self.queue)
     }
 
     /// Receives the urgent byte. `EOPNOTSUPP` of other sockets than streams; `EINVAL` if there is none, or if it comes with the others.

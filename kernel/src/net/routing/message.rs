@@ -169,6 +169,7 @@ fn mask(to: &IpCidr) -> Vec<u8> {
         IpCidr::Ipv6(_) => Sockaddr::Inet6 { addr: ones(128).to_be_bytes(), port: 0, flowinfo: 0, scope_id: 0 },
     }
     .encode()
+    .to_vec()
 }
 
 /// Reads the address of a host or network, and the interface that it means something on; `EINVAL` for one of another family.

@@ -80,7 +80,7 @@ fn ask(kernel: &dyn Caller, socket: Fd, to: IpAddr) -> anyhow::Result<Told> {
         IpAddr::V4(addr) => Sockaddr::Inet { addr: addr.octets(), port: 0 },
         IpAddr::V6(addr) => Sockaddr::Inet6 { addr: addr.octets(), port: 0, flowinfo: 0, scope_id: 0 },
     };
-    let mut body = addr.encode();
+    let mut body = addr.encode().to_vec();
     body.resize(rt_roundup(body.len()), 0);
     // An empty address of an interface asks for it.
     let wanted = SockaddrDl { sdl_len: 20, sdl_family: 18, ..SockaddrDl::default() };
