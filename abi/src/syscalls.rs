@@ -173,6 +173,7 @@ macro_rules! syscalls {
             K 1060 sigio(fd: Fd, side: i32) -> ();
             K 1061 share(fd: Fd) -> usize;
             K 1062 notice(fd: Fd, again: i32) -> usize;
+            K 1063 bell(fd: Fd) -> usize;
         }
     };
 }

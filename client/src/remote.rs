@@ -7,7 +7,7 @@ use abi::syscalls::nr;
 use abi::{Errno, Fd, Region, Result};
 use rustix_futex_sync::Mutex;
 use sysproxy::frame::{Class, Frame, Kind};
-use sysproxy::host::{self, HostFd, Owned};
+use sysproxy::host::{self, HostFd, Owned, POLLIN, POLLRDHUP, PollFd, SigSet};
 use sysproxy::link::{Endpoint, Stream};
 use sysproxy::message::{self, ClientRequest, SyscallResult};
 use sysproxy::url::ParseError;
@@ -21,8 +21,8 @@ use crate::fds::{self, Kept};
 use crate::notices::Question;
 use crate::pages::Pages;
 use crate::retry::{Retry, delay};
-use crate::signals::{self, Blocked};
-use crate::streams::{self, Done, Streams};
+use crate::signals::{self, Blocked, Watch};
+use crate::streams::{self, Done, Streams, Woken};
 use crate::{Caller, Heir, HostPollFd, carry, poll, shared};
 
 /// Calls that a terminal may have something against when their process has been stopped and continued.
@@ -297,6 +297,54 @@ impl Remote {
     fn tell(&self, number: u32, args: &[u64], told: bool) {
         if let (true, Some(&fd)) = (told, args.first()) {
             self.conn().moved(fd as i32, !Streams::writes(number));
+            self.ask_for_bell(fd);
+        }
+    }
+
+    /// Asks the server for the bell of a stream's end, if it is time.
+    fn ask_for_bell(&self, fd: u64) {
+        if self.streams.wants_bell(fd)
+            && let Ok(([number, _], bell)) = self.syscall_for_descriptors(nr::bell, &[fd], Terms::default())
+            && let Some(bell) = bell.into_iter().next()
+        {
+            self.streams.take_bell(fd, bell, number as u64);
+        }
+    }
+
+    /// Sleeps until a bell rings; see [`streams::Sleeper`].
+    fn sleep(&self, bell: &Kept) -> Woken {
+        signals::block_in_earnest();
+        let conn = self.conn();
+        let mut watch = Watch::new(Some(&self.signals));
+        loop {
+            // Of the connection only its end is of interest: what comes through it others read.
+            let events = [POLLIN, POLLRDHUP, POLLIN];
+            let mut fds = events.map(|events| PollFd::new(HostFd(-1), events)).to_vec();
+            let own = [Some(bell), Some(conn.socket()), watch.fd()];
+            let number = |fds: &mut [PollFd]| {
+                fds.iter_mut().zip(own).for_each(|(fd, own)| fd.fd = own.map_or(-1, |own| own.fd().0));
+            };
+            match fds::sleep(&mut fds, number, None) {
+                Err(host::Error::INTR) => continue,
+                Err(_) => return Woken::Other,
+                Ok(_) => {}
+            }
+            let told = |at: usize| fds.get(at).is_some_and(|fd| fd.revents != 0);
+            if told(0) {
+                bell.with(host::silence);
+                return Woken::Rung;
+            }
+            if told(1) {
+                return Woken::Other;
+            }
+            if told(2) {
+                let pending = signals::pending();
+                if pending.is_empty() {
+                    watch.without(SigSet::EMPTY);
+                } else if !pending.caught.is_empty() || !signals::open() {
+                    return Woken::Signal;
+                }
+            }
         }
     }
 
@@ -445,7 +493,8 @@ impl Caller for Remote {
         if let Some(answer) = self.pages.shortcut(number, args, regions) {
             return answer;
         }
-        match self.streams.shortcut(number, args, regions) {
+        let sleeper = |bell: &Kept| self.sleep(bell);
+        match self.streams.shortcut(number, args, regions, &sleeper) {
             Done::All(moved, told) => {
                 self.tell(number, args, told);
                 moved.map(|moved| [moved as i64, 0])
@@ -478,6 +527,9 @@ impl Caller for Remote {
                     && self.pages.count(number, args, moved)
                 {
                     self.ask_for_memory(fd);
+                } else if let (Some(fd), Ok(_)) = (Streams::moves(number, args, regions), &answer) {
+                    // A signal that has ended a call is to be found by who decides whether it begins anew.
+                    self.ask_for_bell(fd);
                 }
                 answer
             }

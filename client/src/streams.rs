@@ -6,7 +6,7 @@
 //! meanwhile.
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -19,9 +19,10 @@ use sysproxy::host::Owned;
 use sysproxy::spin::Spin;
 use sysproxy::stream::{Blocks, Moved, Stream};
 
+use crate::fds::Kept;
 use crate::notices::{Boards, Notice, Question};
-use crate::regions;
 use crate::way::{self, Way};
+use crate::{guest, regions, signals};
 
 /// Descriptors that may have a stream: those below this number.
 const DESCRIPTORS: usize = 4096;
@@ -38,6 +39,12 @@ const SPIN: Duration = Duration::from_micros(50);
 
 /// The same once in a while: as long as the server takes to wake the other end up.
 const LONGER: Duration = Duration::from_micros(500);
+
+/// After so many sleeps at an end, or bytes of which only the server could tell who sleeps for them, the server is asked for the end's bell.
+const SLEEPS: u32 = 4;
+
+/// Ends with a bell at most: each takes a descriptor.
+const BELLS_MAX: usize = 64;
 
 /// So many looks take some microseconds.
 const YIELD: u32 = 100;
@@ -74,6 +81,55 @@ struct End {
     pipe: bool,
     bytes: Spin,
     room: Spin,
+    /// How often a bell would have been of use.
+    missed: AtomicU32,
+    bell: OnceLock<Bell>,
+}
+
+/// The socket on which this end is rung, and rings the other; see [`sysproxy::stream`].
+struct Bell(Kept);
+
+/// How many there are.
+static BELLS: AtomicUsize = AtomicUsize::new(0);
+
+impl Bell {
+    fn new(socket: Owned) -> Option<Self> {
+        if BELLS.fetch_add(1, Ordering::Relaxed) < BELLS_MAX
+            && let Ok(kept) = Kept::new(socket)
+        {
+            return Some(Self(kept));
+        }
+        BELLS.fetch_sub(1, Ordering::Relaxed);
+        None
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        BELLS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What ended a sleep.
+pub enum Woken {
+    /// The bell, or something else that is worth a look.
+    Rung,
+    /// A signal that ends the call.
+    Signal,
+    /// Something that is the server's to find out.
+    Other,
+}
+
+/// Sleeps on a bell.
+pub type Sleeper<'a> = &'a dyn Fn(&Kept) -> Woken;
+
+/// What came of a sleep.
+enum Slept {
+    /// There is something to look at.
+    Up,
+    Interrupted,
+    /// To be slept on in the server.
+    There,
 }
 
 /// What is known of a descriptor.
@@ -195,18 +251,41 @@ impl Streams {
     }
 
     /// Does a call without the server, as far as that can be.
-    pub fn shortcut(&self, number: u32, args: &[u64], regions: &[Region]) -> Done {
+    pub fn shortcut(&self, number: u32, args: &[u64], regions: &[Region], sleeper: Sleeper<'_>) -> Done {
         let [fd, ..] = args else { return Done::Nothing };
         if let Some((fds, why)) = ends(number, args) {
             self.forget(fds, why);
         }
         let Some(call) = Call::of(number, args, regions) else { return Done::Nothing };
         let Some((entry, _)) = self.known(*fd) else { return Done::Nothing };
-        let done = entry.with_end(|end| end.map_or(Ok(Done::Nothing), |end| end.serve(&call)));
+        let done = entry.with_end(|end| end.map_or(Ok(Done::Nothing), |end| end.serve(&call, sleeper)));
         done.unwrap_or_else(|Over| {
             self.forget((*fd, *fd), Why::Over);
             Done::Nothing
         })
+    }
+
+    /// Whether the server is to be asked for the bell of a descriptor's end: once.
+    pub fn wants_bell(&self, fd: u64) -> bool {
+        // A child that shares this memory leaves nothing in it.
+        let wants = |end: &End| {
+            end.bell.get().is_none() && end.missed.load(Ordering::Relaxed) == SLEEPS && guest::name() == 0 && {
+                end.missed.fetch_add(1, Ordering::Relaxed) == SLEEPS
+            }
+        };
+        self.known(fd).is_some_and(|(entry, _)| entry.with_end(|end| end.is_some_and(wants)))
+    }
+
+    /// Takes the server's answer to that: the socket, and the number of the stream that it belongs to.
+    pub fn take_bell(&self, fd: u64, socket: Owned, number: u64) {
+        let Some((entry, _)) = self.known(fd) else { return };
+        entry.with_end(|end| {
+            if let Some(end) = end.filter(|end| end.stream.number() == number)
+                && let Some(bell) = Bell::new(socket)
+            {
+                _ = end.bell.set(bell);
+            }
+        });
     }
 
     /// Whether a descriptor has memory.
@@ -243,7 +322,8 @@ impl Streams {
         let end = answer.and_then(|(memory, given)| {
             let stream = Stream::attach(memory.fd()).map_err(sysproxy::host::errno)?;
             let (ours, blocking, pipe) = (given & 1, given & 2 == 0, given & 4 != 0);
-            Ok(End { stream, ours, blocking, pipe, bytes: Spin::new(), room: Spin::new() })
+            let (bytes, room) = (Spin::new(), Spin::new());
+            Ok(End { stream, ours, blocking, pipe, bytes, room, missed: AtomicU32::new(0), bell: OnceLock::new() })
         });
         match end {
             // Somebody may still use what was there before.
@@ -469,7 +549,64 @@ impl End {
         found.is_some()
     }
 
-    fn serve(&self, call: &Call<'_>) -> core::result::Result<Done, Over> {
+    /// Sleeps until there is something to read.
+    ///
+    /// Another thread could close the descriptor meanwhile, and who sleeps would have to go on doing so in the server, which is to know of it first:
+    /// so nobody but a program's only thread sleeps here.
+    fn sleep(&self, sleeper: Sleeper<'_>) -> Slept {
+        let from = 1 - self.ours;
+        let Some(Bell(bell)) = self.bell.get() else {
+            self.missed.fetch_add(u32::from(self.missed.load(Ordering::Relaxed) < SLEEPS), Ordering::Relaxed);
+            return Slept::There;
+        };
+        // Who has locks sleeps nowhere; a child that shares this memory may be killed at any place.
+        let lonely = !signals::is_held() && guest::name() == 0 && sysproxy::host::threads() == Ok(1);
+        if !lonely || !self.stream.lie_down(from) {
+            return Slept::There;
+        }
+        let up = || self.stream.is_over(from) || self.stream.filled(from) != Ok(0);
+        let mut vain = 0;
+        let slept = loop {
+            if up() {
+                break Slept::Up;
+            }
+            if vain > VAIN {
+                break Slept::There;
+            }
+            match sleeper(bell) {
+                Woken::Rung => vain += 1,
+                Woken::Signal => break Slept::Interrupted,
+                Woken::Other => break Slept::There,
+            }
+            if up() {
+                break Slept::Up;
+            }
+            self.stream.lie_still(from);
+        };
+        self.stream.rise(from);
+        slept
+    }
+
+    /// Tells the program at the other end of bytes, if it sleeps on its bell; whether the server is to do so.
+    fn rings_in_vain(&self) -> bool {
+        if !self.stream.has_sleeper(self.ours) {
+            return false;
+        }
+        match self.bell.get() {
+            Some(Bell(bell)) => {
+                if self.stream.takes_the_bell(self.ours) {
+                    bell.with(sysproxy::host::ring);
+                }
+                false
+            }
+            None => {
+                self.missed.fetch_add(u32::from(self.missed.load(Ordering::Relaxed) < SLEEPS), Ordering::Relaxed);
+                true
+            }
+        }
+    }
+
+    fn serve(&self, call: &Call<'_>, sleeper: Sleeper<'_>) -> core::result::Result<Done, Over> {
         let len = call.len();
         if len == 0 || !self.suits(call) {
             return Ok(Done::Nothing);
@@ -486,7 +623,7 @@ impl End {
             match attempt {
                 Moved::Bytes { len: now, tell } => {
                     moved += now;
-                    told |= tell;
+                    told |= tell | (call.writes && self.rings_in_vain());
                     vain = 0;
                     if moved == len || !call.writes {
                         return Ok(Done::All(Ok(moved), told));
@@ -495,8 +632,20 @@ impl End {
                 Moved::Nothing if waits.unwrap_or(self.blocking) => {
                     vain += 1;
                     // Who sleeps for what is written would not make room.
-                    if told || vain > VAIN || !self.look(call, len - moved) {
+                    if told || vain > VAIN {
                         break;
+                    }
+                    if self.look(call, len - moved) {
+                        continue;
+                    }
+                    // The server knows of time limits, and wakes who waits for room.
+                    if call.writes || waits != Some(true) {
+                        break;
+                    }
+                    match self.sleep(sleeper) {
+                        Slept::Up => {}
+                        Slept::Interrupted => return Ok(Done::All(Err(Errno::EINTR), told)),
+                        Slept::There => break,
                     }
                 }
                 // Whoever watches for room is told once there is some.

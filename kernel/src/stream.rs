@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use abi::fcntl::O_NONBLOCK;
 use abi::{Errno, Result};
 use sysproxy::host::{self, Owned};
 use sysproxy::stream::{Blocks, Moved, Stream};
@@ -29,6 +30,20 @@ pub trait Sharing {
     fn is_shared(&self) -> bool;
     /// A program has moved bytes, which somebody is to hear of: has written some, or has `read` some.
     fn moved(&self, read: bool);
+    /// The socket on which the program at this end is rung when there are bytes, and rings the other's, and the number of the stream.
+    ///
+    /// `EAGAIN` if there is none now.
+    fn bell(&self) -> Result<(Owned, u64)>;
+}
+
+/// What a program at an end is let know of whether its open file blocks, by its flags and whether receiving has a time limit, which only the
+/// kernel minds.
+pub fn blocks(flags: i32, limited: bool) -> Blocks {
+    match (flags & O_NONBLOCK != 0, limited) {
+        (true, _) => Blocks::No,
+        (false, true) => Blocks::Unknown,
+        (false, false) => Blocks::Yes,
+    }
 }
 
 /// What a program is given to share.
@@ -200,9 +215,23 @@ impl Bytes {
     }
 
     /// Notes whether the open file of an end blocks.
-    pub fn set_blocks(&self, end: usize, blocks: bool) {
+    pub fn set_blocks(&self, end: usize, blocks: Blocks) {
         if let Self::Shared(shared) = self {
-            shared.memory.set_blocks(end, if blocks { Blocks::Yes } else { Blocks::No });
+            shared.memory.set_blocks(end, blocks);
+        }
+    }
+
+    /// The socket on which the program at an end is rung, and the number of the stream. `EAGAIN` while they are not shared.
+    pub fn bell(&self, end: usize) -> Result<(Owned, u64)> {
+        let Self::Shared(shared) = self else { return Err(Errno::EAGAIN) };
+        let bell = shared.memory.bell(end).and_then(|bell| host::dup_from(bell, 0)).map_err(host::errno)?;
+        Ok((bell, shared.memory.number()))
+    }
+
+    /// Wakes a program that sleeps on its bell for bytes that another has added.
+    pub fn rouse(&self) {
+        if let Self::Shared(shared) = self {
+            shared.memory.rouse(shared.direction);
         }
     }
 

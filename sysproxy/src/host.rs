@@ -103,6 +103,12 @@ pub fn getpid() -> i32 {
     process::getpid().as_raw_pid()
 }
 
+/// How many threads the process has. The error is that of a `/proc` that is not there.
+pub fn threads() -> Result<u64> {
+    // A folder has two links, and one for each folder in it.
+    fs::stat(c"/proc/self/task").map(|stat| stat.st_nlink.saturating_sub(2))
+}
+
 /// The thread's number.
 pub fn gettid() -> i32 {
     thread::gettid().as_raw_pid()
@@ -454,6 +460,17 @@ pub fn sendmsg(fd: HostFd, parts: &[IoSlice<'_>]) -> Result<usize> {
 /// Receives without blocking.
 pub fn recv(fd: HostFd, buf: &mut [u8]) -> Result<usize> {
     net::recv(fd.borrow()?, buf, RecvFlags::DONTWAIT).map(|(n, _)| n)
+}
+
+/// Wakes whoever sleeps on the other end of a pair of sockets. It never blocks, whatever others do to them.
+pub fn ring(fd: HostFd) {
+    // One that is full has been rung.
+    let _ = sendmsg(fd, &[IoSlice::new(&[0])]);
+}
+
+/// Takes what [`ring`] has sent to this end.
+pub fn silence(fd: HostFd) {
+    let _ = recv(fd, &mut [0; 64]);
 }
 
 /// How many of one byte a receive would bring: 0 at the end. `EAGAIN` if there is nothing.

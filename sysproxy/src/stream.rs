@@ -8,12 +8,16 @@
 //! plain reading and writing. Sleeping is the kernel's as well: before somebody sleeps there it leaves a mark, and whoever then writes or
 //! reads tells it. Somebody who is to hear of everything that comes (a watcher of edges) leaves a mark that stays.
 //!
+//! A program that reads may sleep by itself too, on a bell: of a pair of sockets each end has one, and rings the other's. Whoever then writes sees that
+//! somebody lies there, and rings, without the kernel if he has asked for his end's socket. There is one place to lie for each end; it is given
+//! free by nobody but who has taken it, so that he alone hears what was rung for him. Who finds it taken sleeps in the kernel.
+//!
 //! A pipe uses the first direction only, and has small writes never split.
 //!
 //! All that is in the memory is a claim of the other side's: positions that cannot be end the sharing, and nobody follows them.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use std::sync::Arc;
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 
 use crate::host::shared::{self, Mapping};
 use crate::host::{self, HostFd, Owned};
@@ -23,6 +27,12 @@ pub const CAPACITY_MAX: usize = 4 << 20;
 
 /// Where the bytes of the first direction begin; each direction is a multiple of it.
 const DATA: usize = 4096;
+
+/// Streams of a kernel with bells at most: each pair takes two descriptors of the host.
+const BELLS_MAX: usize = 256;
+
+/// How many there are in this process.
+static BELLS: AtomicUsize = AtomicUsize::new(0);
 
 /// How often a turn that somebody else had is looked at again.
 const PATIENCE: usize = 64;
@@ -93,7 +103,18 @@ struct Control {
     reader_awake: Line<AtomicU32>,
     /// Whether the open file of the end that writes this direction blocks, a number of [`Blocks`].
     blocks: Line<AtomicU32>,
+    /// Whether a program sleeps on a bell until there are bytes: one of the numbers below. Free again by who sleeps only.
+    bed: Line<AtomicU32>,
+    /// The number of the stream, which no other of its kernel has.
+    number: Line<AtomicU64>,
 }
+
+/// Nobody sleeps on the bell.
+const FREE: u32 = 0;
+/// Somebody sleeps on it, or is about to: to be rung once.
+const ASLEEP: u32 = 1;
+/// Somebody was rung, and has not risen yet.
+const RUNG: u32 = 2;
 
 /// Nobody sleeps.
 const NOBODY: u32 = 0;
@@ -149,6 +170,8 @@ impl<F: FnMut(usize, *mut u8, usize) -> host::Result<()>> Copy for F {
 pub struct Stream {
     memory: Mapping,
     capacity: usize,
+    /// The kernel's: a socket for each end, of a pair.
+    bells: OnceLock<[Owned; 2]>,
 }
 
 impl Stream {
@@ -161,7 +184,10 @@ impl Stream {
         let file = host::memfd(c"rump-stream")?;
         shared::resize(file.fd(), (DATA + 2 * capacity) as u64)?;
         shared::seal_length(file.fd())?;
-        Ok((Self::attach(file.fd())?, file))
+        let stream = Self::attach(file.fd())?;
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        stream.control(0).number.0.store(NUMBER.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        Ok((stream, file))
     }
 
     /// Maps the memory that the kernel has made. `EINVAL` if it is none, or could be made shorter.
@@ -172,7 +198,7 @@ impl Stream {
             return Err(host::Error::INVAL);
         }
         // A handler may fork in the middle of a copy, and the child goes on with it.
-        Ok(Arc::new(Self { memory: Mapping::inherited(file, length)?, capacity }))
+        Ok(Arc::new(Self { memory: Mapping::inherited(file, length)?, capacity, bells: OnceLock::new() }))
     }
 
     fn control(&self, direction: usize) -> &Control {
@@ -180,6 +206,11 @@ impl Stream {
         // SAFETY: both controls lie at the beginning of the mapping, which is aligned to a page, as long as it lives; they are
         // atomics, which another process may change at any time.
         unsafe { &*self.memory.at(0).cast::<Control>().add(direction & 1) }
+    }
+
+    /// Its number among those of its kernel.
+    pub fn number(&self) -> u64 {
+        self.control(0).number.0.load(Ordering::Relaxed)
     }
 
     /// Says how many bytes a direction may hold, no more than there is room for, and how much room is worth telling a writer of.
@@ -373,7 +404,9 @@ impl Stream {
             unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), place, from.len()) };
             Ok(())
         };
-        self.put(direction, data.len(), whole, copy).unwrap_or(Moved::Over)
+        let moved = self.put(direction, data.len(), whole, copy).unwrap_or(Moved::Over);
+        self.rouse(direction);
+        moved
     }
 
     /// The kernel's: reads into memory of its own; with `peek` the bytes stay.
@@ -407,6 +440,65 @@ impl Stream {
         watch(&self.control(direction).writer_sleeps, watches);
     }
 
+    /// Takes the place to sleep until a direction has bytes; `false` if somebody has it. What there is now is to be looked at once more
+    /// after it.
+    pub fn lie_down(&self, direction: usize) -> bool {
+        let bed = &self.control(direction).bed.0;
+        let taken = bed.compare_exchange(FREE, ASLEEP, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        fence(Ordering::SeqCst);
+        taken
+    }
+
+    /// Goes on sleeping at a place that one has, after one was rung.
+    pub fn lie_still(&self, direction: usize) {
+        self.control(direction).bed.0.store(ASLEEP, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Gives a place free that one has.
+    pub fn rise(&self, direction: usize) {
+        self.control(direction).bed.0.store(FREE, Ordering::Release);
+    }
+
+    /// Whether somebody sleeps on the bell of who reads a direction. To be asked after a [write](Self::write).
+    pub fn has_sleeper(&self, direction: usize) -> bool {
+        self.control(direction).bed.0.load(Ordering::Relaxed) == ASLEEP
+    }
+
+    /// Whether the caller is the one that is to ring for who sleeps there.
+    pub fn takes_the_bell(&self, direction: usize) -> bool {
+        let bed = &self.control(direction).bed.0;
+        bed.compare_exchange(ASLEEP, RUNG, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// The kernel's: the socket of an end, on which its program is rung, and rings.
+    pub fn bell(&self, end: usize) -> host::Result<HostFd> {
+        if self.bells.get().is_none() {
+            if BELLS.fetch_add(1, Ordering::Relaxed) >= BELLS_MAX {
+                BELLS.fetch_sub(1, Ordering::Relaxed);
+                return Err(host::Error::AGAIN);
+            }
+            let made = host::socketpair().map(|(one, other)| self.bells.set([one, other]).is_ok());
+            if made != Ok(true) {
+                BELLS.fetch_sub(1, Ordering::Relaxed);
+                made?;
+            }
+        }
+        self.bells.get().and_then(|bells| bells.get(end)).map(Owned::fd).ok_or(host::Error::INVAL)
+    }
+
+    /// The kernel's: wakes who sleeps on the bell for bytes that may have come.
+    pub fn rouse(&self, direction: usize) {
+        fence(Ordering::SeqCst);
+        if self.has_sleeper(direction) && self.takes_the_bell(direction) {
+            self.ring(direction);
+        }
+    }
+
+    fn ring(&self, direction: usize) {
+        self.bells.get().and_then(|bells| bells.get(direction)).into_iter().for_each(|bell| host::ring(bell.fd()));
+    }
+
     /// The kernel's: ends the sharing of a direction, whoever's turn it is, and returns how many bytes were written and read (modulo 2^40)
     /// and those that were not read.
     ///
@@ -416,6 +508,7 @@ impl Stream {
         let over = |word: &AtomicU64| Turn(word.fetch_or(Turn::OVER, Ordering::AcqRel));
         // The writer first: a reader cannot be ahead of it then.
         let (put, taken) = (over(&control.put.0), over(&control.taken.0));
+        self.ring(direction);
         let len = Self::possible(put.ahead_of(taken), self.capacity)?;
         let mut rest = vec![0; len];
         self.run(direction, taken.position(), len, &mut |done: usize, place: *mut u8, len: usize| {
@@ -424,6 +517,14 @@ impl Stream {
             Ok(())
         })?;
         Ok(([put.position(), taken.position()], rest))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.bells.get().is_some() {
+            BELLS.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -572,6 +673,26 @@ mod tests {
         assert_eq!(write(&stream, b"12345"), tell(5, true));
         // What lay beyond the window has come in by this.
         assert_eq!([1; 3].map(|len| read(&stream, &mut vec![0; len])), [tell(1, true), tell(1, true), tell(1, false)]);
+    }
+
+    #[test]
+    fn who_sleeps_on_a_bell_is_rung_once_and_has_the_place_alone() {
+        let stream = stream();
+        let bells = [0, 1].map(|end| stream.bell(end).unwrap());
+        let is_rung = |end: usize| host::recv(bells[end], &mut [0; 8]).is_ok();
+        assert!(stream.lie_down(0) && !stream.lie_down(0));
+        assert_eq!(stream.write_own(0, b"hello", 0), bytes(5));
+        assert!(!stream.has_sleeper(0) && !stream.takes_the_bell(0) && !stream.lie_down(0), "rung, and there still");
+        assert_eq!((is_rung(1), is_rung(1), is_rung(0)), (true, false, false));
+        assert_eq!((stream.write_own(0, b"!", 0), is_rung(1)), (bytes(1), false));
+        stream.lie_still(0);
+        assert_eq!((write(&stream, b"more"), stream.has_sleeper(0)), (bytes(4), true));
+        assert!(stream.takes_the_bell(0) && !stream.takes_the_bell(0));
+        stream.rise(0);
+        stream.end(1).unwrap();
+        assert!(is_rung(0) && !is_rung(1) && stream.lie_down(0));
+        stream.end(0).unwrap();
+        assert!(is_rung(1));
     }
 
     #[test]

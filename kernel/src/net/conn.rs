@@ -11,6 +11,7 @@ use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::IpEndpoint;
 use sysproxy::host::Owned;
+use sysproxy::stream::Blocks;
 
 use super::edge::{Edge, Verdict};
 use super::link::Link;
@@ -240,7 +241,13 @@ pub trait TcpConn: Send {
         Err(Errno::EOPNOTSUPP)
     }
     /// Lets the program at this end know whether its open file blocks.
-    fn set_blocks(&self, _blocks: bool) {}
+    fn set_blocks(&self, _blocks: Blocks) {}
+    /// The socket on which the program at this end is rung, and the number of the stream.
+    fn bell(&self) -> Result<(Owned, u64)> {
+        Err(Errno::EAGAIN)
+    }
+    /// Wakes the program at this end if it sleeps on that.
+    fn rouse(&self) {}
     /// Says whether somebody at this end is to hear of all bytes that come.
     fn watch(&self, _edges: bool) {}
     /// Whether programs do so now.

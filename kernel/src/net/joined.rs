@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use abi::{Errno, Result};
 use smoltcp::time::{Duration, Instant};
 use sysproxy::host::Owned;
+use sysproxy::stream::Blocks;
 
 use super::conn::{Ending, Held, Hold, Queues, TcpConn, TcpState, Tuning};
 use super::link::Link;
@@ -267,8 +268,16 @@ impl TcpConn for Joined {
         Ok((self.side, pair.shared.as_ref().ok_or(Errno::EAGAIN)?.hand_out()?))
     }
 
-    fn set_blocks(&self, blocks: bool) {
+    fn set_blocks(&self, blocks: Blocks) {
         lock(&self.pair).ways[self.side].data.set_blocks(self.side, blocks);
+    }
+
+    fn bell(&self) -> Result<(Owned, u64)> {
+        lock(&self.pair).ways[self.side].data.bell(self.side)
+    }
+
+    fn rouse(&self) {
+        lock(&self.pair).ways[1 - self.side].data.rouse();
     }
 
     fn watch(&self, edges: bool) {

@@ -57,6 +57,18 @@ pub fn share(cx: &Cx<'_>, fd: Fd) -> Result<usize> {
     Ok(given.ours + waits + if given.pipe { PIPE } else { 0 })
 }
 
+/// Hands the client the socket on which its program is rung when there are bytes on a stream that it shares, and rings for those at the other end
+/// ([`sysproxy::stream`]); tells the number of the stream.
+///
+/// `EOPNOTSUPP` for a client that cannot be handed a descriptor, and for what is no stream; `EAGAIN` if it is not shared now.
+pub fn bell(cx: &Cx<'_>, fd: Fd) -> Result<usize> {
+    let open = cx.proc.file(fd)?;
+    let stream = open.file.as_stream().filter(|_| cx.mem.takes_descriptors()).ok_or(Errno::EOPNOTSUPP)?;
+    let (bell, number) = stream.bell()?;
+    cx.mem.hand_over(cx.lwp.request, bell)?;
+    Ok(number as usize)
+}
+
 fn lend(cx: &Cx<'_>, open: &OpenFile) -> Result<usize> {
     let file = open.file.as_vnode().filter(|_| !open.is_place()).ok_or(Errno::EOPNOTSUPP)?;
     let (memory, page) = file.lend(open.flags())?;

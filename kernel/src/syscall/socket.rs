@@ -181,6 +181,10 @@ pub fn setsockopt(cx: &Cx<'_>, s: Fd, level: i32, name: i32, val: In, valsize: u
     }
     let value = cx.mem.read_bytes(val.addr, valsize as usize)?;
     let set = socket.set_option(cx, level, name, &value);
+    if (level, name) == (SOL_SOCKET, SO_RCVTIMEO) {
+        // Programs at shared streams are to know that a time limit has come into play, or has gone.
+        file.file.status_changed(file.flags());
+    }
     file.changed();
     set
 }

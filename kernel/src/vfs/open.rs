@@ -513,6 +513,10 @@ impl Sharing for VnodeFile {
             end.moved(read);
         }
     }
+
+    fn bell(&self) -> Result<(Owned, u64)> {
+        if let Body::Fifo(end) = &self.body { end.bell() } else { Err(Errno::EAGAIN) }
+    }
 }
 
 #[cfg(test)]

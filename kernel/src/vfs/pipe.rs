@@ -5,11 +5,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use abi::fcntl::O_NONBLOCK;
 use abi::ioctl::FIONREAD;
 use abi::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM};
 use abi::stat::Stat;
 use abi::{Errno, Result};
+use sysproxy::host::Owned;
 use sysproxy::stream::Moved;
 use zerocopy::FromZeros;
 
@@ -17,7 +17,7 @@ use super::{Kind, Node};
 use crate::Cx;
 use crate::file::{Events, File};
 use crate::proc::lock;
-use crate::stream::{Bytes, Common, Given, Sharing};
+use crate::stream::{self, Bytes, Common, Given, Sharing};
 use crate::wait::{NOTHING_NEW, WaitQueue};
 
 /// Bytes that a pipe holds at most.
@@ -287,7 +287,7 @@ impl File for End {
     }
 
     fn status_changed(&self, flags: i32) {
-        lock(&self.pipe.state).data.set_blocks(self.side(), flags & O_NONBLOCK == 0);
+        lock(&self.pipe.state).data.set_blocks(self.side(), stream::blocks(flags, false));
     }
 
     fn as_stream(&self) -> Option<&dyn Sharing> {
@@ -335,9 +335,15 @@ impl Sharing for End {
 
     fn moved(&self, read: bool) {
         if !read {
-            lock(&self.pipe.state).data.reader_watches(self.pipe.queue.by_edges());
+            let state = lock(&self.pipe.state);
+            state.data.reader_watches(self.pipe.queue.by_edges());
+            state.data.rouse();
         }
         self.pipe.queue.wake_for(if read { POLLOUT } else { POLLIN | POLLRDNORM });
+    }
+
+    fn bell(&self) -> Result<(Owned, u64)> {
+        lock(&self.pipe.state).data.bell(self.side())
     }
 }
 

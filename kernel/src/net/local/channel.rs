@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, Weak};
 use abi::poll::{POLLIN, POLLOUT, POLLPRI, POLLRDNORM};
 use abi::socket::Unpcbid;
 use abi::{Errno, Result};
-use sysproxy::stream::Moved;
+use sysproxy::host::Owned;
+use sysproxy::stream::{Blocks, Moved};
 
 use crate::file::{Events, OpenFile};
 use crate::proc::lock;
@@ -357,13 +358,21 @@ impl Channel {
     }
 
     /// Lets the program that writes know whether its open file blocks.
-    pub fn set_blocks(&self, blocks: bool) {
+    pub fn set_blocks(&self, blocks: Blocks) {
         lock(&self.state).bytes.set_blocks(self.direction, blocks);
+    }
+
+    /// The socket on which the program that writes is rung when there is something for it to read, and the number of the stream.
+    pub fn bell(&self) -> Result<(Owned, u64)> {
+        lock(&self.state).bytes.bell(self.direction)
     }
 
     /// A program has written by itself, which somebody is to hear of.
     pub fn written(&self) {
-        self.note_watchers(&lock(&self.state));
+        let state = lock(&self.state);
+        self.note_watchers(&state);
+        state.bytes.rouse();
+        drop(state);
         self.reader.wake_for(POLLIN | POLLRDNORM);
     }
 

@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
 
-use abi::fcntl::O_NONBLOCK;
 use abi::ioctl::SIOCATMARK;
 use abi::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM};
 use abi::socket::*;
 use abi::stat::Stat;
 use abi::{Errno, Result};
+use sysproxy::host::Owned;
 
 use super::Names;
 use super::channel::{Channel, How, Message, Taken};
@@ -18,7 +18,7 @@ use crate::net::option::{Kind, Options};
 use crate::net::stack::Inet;
 use crate::net::{Socket, ioctl};
 use crate::proc::lock;
-use crate::stream::{Given, Sharing};
+use crate::stream::{self, Given, Sharing};
 use crate::wait::{NOTHING_NEW, WaitQueue};
 
 /// The longest listen queue.
@@ -351,7 +351,7 @@ impl File for LocalSocket {
 
     fn status_changed(&self, flags: i32) {
         if let Some((_, tx)) = self.channels() {
-            tx.set_blocks(flags & O_NONBLOCK == 0);
+            tx.set_blocks(stream::blocks(flags, self.waits().receive.is_some()));
         }
     }
 
@@ -387,5 +387,9 @@ impl Sharing for LocalSocket {
             Some((_, tx)) => tx.written(),
             None => {}
         }
+    }
+
+    fn bell(&self) -> Result<(Owned, u64)> {
+        self.channels().ok_or(Errno::EAGAIN)?.1.bell()
     }
 }

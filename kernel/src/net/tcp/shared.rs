@@ -2,12 +2,13 @@
 
 use abi::poll::{POLLIN, POLLOUT, POLLRDNORM};
 use abi::{Errno, Result};
+use sysproxy::host::Owned;
 
 use super::{Conn, Pcb, Role, Tcp};
 use crate::net::conn::TcpState;
 use crate::net::port::Id;
 use crate::net::stack::Base;
-use crate::stream::Given;
+use crate::stream::{self, Given};
 use crate::wait::NOTHING_NEW;
 
 impl Tcp {
@@ -35,10 +36,16 @@ impl Tcp {
     }
 
     /// Lets the program at an end know whether its open file blocks.
-    pub fn set_blocks(&self, id: Id, blocks: bool) {
-        if let Ok(Role::Connection(conn)) = self.pcb(id).map(|pcb| &pcb.role) {
-            conn.engine.set_blocks(blocks);
+    pub fn set_blocks(&self, id: Id, flags: i32) {
+        if let Ok(Pcb { role: Role::Connection(conn), options, .. }) = self.pcb(id) {
+            conn.engine.set_blocks(stream::blocks(flags, options.receive_timeout.is_some()));
         }
+    }
+
+    /// The socket on which the program at an end is rung, and the number of the stream. `EAGAIN` while it is not shared.
+    pub fn bell(&self, id: Id) -> Result<(Owned, u64)> {
+        let Role::Connection(conn) = &self.pcb(id)?.role else { return Err(Errno::EAGAIN) };
+        conn.engine.bell()
     }
 
     /// Brings the bytes of a joined pair back here.
@@ -85,6 +92,7 @@ impl Tcp {
             && !read
         {
             other.engine.watch(mate.queue.by_edges());
+            other.engine.rouse();
         }
         base.wake(&mate.queue, if read { POLLOUT } else { POLLIN | POLLRDNORM });
     }

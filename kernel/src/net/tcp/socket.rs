@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use abi::fcntl::O_NONBLOCK;
 use abi::socket::*;
 use abi::stat::Stat;
 use abi::{Errno, Result};
+use sysproxy::host::Owned;
 
 use super::{Pcb, Role};
 use crate::Cx;
@@ -205,7 +205,7 @@ impl File for TcpSocket {
     }
 
     fn status_changed(&self, flags: i32) {
-        self.inet.look(|stack| stack.tcp.set_blocks(self.id, flags & O_NONBLOCK == 0));
+        self.inet.look(|stack| stack.tcp.set_blocks(self.id, flags));
     }
 
     fn wait_queue(&self) -> &WaitQueue {
@@ -258,6 +258,10 @@ impl Sharing for TcpSocket {
 
     fn moved(&self, read: bool) {
         self.inet.with(|stack| stack.tcp.moved(&mut stack.base, self.id, read));
+    }
+
+    fn bell(&self) -> Result<(Owned, u64)> {
+        self.inet.look(|stack| stack.tcp.bell(self.id))
     }
 }
 

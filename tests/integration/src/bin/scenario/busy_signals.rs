@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
+use super::forking::ended;
 use super::prelude::*;
 
 /// The family.
@@ -11,6 +12,13 @@ pub const TABLE: &[Row] = &[
     ("busy_signals_shown", OneProcess, shown),
     ("busy_signals_once_and_masked", OneProcess, once_and_masked),
     ("busy_signals_threads", OneProcess, threads),
+    ("busy_sleepers_end_by_signals", Processes, ended_by_signals),
+    ("busy_sleepers_cancelled", Processes, cancelled),
+    ("busy_sleepers_closed", Processes, closed),
+    ("busy_sleepers_several", Processes, several),
+    ("busy_sleepers_whose_peer_is_killed", Processes, peer_killed),
+    ("busy_sleepers_with_limits", Processes, limits),
+    ("busy_sleepers_ends", Processes, ends),
 ];
 
 static HANDLED: AtomicU32 = AtomicU32::new(0);
@@ -200,5 +208,238 @@ fn threads(_: &str) {
         writers.into_iter().for_each(|writer| writer.join().unwrap());
         alarms(0);
         println!("handled: {}", HANDLED.load(Ordering::SeqCst) > 0);
+    }
+}
+
+/// Both ends of a connection whose reader has slept so often that it does so on a bell: a child answers each byte, after a pause, until it is
+/// told to end.
+unsafe fn answered() -> (c_int, pid_t) {
+    unsafe {
+        let (c, a) = busy();
+        let child = fork();
+        if child == 0 {
+            close(c);
+            let mut byte = 0u8;
+            while read(a, (&raw mut byte).cast(), 1) == 1 && byte != b'.' {
+                match byte {
+                    b'p' => until_asleep(getppid(), getppid()),
+                    b'-' => continue,
+                    b'k' => {
+                        raise(SIGKILL);
+                    }
+                    b's' => {
+                        until_asleep(getppid(), getppid());
+                        kill(getppid(), SIGUSR1);
+                        continue;
+                    }
+                    b'q' => {
+                        usleep(200_000);
+                        shutdown(a, SHUT_WR);
+                        continue;
+                    }
+                    _ => {}
+                }
+                assert_eq!(write(a, (&raw const byte).cast(), 1), 1);
+            }
+            _exit(0);
+        }
+        close(a);
+        for _ in 0..8 {
+            assert_eq!(ask(c, b"p"), 1);
+        }
+        (c, child)
+    }
+}
+
+/// Sends a byte and waits for one.
+unsafe fn ask(c: c_int, what: &[u8; 1]) -> isize {
+    unsafe {
+        assert_eq!(write(c, what.as_ptr().cast(), 1), 1);
+        let mut byte = 0u8;
+        read(c, (&raw mut byte).cast(), 1)
+    }
+}
+
+/// Says good-bye to the child.
+unsafe fn leave(c: c_int, child: pid_t) {
+    unsafe {
+        assert_eq!(write(c, b".".as_ptr().cast(), 1), 1);
+        ended("child", child);
+    }
+}
+
+/// A handler without SA_RESTART ends the sleep, one with it does not, nor does a signal that is ignored, or blocked.
+fn ended_by_signals(_: &str) {
+    unsafe {
+        let (c, child) = answered();
+        handle(SIGUSR1, counts, 0);
+        for _ in 0..5 {
+            show("interrupted", ask(c, b"s") as i64);
+        }
+        println!("handled: {}", HANDLED.swap(0, Ordering::SeqCst));
+        handle(SIGUSR1, counts, SA_RESTART);
+        for _ in 0..5 {
+            assert_eq!(write(c, b"sp".as_ptr().cast(), 2), 2);
+            let mut byte = 0u8;
+            show("restarted", read(c, (&raw mut byte).cast(), 1) as i64);
+        }
+        println!("handled: {}", HANDLED.swap(0, Ordering::SeqCst));
+        signal(SIGUSR1, SIG_IGN);
+        assert_eq!(write(c, b"sp".as_ptr().cast(), 2), 2);
+        let mut byte = 0u8;
+        show("ignored", read(c, (&raw mut byte).cast(), 1) as i64);
+        handle(SIGUSR1, counts, 0);
+        let mut set: sigset_t = zeroed();
+        sigaddset(&mut set, SIGUSR1);
+        sigprocmask(SIG_BLOCK, &set, null_mut());
+        assert_eq!(write(c, b"sp".as_ptr().cast(), 2), 2);
+        show("blocked", read(c, (&raw mut byte).cast(), 1) as i64);
+        println!("handled: {}", HANDLED.load(Ordering::SeqCst));
+        sigprocmask(SIG_UNBLOCK, &set, null_mut());
+        println!("handled: {}", HANDLED.load(Ordering::SeqCst));
+        show("still there", ask(c, b"p") as i64);
+        leave(c, child);
+    }
+}
+
+extern "C" fn reads(c: *mut c_void) -> *mut c_void {
+    unsafe {
+        let mut byte = 0u8;
+        read(c as usize as c_int, (&raw mut byte).cast(), 1) as usize as *mut c_void
+    }
+}
+
+/// A thread that is cancelled where it sleeps ends there.
+fn cancelled(_: &str) {
+    unsafe {
+        let (c, child) = answered();
+        for _ in 0..3 {
+            let mut thread: pthread_t = zeroed();
+            assert_eq!(pthread_create(&mut thread, null(), reads, c as usize as *mut c_void), 0);
+            usleep(20_000);
+            assert_eq!(pthread_cancel(thread), 0);
+            let mut value = null_mut();
+            pthread_join(thread, &mut value);
+            println!("cancelled: {}", value as isize == -1);
+        }
+        show("still there", ask(c, b"p") as i64);
+        leave(c, child);
+    }
+}
+
+/// Who sleeps on a connection whose descriptor another thread closes, or puts something else in the place of, goes on sleeping, and gets what comes.
+fn closed(_: &str) {
+    unsafe {
+        for round in 0..6 {
+            let (c, child) = answered();
+            let again = dup(c);
+            let sleeper = asleep(move || {
+                let mut byte = 0u8;
+                (read(c, (&raw mut byte).cast(), 1), byte)
+            });
+            if round % 2 == 0 {
+                close(c);
+            } else {
+                let other = open(c"/dev/null".as_ptr(), O_RDONLY);
+                dup2(other, c);
+                close(other);
+            }
+            assert_eq!(write(again, b"x".as_ptr().cast(), 1), 1);
+            println!("{:?}", sleeper.join().unwrap());
+            show("goes on", ask(again, b"p") as i64);
+            leave(again, child);
+            close(again);
+        }
+    }
+}
+
+/// Several sleep at one end, threads and processes: each byte comes to one of them, and all are told of the end.
+fn several(_: &str) {
+    unsafe {
+        let (c, child) = answered();
+        let sleeper = move || {
+            let (mut count, mut byte) = (0, 0u8);
+            while read(c, (&raw mut byte).cast(), 1) == 1 {
+                count += 1;
+            }
+            count
+        };
+        let (others, threads) = (fork(), 3);
+        if others == 0 {
+            // Threads of another process.
+            let all: Vec<_> = (0..threads).map(|_| std::thread::spawn(sleeper)).collect();
+            _exit(all.into_iter().map(|one| one.join().unwrap()).sum());
+        }
+        let all: Vec<_> = (0..threads).map(|_| std::thread::spawn(sleeper)).collect();
+        for round in 0..60 {
+            assert_eq!(write(c, b"xyz".as_ptr().cast(), 3), 3);
+            usleep(round % 7 * 100);
+        }
+        assert_eq!(write(c, b"q".as_ptr().cast(), 1), 1);
+        let own: i32 = all.into_iter().map(|one| one.join().unwrap()).sum();
+        let mut status = 0;
+        waitpid(others, &mut status, 0);
+        println!("all: {}", own + WEXITSTATUS(status));
+        leave(c, child);
+    }
+}
+
+/// Who sleeps hears that the other is killed, even if another sleeps at the same end.
+fn peer_killed(_: &str) {
+    unsafe {
+        for _ in 0..3 {
+            let (c, child) = answered();
+            let other = asleep(move || ask(c, b"-"));
+            show("end", ask(c, b"k") as i64);
+            show("end", other.join().unwrap() as i64);
+            let mut status = 0;
+            waitpid(child, &mut status, 0);
+            println!("killed: {}", WTERMSIG(status));
+            close(c);
+        }
+    }
+}
+
+/// A time limit that comes into play counts from the next call on.
+fn limits(_: &str) {
+    unsafe {
+        let (c, child) = answered();
+        let limit = |usec: i64| {
+            let limit = timeval { tv_sec: 0, tv_usec: usec };
+            assert_eq!(setsockopt(c, SOL_SOCKET, SO_RCVTIMEO, (&raw const limit).cast(), 16), 0);
+        };
+        limit(60_000);
+        show("limit", ask(c, b"-") as i64);
+        show("limit", ask(c, b"-") as i64);
+        limit(0);
+        show("none", ask(c, b"p") as i64);
+        let sleeper = asleep(move || ask(c, b"-"));
+        // Who sleeps already knows of no limit.
+        limit(20_000);
+        usleep(60_000);
+        assert_eq!(fcntl(c, F_SETFL, O_NONBLOCK), 0);
+        usleep(20_000);
+        assert_eq!(write(c, b"x".as_ptr().cast(), 1), 1);
+        show("slept on", sleeper.join().unwrap() as i64);
+        show("non-blocking", ask(c, b"-") as i64);
+        leave(c, child);
+    }
+}
+
+/// The other end's shutdown, and this end's own, end a sleep.
+fn ends(_: &str) {
+    unsafe {
+        for round in 0..4 {
+            let (c, child) = answered();
+            if round % 2 == 0 {
+                show("theirs", ask(c, b"q") as i64);
+            } else {
+                let sleeper = asleep(move || ask(c, b"-"));
+                show("shutdown", i64::from(shutdown(c, SHUT_RD)));
+                show("ours", sleeper.join().unwrap() as i64);
+            }
+            leave(c, child);
+            close(c);
+        }
     }
 }
